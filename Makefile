@@ -1,0 +1,67 @@
+# tawny: one program, GNU make. `make help` lists the targets; MODE picks a build folder.
+MODE ?= release
+MODES := release debug asan tsan cov
+ifeq ($(filter $(MODE),$(MODES)),)
+$(error MODE=$(MODE) is not one of: $(MODES))
+endif
+
+CC     ?= cc
+BUILD  := build/$(MODE)
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+          -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wdouble-promotion -Wno-sign-conversion \
+          -Wimplicit-fallthrough -fno-common
+CPPFLAGS += -Isrc -D_GNU_SOURCE -DTAWNY_VERSION='"$(shell cat VERSION)"'
+OPT_release := -O2 -g
+OPT_debug   := -O0 -g3
+OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT_tsan    := -O1 -g -fsanitize=thread
+OPT_cov     := -O0 -g --coverage
+CFLAGS  += -std=gnu11 $(WARN) $(OPT_$(MODE)) $(if $(WERROR),-Werror) -pthread
+LDFLAGS += $(OPT_$(MODE)) -pthread
+PACKAGES := json-c libutf8proc libmicrohttpd libedit
+CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES))
+LDLIBS  += $(shell pkg-config --libs $(PACKAGES)) -lm
+
+SRC   := $(sort $(shell find src -name '*.c'))
+TESTS := $(sort $(wildcard tests/unit/*.c)) tests/runner.c
+OBJ   := $(SRC:%.c=$(BUILD)/%.o)
+LIB   := $(filter-out $(BUILD)/src/main.o,$(OBJ))
+
+all: tawny ## build the program at ./tawny
+
+tawny: $(BUILD)/tawny
+	@cp -f $< $@
+
+$(BUILD)/tawny: $(OBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests: $(TESTS:%.c=$(BUILD)/%.o) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Kernels are compiled for one instruction set each and chosen at run time: the file's suffix says which.
+$(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi2
+$(BUILD)/%_avx512.o: ISA := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA) -Itests -MMD -MP -c -o $@ $<
+
+-include $(OBJ:.o=.d) $(TESTS:%.c=$(BUILD)/%.d)
+
+unit: $(BUILD)/tests ## build and run the unit tests (T=text filters)
+	$(BUILD)/tests $(if $(T),--filter $(T))
+
+layers: ## check that no room includes what layers.txt forbids
+	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
+
+fmt: ## format all C files (clang-format 14)
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean: ## remove everything that was built
+	rm -rf build tawny compile_commands.json
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: all unit layers fmt clean help
+.SECONDARY:

@@ -1,0 +1,93 @@
+/* chat: conversations to prompt text and model output back to events. Until templates are
+ * interpreted, the ChatML family is rendered by C code: the layout of Qwen3-Coder (XML calls) or of
+ * Qwen3 / Hermes (JSON calls), chosen from the file's template text. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "text/tok.h"
+
+enum chat_role { CHAT_SYSTEM, CHAT_USER, CHAT_ASSISTANT, CHAT_TOOL };
+
+struct chat_call {
+    str id;
+    str name;
+    str arguments; /* JSON text of an object, as the client or the model gave it */
+};
+
+struct chat_message {
+    enum chat_role role;
+    str content;   /* empty when there is none */
+    str reasoning; /* kept apart from the answer */
+    const struct chat_call *calls;
+    size_t n_calls;
+    str call_id; /* CHAT_TOOL: which call this answers */
+};
+
+struct chat_tool {
+    str name;
+    const struct json *spec;       /* the function object: name, description, parameters, ... */
+    const struct json *parameters; /* JSON schema, or NULL */
+};
+
+/* All views point into memory of the caller (request arena, JSON tree). */
+struct chat_request {
+    const struct chat_message *messages;
+    size_t n_messages;
+    const struct chat_tool *tools;
+    size_t n_tools;
+};
+
+enum chat_format {
+    CHAT_QWEN_XML,   /* Qwen3-Coder: <function=NAME><parameter=P>... */
+    CHAT_HERMES_JSON /* Qwen3 2507, Next, 2.5: {"name": ..., "arguments": {...}} */
+};
+/* From the text of tokenizer.chat_template (empty: ChatML with Hermes calls). */
+enum chat_format chat_format_of(str template_text);
+
+/* A rendered prompt. spans: the parts that came from outside, for tok_encode's `literal`. */
+struct chat_prompt {
+    struct buf text;
+    struct tok_span *spans;
+    size_t n_spans;
+};
+/* Renders the conversation and opens the assistant's turn. */
+bool chat_render(enum chat_format f, const struct chat_request *r, struct chat_prompt *out,
+                 struct err *e);
+void chat_prompt_free(struct chat_prompt *p);
+
+/* What the model wrote, as it comes. Calls come as BEGIN (id, name), ARGUMENTS (JSON fragments that
+ * join to one object) and END. Views live until the sink returns. */
+enum chat_event_kind {
+    CHAT_CONTENT,
+    CHAT_REASONING,
+    CHAT_CALL_BEGIN,
+    CHAT_CALL_ARGUMENTS,
+    CHAT_CALL_END
+};
+struct chat_event {
+    enum chat_event_kind kind;
+    str text;      /* CONTENT, REASONING, ARGUMENTS */
+    size_t i_call; /* 0, 1, ... within the reply */
+    str id;        /* BEGIN: "call_" and 24 letters */
+    str name;      /* BEGIN */
+};
+typedef void chat_sink(void *ctx, const struct chat_event *event);
+
+struct chat_parser;
+/* tools: of the request, must outlive the parser; with no tools everything is content. id_seed
+ * makes the call ids. */
+struct chat_parser *chat_parser_open(enum chat_format f, const struct chat_tool *tools,
+                                     size_t n_tools, uint64_t id_seed, chat_sink *sink, void *ctx);
+/* Any split of the text into pieces gives the same events after joining fragments of a kind. */
+void chat_parser_put(struct chat_parser *p, str text);
+/* End of generation: what was held back comes out, open calls are closed where they are usable. */
+void chat_parser_end(struct chat_parser *p);
+/* Calls completed so far: the finish reason is "tool_calls" when there are any. */
+size_t chat_parser_n_calls(const struct chat_parser *p);
+void chat_parser_close(struct chat_parser *p);
