@@ -1,0 +1,90 @@
+/* exec: runs a plan on a backend. An exec owns the weights in the backend's layout, the KV cache of
+ * its sequences and the scratch slots. One thread at a time (the engine's).
+ *
+ * Memory is planned first: exec_memory says what needs how much before anything is allocated;
+ * exec_open refuses with that table when it does not fit. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "model/plan.h"
+
+/* Zero fields take the default in brackets. */
+struct exec_params {
+    uint32_t n_ctx;    /* tokens per sequence, required */
+    uint32_t n_seqs;   /* sequences side by side [1] */
+    uint32_t n_ubatch; /* rows run through the plan at once [512] */
+    enum block_type type_k,
+        type_v;         /* BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0, or BLOCK_F32 (0) for exact tests */
+    int n_threads;      /* [one per physical core] */
+    uint64_t max_bytes; /* refuse a plan over this [what the machine has available] */
+};
+
+/* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
+ * follow what the cache holds for it (a row may overwrite positions that are there: that is how a
+ * sequence is cut back). */
+struct batch {
+    uint32_t n;
+    const int32_t *ids;      /* [n], 0 <= id < V */
+    const uint32_t *pos;     /* [n], < n_ctx */
+    const uint32_t *seq;     /* [n], < n_seqs; NULL: all 0 */
+    const bool *want_logits; /* [n]; NULL: the last row only */
+    const atomic_bool
+        *cancel; /* NULL, or: becomes true when the work is to stop (looked at between ops) */
+};
+
+/* One line of the memory table. */
+struct mem_row {
+    const char *what; /* "weights", "kv cache", "scratch", ... */
+    uint64_t n_bytes;
+    char detail[96];
+};
+enum { MEM_MAX_ROWS = 16 };
+struct mem_table {
+    struct mem_row rows[MEM_MAX_ROWS];
+    size_t n_rows;
+    uint64_t total;
+    uint64_t available; /* bytes the plan may take */
+};
+
+/* A backend: exec.c dispatches to it. state is the backend's own. */
+struct exec;
+struct backend {
+    const char *name;
+    /* Fills the table; false for parameters or weight types it cannot do. */
+    bool (*memory)(const struct plan *p, const struct exec_params *params, struct mem_table *out,
+                   struct err *e);
+    /* Loads the weights, with progress in bytes. */
+    void *(*open)(const struct plan *p, const struct exec_params *params, const struct log *log,
+                  const struct progress *progress, struct err *e);
+    /* batch.n <= n_ubatch. logits: one row of plan.n_vocab floats per wanted row, in order. */
+    bool (*run)(void *state, const struct batch *b, float *logits, struct err *e);
+    void (*close)(void *state);
+};
+extern const struct backend backend_ref; /* scalar float32: the truth */
+extern const struct backend backend_cpu; /* SIMD, threads */
+/* "ref", "cpu", ... or NULL. */
+const struct backend *backend_find(const char *name);
+
+/* The memory plan for a model without opening it (`tawny show`). Sets .available too. */
+bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,
+                 struct mem_table *out, struct err *e);
+/* Writes the table as text, one row a line: for error messages and `tawny show`. */
+void mem_table_print(const struct mem_table *t, struct buf *out);
+
+/* p is borrowed and must outlive the exec. NULL and e on failure; ERR_MEMORY when the plan does not
+ * fit: then nothing was loaded and e names the total, what is available and the largest rows. */
+struct exec *exec_open(const struct backend *b, const struct plan *p,
+                       const struct exec_params *params, const struct log *log,
+                       const struct progress *progress, struct err *e);
+const struct exec_params *exec_params_of(const struct exec *x); /* with defaults filled in */
+/* Runs the rows in pieces of n_ubatch. ERR_CANCELLED when b->cancel became true: the cache then
+ * holds an unknown part of the rows; the caller goes on from the position it was at before. */
+bool exec_run(struct exec *x, const struct batch *b, struct err *e);
+/* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */
+const float *exec_logits(const struct exec *x, uint32_t i);
+void exec_close(struct exec *x);

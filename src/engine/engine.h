@@ -1,0 +1,97 @@
+/* engine: a loaded model with its sessions. One thread owns the model; other threads hand it jobs
+ * and wait for their events. A session is one mutable sequence with a KV cache: a job's prompt is
+ * synchronised with the session that shares the longest prefix, and only the rest is read. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "compute/exec.h"
+#include "engine/sampler.h"
+#include "model/model.h"
+#include "text/tok.h"
+
+/* Zero fields take the default in brackets. */
+struct engine_params {
+    const char *path;    /* GGUF file */
+    const char *backend; /* ["cpu"] */
+    uint32_t n_ctx; /* tokens per session [the model's context, cut to what fits into memory, at
+                       most 32768] */
+    uint32_t n_sessions;            /* [2] */
+    uint32_t n_ubatch;              /* [512] */
+    enum block_type type_k, type_v; /* [BLOCK_F16]; BLOCK_F32 (0) cannot be asked for here */
+    int n_threads;
+    struct log log;
+    struct progress progress; /* loading, in bytes */
+};
+
+struct engine;
+/* Loads the model and starts the engine's thread. */
+struct engine *engine_open(const struct engine_params *p, struct err *e);
+/* Cancels what runs, ends the thread, frees all. Jobs must have been closed. */
+void engine_close(struct engine *g);
+
+/* Immutable facts; valid while the engine is open. Thread-safe. */
+const struct gguf *engine_file(const struct engine *g);
+const struct model *engine_model(const struct engine *g);
+const struct tok *engine_tok(const struct engine *g); /* NULL: the file has no tokenizer */
+uint32_t engine_n_ctx(const struct engine *g);
+/* Sampling defaults of the file (general.sampling.*), else temperature 0.7, top_p 0.8, top_k 20. */
+void engine_sampling_defaults(const struct engine *g, struct sampling *out);
+
+/* A request to generate. Everything is copied. */
+struct job_params {
+    const int32_t *prompt; /* n_prompt ids, at least one, fewer than n_ctx */
+    size_t n_prompt;
+    uint32_t max_tokens; /* 0: to the end of the context */
+    struct sampling sampling;
+    uint32_t n_top_logprobs; /* per token, at most 20; with want_logprobs */
+    bool want_logprobs;
+    bool ignore_stop; /* go on after stop tokens (benchmarks) */
+};
+
+enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
+
+struct token_logprob {
+    int32_t id;
+    float logprob; /* natural logarithm, of the distribution before any sampler but temperature 1 */
+};
+
+enum job_event_kind {
+    JOB_TIMEOUT, /* nothing happened within the time given */
+    JOB_PREFILL, /* n_done of n_total prompt tokens are in the cache */
+    JOB_TOKEN,
+    JOB_DONE, /* the last event */
+};
+struct job_event {
+    enum job_event_kind kind;
+    size_t n_done, n_total;       /* PREFILL */
+    struct token_logprob token;   /* TOKEN */
+    struct token_logprob top[20]; /* TOKEN, n_top of them */
+    uint32_t n_top;
+    enum finish finish; /* DONE */
+    struct err error;   /* DONE with FINISH_ERROR */
+};
+
+struct job_usage {
+    size_t n_prompt;    /* tokens of the prompt */
+    size_t n_cached;    /* of those, found in the session's cache */
+    size_t n_generated; /* the stop token included */
+    uint64_t queue_ns, prefill_ns, decode_ns;
+};
+
+struct job;
+/* Queues the request; jobs run in the order they came. NULL and e (ERR_LIMIT: prompt too long;
+ * ERR_USAGE: ids or parameters out of range). Any thread. */
+struct job *engine_submit(struct engine *g, const struct job_params *p, struct err *e);
+/* Waits at most timeout_ms for the next event. After DONE it answers DONE again. One waiting thread
+ * per job. */
+void job_next(struct job *j, int timeout_ms, struct job_event *out);
+/* Asks the job to stop; it ends with FINISH_CANCELLED within 300 ms, also during prefill. What was
+ * read so far stays in the session. Any thread, any time. */
+void job_cancel(struct job *j);
+struct job_usage job_usage(struct job *j);
+/* Cancels if still running, and frees. */
+void job_close(struct job *j);

@@ -1,0 +1,39 @@
+/* sampler: logits to a token. The chain: penalties and bias, then top-k, top-p, min-p over the
+ * softmax, temperature, draw. Temperature 0 is greedy: the largest logit after penalties and bias,
+ * ties to the lower id. One thread per sampler. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+struct logit_bias {
+    int32_t id;
+    float bias; /* added to the logit; -100 or less forbids the token */
+};
+
+/* The neutral value of each field is in brackets; a zeroed struct is greedy with everything else
+ * off. */
+struct sampling {
+    float temperature;       /* [0: greedy] */
+    int32_t top_k;           /* [0: off] */
+    float top_p;             /* [0 or 1: off] */
+    float min_p;             /* [0: off] */
+    float repeat_penalty;    /* [0 or 1: off] divides positive, multiplies negative logits of seen
+                                tokens */
+    float presence_penalty;  /* [0] subtracted once from seen tokens */
+    float frequency_penalty; /* [0] subtracted per occurrence */
+    int32_t penalty_last_n;  /* tokens looked back at [0: 64]; -1: all */
+    uint64_t seed;           /* [0] */
+    const struct logit_bias *bias;
+    size_t n_bias;
+};
+
+struct sampler;
+/* Copies p. allowed: n_vocab flags, tokens that may be drawn at all (padding rows and unused ones
+ * may not), or NULL for all; borrowed. */
+struct sampler *sampler_open(const struct sampling *p, uint32_t n_vocab,
+                             const unsigned char *allowed);
+/* Tells the sampler of a token in the sequence (the prompt's too): penalties count them. */
+void sampler_accept(struct sampler *s, int32_t id);
+/* Draws from logits[n_vocab], which it may change. */
+int32_t sampler_pick(struct sampler *s, float *logits);
+void sampler_close(struct sampler *s);

@@ -1,0 +1,220 @@
+/* plan: the forward pass of a model as a short program over coarse ops, the same for every backend
+ * and for decode and prefill alike. An op is a fused stage: what one GPU phase or one threaded loop
+ * does.
+ *
+ * Data flow. A batch has T rows (tokens). Every value between ops lives in a slot: T rows of
+ * `width` 32-bit elements (float, or int32 for expert ids). Ops run in order; a backend may fuse
+ * neighbours but the slots named here are what it must compute. Weights are referred to by pointer;
+ * biases and norms are weights too. NULL means "not there". All vectors are rows; y = W x with W
+ * stored as ne[1] rows of ne[0].
+ *
+ * Notation in the comments: x[T][d] is the residual stream, H query heads, G key/value heads, hd
+ * their width, E experts of which k are used, ff their inner width, V vocabulary rows. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "gguf/gguf.h"
+
+/* A tensor of the model file. Its bytes are read with weight_read when a backend loads it. */
+struct weight {
+    str name;
+    enum block_type type;
+    uint64_t ne[3]; /* ne[0] columns (inputs), ne[1] rows (outputs), ne[2] experts; missing: 1 */
+    uint64_t n_bytes;
+    const struct gguf *file; /* where the bytes are; NULL: in memory at `data` (tests) */
+    const struct gguf_tensor *tensor;
+    const void *data;
+};
+/* Copies bytes [offset, offset + n) of the weight, as stored in the file, into out. Thread-safe. */
+bool weight_read(const struct weight *w, uint64_t offset, void *out, size_t n, struct err *e);
+
+/* Index into plan.slots. */
+typedef uint16_t slot_id;
+
+struct slot {
+    const char *name;
+    uint32_t width; /* 32-bit elements per row */
+};
+
+enum rope_pairs { ROPE_HALVES, ROPE_ADJACENT };
+
+/* Rotary embedding. The angle of pair i at position p is p * inv_freq[i]; cos and sin are
+ * multiplied by mscale. Made once per plan in double precision (spec "architectures" 0.3, 0.4). */
+struct rope {
+    enum rope_pairs pairs;
+    uint32_t n_rot;        /* rotated elements per head, even; the rest pass through */
+    const float *inv_freq; /* [n_rot / 2] */
+    float mscale;
+};
+
+enum op_kind {
+    OP_EMBED,        /* token ids -> x */
+    OP_PROJECT,      /* rms norm, then up to four matrices */
+    OP_ATTEND,       /* head norms, rope, store k and v, softmax attention */
+    OP_ADD_PROJECT,  /* x += W in */
+    OP_ROUTE,        /* rms norm, router, top k */
+    OP_EXPERTS_UP,   /* act(gate, up) of the chosen experts */
+    OP_EXPERTS_DOWN, /* x += weighted sum of the chosen experts' down projections */
+    OP_HEAD,         /* rms norm and output matrix -> logits */
+    OP_KIND_COUNT,
+};
+
+/* x[t] = table[ids[t]], dequantised. */
+struct op_embed {
+    const struct weight *table; /* {d, V} */
+    slot_id x;
+};
+
+/* a = rms(in; norm, eps) (norm NULL: a = in); out_i = W_i a + bias_i. All out_i share the input. */
+struct op_project {
+    slot_id in;
+    const struct weight *norm; /* {n_in} */
+    float eps;
+    uint32_t n_out; /* 1..4 */
+    struct {
+        const struct weight *w;    /* {n_in, n_out} */
+        const struct weight *bias; /* {n_out} */
+        slot_id out;
+    } out[4];
+};
+
+/* Per row with position p and sequence s: every head of q and k is normalised (q_norm, k_norm over
+ * hd, when present), rotated, k and v are stored at p in KV layer `kv` of s, then out_h = sum
+ * softmax(scale * q_h . k(p')) v(p') over the visible p' <= p (spec 0.5). */
+struct op_attend {
+    slot_id q;                            /* [H * hd]; gated: [H][hd query | hd gate] */
+    slot_id k;                            /* [G * hd] */
+    slot_id v;                            /* [G * hd_v] */
+    slot_id out;                          /* [H * hd_v] */
+    const struct weight *q_norm, *k_norm; /* {hd} */
+    float eps;
+    uint32_t n_head, n_kv_head, head_dim, head_dim_v;
+    const struct rope *rope; /* NULL: none */
+    float scale;
+    uint32_t window;            /* keys visible, the row's own included; 0: all */
+    const struct weight *sinks; /* {H} */
+    bool gated;                 /* out ⊙ sigmoid(gate) */
+    uint32_t kv;                /* index into plan.kv */
+};
+
+/* x += W in + bias. */
+struct op_add_project {
+    slot_id in;
+    slot_id x;
+    const struct weight *w;
+    const struct weight *bias;
+};
+
+enum gating {
+    GATE_SOFTMAX_NORM, /* softmax over E, k largest, renormalised by their sum (at
+                          least 6.103515625e-5) */
+    GATE_TOPK_SOFTMAX, /* k largest logits, softmax over those */
+    GATE_SIGMOID_BIAS, /* sigmoid; k largest of score + select_bias; renormalised; times scale */
+};
+
+/* normed = rms(x; norm, eps); logits = router normed + bias; ids[k], weights[k] by `gating` (spec
+ * 0.6; ties: lower expert first; ids in falling order of score). */
+struct op_route {
+    slot_id x;
+    slot_id normed;  /* [d] */
+    slot_id ids;     /* int32 [k] */
+    slot_id weights; /* [k] */
+    const struct weight *norm;
+    float eps;
+    const struct weight *router;      /* {d, E} */
+    const struct weight *bias;        /* {E} */
+    const struct weight *select_bias; /* {E}, GATE_SIGMOID_BIAS */
+    uint32_t n_expert, n_used;
+    enum gating gating;
+    float scale;
+};
+
+enum activation {
+    ACT_SWIGLU,     /* silu(g) * u */
+    ACT_SWIGLU_OAI, /* g <= 7, |u| <= 7: g * sigmoid(1.702 g) * (u + 1) */
+};
+
+/* out[j] = act(G_e in + bias, U_e in + bias) for e = ids[j], j < k. */
+struct op_experts_up {
+    slot_id in;                               /* [d] */
+    slot_id ids;                              /* [k] */
+    slot_id out;                              /* [k * ff] */
+    const struct weight *gate, *up;           /* {d, ff, E} */
+    const struct weight *gate_bias, *up_bias; /* {ff, E} */
+    enum activation act;
+    uint32_t n_used;
+};
+
+/* x += sum_j weights[j] * (D_e in[j] + bias_e), e = ids[j]; j in rising order, so that the sum has
+ * one order. */
+struct op_experts_down {
+    slot_id in; /* [k * ff] */
+    slot_id ids, weights;
+    slot_id x;
+    const struct weight *down; /* {ff, d, E} */
+    const struct weight *bias; /* {d, E} */
+    uint32_t n_used;
+};
+
+/* logits = W rms(x; norm, eps), only for the rows whose logits are wanted. */
+struct op_head {
+    slot_id x;
+    const struct weight *norm;
+    float eps;
+    const struct weight *w; /* {d, V} */
+};
+
+struct op {
+    enum op_kind kind;
+    uint16_t layer; /* for messages and profiles */
+    union {
+        struct op_embed embed;
+        struct op_project project;
+        struct op_attend attend;
+        struct op_add_project add_project;
+        struct op_route route;
+        struct op_experts_up experts_up;
+        struct op_experts_down experts_down;
+        struct op_head head;
+    };
+};
+
+/* One attention layer's cache: per token, k_width keys and v_width values. */
+struct kv_layer {
+    uint32_t k_width; /* G * hd */
+    uint32_t v_width; /* G * hd_v */
+    uint32_t window;  /* tokens that must be kept; 0: all */
+};
+
+struct plan {
+    struct arena arena; /* owns everything below */
+    struct op *ops;
+    size_t n_ops;
+    struct slot *slots;
+    size_t n_slots;
+    struct kv_layer *kv;
+    size_t n_kv;
+    uint32_t n_layers;
+    uint32_t n_vocab; /* rows of the output matrix: logits per row */
+};
+
+const char *op_name(enum op_kind kind);
+/* Calls visit for every weight of the op, in the order of its struct; absent ones are skipped.
+ * share: the part of the weight's bytes that one token reads (k / E for expert tensors, 1 / V for
+ * the embedding table). */
+void op_weights(const struct op *op, void (*visit)(void *ctx, const struct weight *w, double share),
+                void *ctx);
+/* Weight bytes that one generated token reads. */
+double plan_weight_bytes_per_token(const struct plan *p);
+/* KV bytes of one token over all layers, for cache types k and v. */
+uint64_t plan_kv_bytes_per_token(const struct plan *p, enum block_type type_k,
+                                 enum block_type type_v);
+/* Bytes of all distinct weights as stored in the file. */
+uint64_t plan_weight_bytes(const struct plan *p);
+void plan_free(struct plan *p);
