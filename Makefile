@@ -35,7 +35,7 @@ tawny: $(BUILD)/tawny
 $(BUILD)/tawny: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/tests: $(TESTS:%.c=$(BUILD)/%.o) $(LIB)
+$(BUILD)/unit-tests: $(TESTS:%.c=$(BUILD)/%.o) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Kernels are compiled for one instruction set each and chosen at run time: the file's suffix says which.
@@ -48,8 +48,8 @@ $(BUILD)/%.o: %.c
 
 -include $(OBJ:.o=.d) $(TESTS:%.c=$(BUILD)/%.d)
 
-unit: $(BUILD)/tests ## build and run the unit tests (T=text filters)
-	$(BUILD)/tests $(if $(T),--filter $(T))
+unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
+	$(BUILD)/unit-tests $(if $(T),--filter $(T))
 
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
