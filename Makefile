@@ -19,8 +19,8 @@ OPT_cov     := -O0 -g --coverage
 CFLAGS  += -std=gnu11 $(WARN) $(OPT_$(MODE)) $(if $(WERROR),-Werror) -pthread
 LDFLAGS += $(OPT_$(MODE)) -pthread
 PACKAGES := json-c libutf8proc libmicrohttpd libedit
-CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES))
-LDLIBS  += $(shell pkg-config --libs $(PACKAGES)) -lm
+CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+LDLIBS  += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
 SRC   := $(sort $(shell find src -name '*.c'))
 TESTS := $(sort $(wildcard tests/unit/*.c)) tests/runner.c
@@ -63,5 +63,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all unit layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-demo unit layers fmt clean help
 .SECONDARY:
