@@ -48,6 +48,31 @@ $(BUILD)/%.o: %.c
 
 -include $(OBJ:.o=.d) $(TESTS:%.c=$(BUILD)/%.d)
 
+demo: ## install what is missing, build, run one conversation with a tool call
+	@tools/install-deps demo
+	@$(MAKE) --no-print-directory tawny
+	@python3 tools/demo
+
+# What `make check` runs; each prints "N passed, N failed, N skipped".
+SUITES := check-static unit check-cli check-api check-demo
+check: ## install what is missing, build, run all tests
+	@tools/install-deps check
+	@tools/check $(SUITES)
+
+check-sanitizers: ## the unit tests under ASan+UBSan and under TSan
+	@tools/install-deps check
+	@tools/check unit-asan unit-tsan
+
+unit-%:
+	@$(MAKE) --no-print-directory MODE=$* unit
+
+check-static: ## layers, formatting, file and function lengths
+	@tools/check-static
+
+SAMPLE ?= 40
+check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all)
+	@python3 tests/demo/check --sample $(SAMPLE)
+
 unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
 	$(BUILD)/unit-tests $(if $(T),--filter $(T))
 
