@@ -23,7 +23,7 @@ CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
 SRC   := $(sort $(shell find src -name '*.c'))
-TESTS := $(sort $(wildcard tests/unit/*.c)) tests/runner.c
+TESTS := $(sort $(wildcard tests/unit/*.c tests/kit/*.c)) tests/runner.c
 OBJ   := $(SRC:%.c=$(BUILD)/%.o)
 LIB   := $(filter-out $(BUILD)/src/main.o,$(OBJ))
 

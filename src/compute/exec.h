@@ -29,7 +29,7 @@ struct exec_params {
  * sequence is cut back). */
 struct batch {
     uint32_t n;
-    const int32_t *ids;      /* [n], 0 <= id < V */
+    const int32_t *ids;      /* [n], 0 <= id < V; NULL: only for a plan without OP_EMBED */
     const uint32_t *pos;     /* [n], < n_ctx */
     const uint32_t *seq;     /* [n], < n_seqs; NULL: all 0 */
     const bool *want_logits; /* [n]; NULL: the last row only */
@@ -47,22 +47,33 @@ enum { MEM_MAX_ROWS = 16 };
 struct mem_table {
     struct mem_row rows[MEM_MAX_ROWS];
     size_t n_rows;
-    uint64_t total;
+    uint64_t total;     /* sum of the rows; UINT64_MAX when it overflows */
     uint64_t available; /* bytes the plan may take */
 };
+/* Adds the row "what: n_items * item_bytes" (saturating) to rows and total; detail as in printf. */
+void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint64_t item_bytes,
+                   const char *detail, ...) __attribute__((format(printf, 5, 6)));
 
-/* A backend: exec.c dispatches to it. state is the backend's own. */
+/* A backend: exec.c dispatches to it. state is the backend's own. Parameters come with their
+ * defaults filled in (but n_threads, where 0 stays 0: the backend's pool decides). */
 struct exec;
 struct backend {
     const char *name;
-    /* Fills the table; false for parameters or weight types it cannot do. */
+    /* Adds its rows to the table (exec.c adds the logits and the limit); false for parameters or
+     * weight types it cannot do. */
     bool (*memory)(const struct plan *p, const struct exec_params *params, struct mem_table *out,
                    struct err *e);
     /* Loads the weights, with progress in bytes. */
     void *(*open)(const struct plan *p, const struct exec_params *params, const struct log *log,
                   const struct progress *progress, struct err *e);
-    /* batch.n <= n_ubatch. logits: one row of plan.n_vocab floats per wanted row, in order. */
+    /* The batch is checked: 1 <= n <= n_ubatch, ids, positions and sequences are in range, seq and
+     * want_logits are not NULL. logits: one row of plan.n_vocab floats per wanted row, in order. */
     bool (*run)(void *state, const struct batch *b, float *logits, struct err *e);
+    /* Copies the first n_rows rows of a slot, [n_rows][slot.width], out of the backend or into it,
+     * between runs. For tests and dumps. A slot that the backend never fills (fused away) is
+     * ERR_UNSUPPORTED. */
+    bool (*slot_get)(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e);
+    bool (*slot_put)(void *state, slot_id s, uint32_t n_rows, const void *in, struct err *e);
     void (*close)(void *state);
 };
 extern const struct backend backend_ref; /* scalar float32: the truth */
@@ -87,4 +98,8 @@ const struct exec_params *exec_params_of(const struct exec *x); /* with defaults
 bool exec_run(struct exec *x, const struct batch *b, struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */
 const float *exec_logits(const struct exec *x, uint32_t i);
+/* Reads or fills a slot between runs; n_rows <= n_ubatch. Slots hold what the last piece of at most
+ * n_ubatch rows left in them. */
+bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct err *e);
+bool exec_slot_put(struct exec *x, slot_id s, uint32_t n_rows, const void *in, struct err *e);
 void exec_close(struct exec *x);

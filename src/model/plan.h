@@ -21,15 +21,20 @@
 #include "base/str.h"
 #include "gguf/gguf.h"
 
-/* A tensor of the model file. Its bytes are read with weight_read when a backend loads it. */
+/* A tensor of the model file, or a part of a fused one (q of attn_qkv, gate of ffn_gate_up_exps): a
+ * reader sees it as if it were stored alone. Its bytes are read with weight_read when a backend
+ * loads it. */
 struct weight {
     str name;
+    uint32_t index; /* its place in plan.weights: backends keep what they load in an array */
     enum block_type type;
     uint64_t ne[3]; /* ne[0] columns (inputs), ne[1] rows (outputs), ne[2] experts; missing: 1 */
     uint64_t n_bytes;
     const struct gguf *file; /* where the bytes are; NULL: in memory at `data` (tests) */
     const struct gguf_tensor *tensor;
     const void *data;
+    /* The n_bytes / ne[2] bytes of expert e begin at first + e * stride in the tensor's data. */
+    uint64_t first, stride;
 };
 /* Copies bytes [offset, offset + n) of the weight, as stored in the file, into out. Thread-safe. */
 bool weight_read(const struct weight *w, uint64_t offset, void *out, size_t n, struct err *e);
@@ -200,9 +205,22 @@ struct plan {
     size_t n_slots;
     struct kv_layer *kv;
     size_t n_kv;
+    struct weight **weights; /* every weight of the ops once, in the order of its first use */
+    size_t n_weights;
     uint32_t n_layers;
-    uint32_t n_vocab; /* rows of the output matrix: logits per row */
+    uint32_t n_vocab; /* rows of the output matrix: logits per row; 0: a plan without OP_HEAD */
 };
+
+/* Building: zero-initialise the plan, add in any order. A plan without OP_EMBED takes its input
+ * from slots filled by the caller (exec_slot_put): tests run single ops that way. */
+slot_id plan_slot(struct plan *p, const char *name, uint32_t width);
+/* A zeroed op at the end; the pointer is valid until the next plan_op. */
+struct op *plan_op(struct plan *p, enum op_kind kind, uint32_t layer);
+/* Returns the index for op_attend.kv. */
+uint32_t plan_kv(struct plan *p, struct kv_layer kv);
+/* A weight with .index, .n_bytes, .stride set; ne[0] must be a multiple of the type's block. The
+ * caller adds where the bytes are. The name is copied. */
+struct weight *plan_weight(struct plan *p, str name, enum block_type type, const uint64_t ne[3]);
 
 const char *op_name(enum op_kind kind);
 /* Calls visit for every weight of the op, in the order of its struct; absent ones are skipped.
