@@ -1,0 +1,173 @@
+#include "cmd/term.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+
+int term_fail(const struct err *e)
+{
+    fprintf(stderr, "tawny: %s\n", e->msg);
+    switch (e->code) {
+    case ERR_USAGE: return EXIT_WRONG_USAGE;
+    case ERR_CANCELLED: return EXIT_INTERRUPTED;
+    case ERR_NONE:
+    case ERR_IO:
+    case ERR_FORMAT:
+    case ERR_UNSUPPORTED:
+    case ERR_LIMIT:
+    case ERR_MEMORY: break;
+    }
+    return EXIT_FAILED;
+}
+
+static void write_all(void *ctx, enum log_level level, const char *line)
+{
+    (void)ctx;
+    fprintf(stderr, "tawny: %s%s\n", level == LOG_WARN ? "warning: " : "", line);
+}
+
+static void write_warnings(void *ctx, enum log_level level, const char *line)
+{
+    if (level == LOG_WARN)
+        write_all(ctx, level, line);
+}
+
+struct log term_log(bool verbose)
+{
+    return (struct log){.write = verbose ? write_all : write_warnings};
+}
+
+bool term_is_tty(FILE *f)
+{
+    return isatty(fileno(f));
+}
+
+static bool has_colors(FILE *f)
+{
+    const char *off = getenv("NO_COLOR"), *kind = getenv("TERM");
+    return term_is_tty(f) && !(off && *off) && kind && strcmp(kind, "dumb") != 0;
+}
+
+const char *term_dim(FILE *f)
+{
+    return has_colors(f) ? "\033[2m" : "";
+}
+
+const char *term_plain(FILE *f)
+{
+    return has_colors(f) ? "\033[0m" : "";
+}
+
+bool term_put(struct buf *out, struct err *e)
+{
+    bool ok = fwrite(out->p, 1, out->n, stdout) == out->n && fflush(stdout) == 0;
+    buf_free(out);
+    return ok || err_sys(e, "standard output");
+}
+
+struct term_num term_bytes(double n)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    struct term_num r;
+    size_t i = 0;
+    for (; n >= 1024 && i < 4; i++)
+        n /= 1024;
+    snprintf(r.text, sizeof r.text, "%.*f %s", i ? 2 : 0, n, units[i]);
+    return r;
+}
+
+struct term_num term_count(double n)
+{
+    static const char *const units[] = {"", " K", " M", " B", " T"};
+    struct term_num r;
+    size_t i = 0;
+    for (; n >= 1000 && i < 4; i++)
+        n /= 1000;
+    snprintf(r.text, sizeof r.text, "%.*f%s", i ? 2 : 0, n, units[i]);
+    return r;
+}
+
+void table_cell(struct table *t, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    buf_put(&t->cells, text, strlen(text) + 1);
+    t->n_cells++;
+}
+
+/* Columns that a UTF-8 text takes, counting code points: all that tawny prints in tables. */
+static size_t text_width(const char *s)
+{
+    size_t n = 0;
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
+static size_t *column_widths(const struct table *t, size_t n_cols)
+{
+    size_t *width = mem_new(n_cols, sizeof *width);
+    const char *cell = t->cells.p;
+    for (size_t i = 0; i < t->n_cells; i++, cell += strlen(cell) + 1)
+        width[i % n_cols] = num_max(width[i % n_cols], text_width(cell));
+    return width;
+}
+
+static void put_cell(const struct table *t, size_t col, const char *cell, size_t width, bool pad,
+                     struct buf *out)
+{
+    int fill = (int)(width - text_width(cell));
+    if (t->align[col] == 'r')
+        buf_fmt(out, "%*s%s", fill, "", cell);
+    else
+        buf_fmt(out, "%s%*s", cell, pad ? fill : 0, "");
+}
+
+void table_text(const struct table *t, struct buf *out)
+{
+    size_t n_cols = strlen(t->align);
+    size_t *width = column_widths(t, n_cols);
+    const char *cell = t->cells.p;
+    for (size_t i = 0; i < t->n_cells; i++, cell += strlen(cell) + 1) {
+        bool last = i % n_cols == n_cols - 1;
+        put_cell(t, i % n_cols, cell, width[i % n_cols], !last, out);
+        buf_str(out, last ? STR("\n") : STR("  "));
+    }
+    free(width);
+}
+
+void table_markdown(const struct table *t, struct buf *out)
+{
+    size_t n_cols = strlen(t->align);
+    size_t *width = column_widths(t, n_cols);
+    const char *cell = t->cells.p;
+    for (size_t i = 0; i < t->n_cells; i++, cell += strlen(cell) + 1) {
+        size_t col = i % n_cols;
+        buf_str(out, col ? STR(" | ") : STR("| "));
+        put_cell(t, col, cell, width[col], true, out);
+        if (col < n_cols - 1)
+            continue;
+        buf_str(out, STR(" |\n"));
+        for (size_t c = 0; i == n_cols - 1 && c < n_cols; c++) {
+            buf_str(out, c ? STR(" | ") : STR("| "));
+            for (size_t k = 0; k + 1 < width[c]; k++)
+                buf_byte(out, '-');
+            buf_str(out, t->align[c] == 'r' ? STR(":") : STR("-"));
+        }
+        if (i == n_cols - 1)
+            buf_str(out, STR(" |\n"));
+    }
+    free(width);
+}
+
+void table_free(struct table *t)
+{
+    buf_free(&t->cells);
+    t->n_cells = 0;
+}
