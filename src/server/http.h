@@ -1,0 +1,64 @@
+/* http: HTTP/1.1 over libmicrohttpd, which only http.c includes. One thread per connection: a
+ * handler may block as long as it asks http_gone now and then, because nobody else notices that
+ * the client hung up. Views (method, path, headers, body) live as long as the request.
+ *
+ * A request passes two callbacks. admit sees the head, before any of the body is read, and may
+ * answer at once (wrong path, no key); handle sees the whole and must answer exactly once. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct http;
+struct http_request;
+
+/* Zero fields take the default in brackets. */
+struct http_params {
+    const char *host;         /* address or name to listen on ["127.0.0.1"] */
+    uint16_t port;            /* 0: any free one */
+    uint32_t max_connections; /* [128] more wait in the listen queue */
+    size_t max_body;          /* bytes [64 MiB]; more is answered with 413 */
+    uint32_t idle_s;          /* a connection on which nothing moves so long is closed [120] */
+    /* Both are called on the connection's thread, many at a time. */
+    void (*admit)(void *ctx, struct http_request *r);
+    void (*handle)(void *ctx, struct http_request *r);
+    void *ctx;
+};
+
+/* Listens and serves until http_close. NULL and e when the address cannot be had. */
+struct http *http_open(const struct http_params *p, struct err *e);
+uint16_t http_port(const struct http *h);
+/* Ends: from now on http_gone is true for every request; waits for all of them to finish. */
+void http_close(struct http *h);
+
+str http_method(const struct http_request *r);
+/* Without the query, percent-decoded. */
+str http_path(const struct http_request *r);
+/* The value of a request header, name in any case; empty when absent. */
+str http_header(const struct http_request *r, const char *name);
+str http_body(const struct http_request *r);
+
+/* Adds a header to the answer that follows; at most 4, static strings. */
+void http_set(struct http_request *r, const char *name, const char *value);
+/* Answers with the whole body (copied). */
+void http_send(struct http_request *r, int status, const char *type, str body);
+
+/* Answers 200 with server-sent events that are made as the client takes them. next appends bytes to
+ * out, which go onto the wire at once; it may block, but must look at http_gone at least every
+ * 50 ms and append at least one byte when it returns true. False ends the stream after what was
+ * appended; http_gone then decides whether it counts as complete. close is called once, also when
+ * the stream never ran, and must not use the request. */
+struct http_source {
+    bool (*next)(void *ctx, struct buf *out);
+    void (*close)(void *ctx);
+    void *ctx;
+};
+void http_sse(struct http_request *r, const struct http_source *source);
+
+/* Has the client hung up (a half-closed connection counts), or is the server ending? One system
+ * call; the connection's thread only. */
+bool http_gone(const struct http_request *r);

@@ -1,0 +1,32 @@
+/* server: the engine behind HTTP. OpenAI's protocol (/v1/models, /v1/chat/completions,
+ * /v1/completions) and /health. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "engine/engine.h"
+
+/* Zero fields take the default in brackets. */
+struct server_params {
+    const char *host;         /* ["127.0.0.1"] */
+    uint16_t port;            /* 0: any free one; see ready */
+    const char *api_key;      /* NULL: none is asked for */
+    const char *model_id;     /* the name clients see [the file's name without .gguf] */
+    uint32_t max_connections; /* [128] */
+    size_t max_body;          /* bytes of a request [64 MiB] */
+    uint32_t keepalive_ms; /* a silent stream gets a comment so often [5000], and every third time
+                              an empty chunk, for clients that count only data */
+    struct log log;
+    /* Called once, when connections are accepted, with the address to show: "http://HOST:PORT". */
+    void (*ready)(void *ctx, const char *url);
+    void *ready_ctx;
+    int stop_fd; /* required: the server ends when it becomes readable (eventfd, pipe); a signal
+                    handler may write to it */
+};
+
+/* Serves until stop_fd says so; requests that run are cancelled then. False and e when the address
+ * cannot be had or the model cannot be served (it has no tokenizer). */
+bool server_run(struct engine *g, const struct server_params *p, struct err *e);
