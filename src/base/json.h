@@ -17,8 +17,9 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_FLOAT, JSON_STRING, JSON_A
 
 enum { JSON_MAX_DEPTH = 64 };
 
-/* Parses exactly one value (white space around it allowed). Errors name the byte position. Lone
- * surrogates become U+FFFD; invalid UTF-8 is refused. NULL and e on failure. */
+/* Parses exactly one value (white space around it allowed), at most 2 GiB. Errors name the byte
+ * position. Lone surrogates become U+FFFD; invalid UTF-8 and NUL in a member's name are refused, a
+ * lone null too. Of members with the same name the last wins. NULL and e on failure. */
 struct json *json_parse(str text, struct err *e);
 void json_free(struct json *v);
 
@@ -46,13 +47,14 @@ bool json_bool(const struct json *v);
 int64_t json_int(const struct json *v);
 double json_float(const struct json *v);
 
-/* How to print: COMPACT has no spaces; PYTHON is json.dumps(ensure_ascii=False): ", " and ": ".
- * Both keep member order and number text, escape only what JSON demands, and write UTF-8 as it is.
- */
+/* How to print: COMPACT has no spaces and keeps the text of numbers; PYTHON is what Python prints
+ * for json.dumps(json.loads(...), ensure_ascii=False): ", " and ": ", floats as their repr. Both
+ * keep member order, escape only what JSON demands, and write UTF-8 as it is. */
 enum json_style { JSON_COMPACT, JSON_PYTHON };
 void json_print(const struct json *v, enum json_style style, struct buf *out);
 /* Appends s as a JSON string with quotes. Invalid UTF-8 becomes U+FFFD. */
 void json_quote(str s, struct buf *out);
-/* Reads one complete JSON value at the start of text: its length in bytes, or 0 if it is incomplete
- * or broken. */
+/* Reads one complete JSON value at the start of text: its length in bytes with the white space
+ * before it, or 0 if it is incomplete or broken. A number that reaches the end of the text
+ * counts as complete. Allocates nothing. */
 size_t json_scan(str text);
