@@ -42,6 +42,9 @@ $(BUILD)/unit-tests: $(TESTS:%.c=$(BUILD)/%.o) $(LIB)
 $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi2
 $(BUILD)/%_avx512.o: ISA := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
 
+# The scalar formats are the truth, to the last bit on every machine: no fused multiply-add.
+$(BUILD)/src/gguf/block%.o: ISA := -ffp-contract=off
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA) -Itests -MMD -MP -c -o $@ $<
