@@ -1,6 +1,7 @@
 /* gguf: reads model files (GGUF version 2 and 3, one file or shards) and writes them. The file is
- * hostile: everything is checked once at open (shared spec "quants" section 7), so that later code
- * can rely on it. A struct gguf is immutable after open: all readers are thread-safe. */
+ * hostile: everything about its structure is checked once at open (shared spec "quants" section 7),
+ * so that later code can rely on it; what a key means is checked by who reads that key. A struct
+ * gguf is immutable after open: all readers are thread-safe. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,7 +52,9 @@ struct gguf_tensor {
 struct gguf;
 
 /* Opens path; for the first of a set of shards (-00001-of-0000N) the others are opened too. NULL
- * and e on failure. Warnings (unknown things that are skipped) go to log, which may be NULL. */
+ * and e on failure. Warnings (unknown things that are skipped) go to log, which may be NULL.
+ * Limits: 65,536 keys and tensors, 512 shards, 512 MiB of metadata per shard. Memory: the metadata
+ * as it stands in the file, and at most as much again for tables. */
 struct gguf *gguf_open(const char *path, const struct log *log, struct err *e);
 /* The same checks over bytes in memory (fuzzing, tests); bytes must outlive the result. Tensors can
  * be read. */
@@ -76,8 +79,8 @@ bool gguf_f32(const struct gguf *g, const char *key, bool required, float *out, 
 bool gguf_bool(const struct gguf *g, const char *key, bool required, bool *out, struct err *e);
 bool gguf_str(const struct gguf *g, const char *key, bool required, str *out, struct err *e);
 /* Element i of an array (or the scalar, i = 0). The caller has checked type and count. Integer
- * types of any width and bool for gguf_elem_i64; F32 and F64 for gguf_elem_f64. Strings are O(1).
- */
+ * types of any width and bool for gguf_elem_i64, u64 saturates; F32 and F64 for gguf_elem_f64.
+ * Strings are O(1); kv must be g's own. */
 int64_t gguf_elem_i64(const struct gguf_kv *kv, uint64_t i);
 double gguf_elem_f64(const struct gguf_kv *kv, uint64_t i);
 str gguf_elem_str(const struct gguf *g, const struct gguf_kv *kv, uint64_t i);
@@ -101,15 +104,19 @@ void gguf_writer_bool(struct gguf_writer *w, const char *key, bool v);
 void gguf_writer_str(struct gguf_writer *w, const char *key, str v);
 void gguf_writer_strs(struct gguf_writer *w, const char *key, const str *v, size_t n);
 void gguf_writer_i32s(struct gguf_writer *w, const char *key, const int32_t *v, size_t n);
-/* Copies an entry of another file as it stands. */
+/* Copies an entry of another file as it stands. general.alignment and split.* are left out: they
+ * describe how the other file is laid out. */
 void gguf_writer_copy(struct gguf_writer *w, const struct gguf *from, const struct gguf_kv *kv);
-/* Returns the tensor's index for gguf_writer_data. ne has n_dims entries. */
+/* Returns the tensor's index for gguf_writer_data. ne has n_dims entries, 1 to 4; ne[0] is a
+ * multiple of the type's block; the name has 1 to 63 bytes. Keys and names must not repeat. */
 size_t gguf_writer_tensor(struct gguf_writer *w, str name, enum block_type type, const uint64_t *ne,
                           uint32_t n_dims);
-/* Writes header and tensor table; the file has its final size after it. */
+/* Writes header and tensor table; the file has its final size after it, and its blocks are set
+ * aside where the file system can do that. */
 bool gguf_writer_start(struct gguf_writer *w, struct err *e);
 bool gguf_writer_data(struct gguf_writer *w, size_t tensor, uint64_t offset, const void *bytes,
                       size_t n, struct err *e);
+/* Refuses when not all bytes of all tensors were written. */
 bool gguf_writer_finish(struct gguf_writer *w, struct err *e);
 /* Frees; removes the unfinished file. NULL is fine. */
 void gguf_writer_close(struct gguf_writer *w);
