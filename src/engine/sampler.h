@@ -2,8 +2,11 @@
  * softmax, temperature, draw. Temperature 0 is greedy: the largest logit after penalties and bias,
  * ties to the lower id. One thread per sampler. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/err.h"
 
 struct logit_bias {
     int32_t id;
@@ -27,13 +30,18 @@ struct sampling {
     size_t n_bias;
 };
 
+/* Are all fields in their ranges and the ids below n_vocab? ERR_USAGE names the field, its value
+ * and the limits. */
+bool sampling_check(const struct sampling *p, uint32_t n_vocab, struct err *e);
+
 struct sampler;
-/* Copies p. allowed: n_vocab flags, tokens that may be drawn at all (padding rows and unused ones
- * may not), or NULL for all; borrowed. */
+/* Copies p, which has passed sampling_check. allowed: n_vocab flags, tokens that may be drawn at
+ * all (padding rows and unused ones may not), or NULL for all; borrowed. */
 struct sampler *sampler_open(const struct sampling *p, uint32_t n_vocab,
                              const unsigned char *allowed);
 /* Tells the sampler of a token in the sequence (the prompt's too): penalties count them. */
 void sampler_accept(struct sampler *s, int32_t id);
-/* Draws from logits[n_vocab], which it may change. */
+/* Draws from logits[n_vocab], which it may change. NaN counts as minus infinity; when no token has
+ * a usable logit, the lowest allowed id comes out. */
 int32_t sampler_pick(struct sampler *s, float *logits);
 void sampler_close(struct sampler *s);

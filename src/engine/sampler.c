@@ -1,0 +1,298 @@
+#include "engine/sampler.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/rng.h"
+#include "engine/seen.h"
+
+enum { PENALTY_WINDOW = 64, MAX_WINDOW = 1 << 20 };
+
+/* A token that is still in the draw. */
+struct cand {
+    float logit;
+    int32_t id;
+};
+
+struct sampler {
+    struct sampling p;
+    struct logit_bias *bias; /* [p.n_bias], own copy */
+    uint32_t n_vocab;
+    const unsigned char *allowed;
+    bool penalties;
+    struct seen seen;
+    struct rng rng;
+    struct cand *cands; /* [n_vocab] */
+    float *weights;     /* [n_vocab] */
+};
+
+static bool in_range(struct err *e, const char *name, double v, double min, double max)
+{
+    if (v >= min && v <= max)
+        return true;
+    return err_set(e, ERR_USAGE, "%s: %g is outside %g .. %g", name, v, min, max);
+}
+
+bool sampling_check(const struct sampling *p, uint32_t n_vocab, struct err *e)
+{
+    if (!in_range(e, "temperature", (double)p->temperature, 0, 100) ||
+        !in_range(e, "top_k", p->top_k, 0, INT32_MAX) ||
+        !in_range(e, "top_p", (double)p->top_p, 0, 1) ||
+        !in_range(e, "min_p", (double)p->min_p, 0, 1) ||
+        !in_range(e, "repeat_penalty", (double)p->repeat_penalty, 0, 100) ||
+        !in_range(e, "presence_penalty", (double)p->presence_penalty, -100, 100) ||
+        !in_range(e, "frequency_penalty", (double)p->frequency_penalty, -100, 100) ||
+        !in_range(e, "penalty_last_n", p->penalty_last_n, -1, MAX_WINDOW))
+        return false;
+    for (size_t i = 0; i < p->n_bias; i++) {
+        if (!in_range(e, "logit_bias: token", p->bias[i].id, 0, (double)n_vocab - 1))
+            return false;
+        if (!in_range(e, "logit_bias", (double)p->bias[i].bias, -1e6, 1e6))
+            return false;
+    }
+    return true;
+}
+
+struct sampler *sampler_open(const struct sampling *p, uint32_t n_vocab,
+                             const unsigned char *allowed)
+{
+    struct sampler *s = mem_new(1, sizeof *s);
+    *s = (struct sampler){.p = *p, .n_vocab = n_vocab, .allowed = allowed, .rng = {p->seed}};
+    s->bias = mem_new(p->n_bias, sizeof *s->bias);
+    if (p->n_bias)
+        memcpy(s->bias, p->bias, p->n_bias * sizeof *s->bias);
+    s->p.bias = s->bias;
+    if (s->p.repeat_penalty <= 0)
+        s->p.repeat_penalty = 1;
+    s->penalties =
+        s->p.repeat_penalty != 1 || p->presence_penalty != 0 || p->frequency_penalty != 0;
+    if (s->penalties) {
+        int32_t last_n = p->penalty_last_n ? p->penalty_last_n : PENALTY_WINDOW;
+        seen_open(&s->seen, n_vocab, last_n < 0 ? 0 : (uint32_t)last_n);
+    }
+    s->cands = mem_new(n_vocab, sizeof *s->cands);
+    s->weights = mem_new(n_vocab, sizeof *s->weights);
+    return s;
+}
+
+void sampler_close(struct sampler *s)
+{
+    if (!s)
+        return;
+    if (s->penalties)
+        seen_close(&s->seen);
+    free(s->bias);
+    free(s->cands);
+    free(s->weights);
+    free(s);
+}
+
+void sampler_accept(struct sampler *s, int32_t id)
+{
+    if (s->penalties && id >= 0 && (uint32_t)id < s->n_vocab)
+        seen_add(&s->seen, (uint32_t)id);
+}
+
+static void apply_penalties(const struct sampler *s, float *logits)
+{
+    for (size_t i = 0; i < s->seen.n_distinct; i++) {
+        uint32_t id = s->seen.distinct[i];
+        float l = logits[id];
+        l = l > 0 ? l / s->p.repeat_penalty : l * s->p.repeat_penalty;
+        l -= (float)s->seen.count[id] * s->p.frequency_penalty + s->p.presence_penalty;
+        logits[id] = l;
+    }
+}
+
+static void apply_bias(const struct sampler *s, float *logits)
+{
+    for (size_t i = 0; i < s->p.n_bias; i++) {
+        const struct logit_bias *b = &s->bias[i];
+        logits[b->id] = b->bias <= -100 ? -INFINITY : logits[b->id] + b->bias;
+    }
+}
+
+/* May id be drawn with this logit? NaN and minus infinity may not. */
+static inline bool drawable(const struct sampler *s, uint32_t id, float logit)
+{
+    return logit > -INFINITY && (!s->allowed || s->allowed[id]);
+}
+
+/* When no logit is usable: something has to come out. */
+static int32_t first_allowed(const struct sampler *s)
+{
+    for (uint32_t i = 0; s->allowed && i < s->n_vocab; i++)
+        if (s->allowed[i])
+            return (int32_t)i;
+    return 0;
+}
+
+static int32_t pick_greedy(const struct sampler *s, const float *logits)
+{
+    float best = -INFINITY;
+    int32_t id = -1;
+    for (uint32_t i = 0; i < s->n_vocab; i++)
+        if (logits[i] > best && (!s->allowed || s->allowed[i])) {
+            best = logits[i];
+            id = (int32_t)i;
+        }
+    return id >= 0 ? id : first_allowed(s);
+}
+
+/* The order of the chain: larger logits first, then lower ids. */
+static inline bool before(struct cand a, struct cand b)
+{
+    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct cand *x = a, *y = b;
+    return before(*x, *y) ? -1 : before(*y, *x);
+}
+
+/* Plus infinity would make infinity minus infinity below. */
+static inline struct cand cand_of(uint32_t id, float logit)
+{
+    return (struct cand){logit < FLT_MAX ? logit : FLT_MAX, (int32_t)id};
+}
+
+static size_t gather(const struct sampler *s, const float *logits)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < s->n_vocab; i++)
+        if (drawable(s, i, logits[i]))
+            s->cands[n++] = cand_of(i, logits[i]);
+    return n;
+}
+
+/* Restores the heap whose root (the candidate that is last in the order) was replaced. */
+static void sift_down(struct cand *heap, size_t n, size_t i)
+{
+    struct cand c = heap[i];
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= n)
+            break;
+        if (child + 1 < n && before(heap[child], heap[child + 1]))
+            child++;
+        if (!before(c, heap[child]))
+            break;
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = c;
+}
+
+/* The k first in the order, sorted. A heap of k holds the best so far; nearly all of the vocabulary
+ * fails one comparison with its root. */
+static size_t gather_top_k(const struct sampler *s, const float *logits, size_t k)
+{
+    struct cand *heap = s->cands;
+    size_t n = 0;
+    uint32_t i = 0;
+    for (; i < s->n_vocab && n < k; i++)
+        if (drawable(s, i, logits[i]))
+            heap[n++] = cand_of(i, logits[i]);
+    for (size_t at = n / 2; at-- > 0;)
+        sift_down(heap, n, at);
+    for (; i < s->n_vocab; i++) {
+        /* Ids rise, so that an equal logit comes later in the order than the root. */
+        if (logits[i] > heap[0].logit && drawable(s, i, logits[i])) {
+            heap[0] = cand_of(i, logits[i]);
+            sift_down(heap, n, 0);
+        }
+    }
+    qsort(heap, n, sizeof *heap, compare);
+    return n;
+}
+
+/* weights[i] = exp((logit_i - max) / temperature); returns their sum. */
+static double softmax(const struct sampler *s, size_t n, float temperature)
+{
+    float max = s->cands[0].logit, scale = 1 / temperature;
+    for (size_t i = 1; i < n; i++)
+        max = s->cands[i].logit > max ? s->cands[i].logit : max;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        s->weights[i] = expf((s->cands[i].logit - max) * scale);
+        sum += (double)s->weights[i];
+    }
+    return sum;
+}
+
+/* The shortest head of the sorted candidates whose probabilities reach top_p. */
+static size_t keep_top_p(const struct sampler *s, size_t n, bool sorted)
+{
+    double top_p = (double)s->p.top_p, sum = softmax(s, n, 1);
+    if (!sorted) {
+        /* All candidates below (1 - p) / n together hold less than 1 - p, so none of them is in the
+         * head: only the rest has to be sorted. */
+        double least = (1 - top_p) / (double)n * sum;
+        size_t kept = 0;
+        for (size_t i = 0; i < n; i++)
+            if ((double)s->weights[i] >= least)
+                s->cands[kept++] = s->cands[i];
+        n = kept;
+        qsort(s->cands, n, sizeof *s->cands, compare);
+    }
+    double head = 0;
+    for (size_t i = 0; i < n; i++) {
+        head += (double)expf(s->cands[i].logit - s->cands[0].logit);
+        if (head >= top_p * sum)
+            return i + 1;
+    }
+    return n;
+}
+
+/* Those with at least min_p times the largest probability; the order stays. */
+static size_t keep_min_p(const struct sampler *s, size_t n)
+{
+    float max = s->cands[0].logit;
+    for (size_t i = 1; i < n; i++)
+        max = s->cands[i].logit > max ? s->cands[i].logit : max;
+    float least = max + logf(s->p.min_p);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (s->cands[i].logit >= least)
+            s->cands[kept++] = s->cands[i];
+    return kept;
+}
+
+static int32_t draw(struct sampler *s, size_t n)
+{
+    double sum = softmax(s, n, s->p.temperature);
+    double at = rng_f64(&s->rng) * sum;
+    size_t last = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s->weights[i] <= 0)
+            continue;
+        last = i;
+        at -= (double)s->weights[i];
+        if (at < 0)
+            break;
+    }
+    return s->cands[last].id;
+}
+
+int32_t sampler_pick(struct sampler *s, float *logits)
+{
+    if (s->penalties)
+        apply_penalties(s, logits);
+    apply_bias(s, logits);
+    if (s->p.temperature <= 0)
+        return pick_greedy(s, logits);
+    bool top_k = s->p.top_k > 0 && (uint32_t)s->p.top_k < s->n_vocab;
+    size_t n = top_k ? gather_top_k(s, logits, (size_t)s->p.top_k) : gather(s, logits);
+    if (!n)
+        return first_allowed(s);
+    if (s->p.top_p > 0 && s->p.top_p < 1)
+        n = keep_top_p(s, n, top_k);
+    if (s->p.min_p > 0)
+        n = keep_min_p(s, n);
+    return draw(s, n);
+}
