@@ -22,6 +22,10 @@ PACKAGES := json-c libutf8proc libmicrohttpd libedit
 CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+
 SRC   := $(sort $(shell find src -name '*.c'))
 TESTS := $(sort $(wildcard tests/unit/*.c tests/kit/*.c)) tests/runner.c
 OBJ   := $(SRC:%.c=$(BUILD)/%.o)
@@ -33,10 +37,12 @@ tawny: $(BUILD)/tawny
 	@cp -f $< $@
 
 $(BUILD)/tawny: $(OBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/unit-tests: $(TESTS:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Kernels are compiled for one instruction set each and chosen at run time: the file's suffix says which.
 $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi2
@@ -47,7 +53,8 @@ $(BUILD)/src/gguf/block%.o: ISA := -ffp-contract=off
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA) -Itests -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA) -Itests -MMD -MP -c -o $@ $<
 
 -include $(OBJ:.o=.d) $(TESTS:%.c=$(BUILD)/%.d)
 
@@ -77,7 +84,7 @@ check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all
 	@python3 tests/demo/check --sample $(SAMPLE)
 
 unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
-	$(BUILD)/unit-tests $(if $(T),--filter $(T))
+	@$(BUILD)/unit-tests $(if $(T),--filter $(T))
 
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')

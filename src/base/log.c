@@ -3,8 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void write_line(const struct log *log, enum log_level level, const char *format,
-                       va_list args)
+__attribute__((format(printf, 3, 0))) static void
+write_line(const struct log *log, enum log_level level, const char *format, va_list args)
 {
     char line[2048];
     if (!log || !log->write)
