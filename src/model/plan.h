@@ -205,7 +205,7 @@ struct plan {
     size_t n_slots;
     struct kv_layer *kv;
     size_t n_kv;
-    struct weight **weights; /* every weight of the ops once, in the order of its first use */
+    struct weight **weights; /* in the order of plan_weight */
     size_t n_weights;
     uint32_t n_layers;
     uint32_t n_vocab; /* rows of the output matrix: logits per row; 0: a plan without OP_HEAD */

@@ -1,0 +1,118 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/arch.h"
+
+struct tensor_name {
+    char text[128];
+};
+
+static struct tensor_name full_name(int block, const char *name)
+{
+    struct tensor_name n;
+    if (block == NO_BLOCK)
+        snprintf(n.text, sizeof n.text, "%s", name);
+    else
+        snprintf(n.text, sizeof n.text, "blk.%d.%s", block, name);
+    return n;
+}
+
+static const struct gguf_tensor *find(const struct builder *b, int block, const char *name)
+{
+    return gguf_tensor(b->file, str_of(full_name(block, name).text));
+}
+
+bool bind_has(const struct builder *b, int block, const char *name)
+{
+    return find(b, block, name) != NULL;
+}
+
+/* "{2048, 4096}": without the trailing ones. */
+static struct tensor_name shape_text(const uint64_t *ne, int n_dims)
+{
+    struct tensor_name text;
+    size_t n = 0;
+    while (n_dims > 1 && ne[n_dims - 1] == 1)
+        n_dims--;
+    for (int i = 0; i < n_dims; i++)
+        n += (size_t)snprintf(text.text + n, sizeof text.text - n, "%s%llu", i ? ", " : "{",
+                              (unsigned long long)ne[i]);
+    snprintf(text.text + n, sizeof text.text - n, "}");
+    return text;
+}
+
+static bool has_shape(struct builder *b, const struct gguf_tensor *t, struct shape want)
+{
+    if (memcmp(t->ne, want.ne, sizeof want.ne) == 0 && t->ne[3] == 1)
+        return true;
+    build_fail(b, ERR_FORMAT, "tensor '%.*s' has shape %s, must be %s", STRF(t->name),
+               shape_text(t->ne, 4).text, shape_text(want.ne, 3).text);
+    return false;
+}
+
+const struct weight *bind_optional(struct builder *b, int block, const char *name,
+                                   struct shape want)
+{
+    const struct gguf_tensor *t = find(b, block, name);
+    if (b->failed || !t || !has_shape(b, t, want))
+        return NULL;
+    struct weight *w = plan_weight(b->plan, t->name, t->type, want.ne);
+    w->file = b->file;
+    w->tensor = t;
+    return w;
+}
+
+const struct weight *bind(struct builder *b, int block, const char *name, struct shape want)
+{
+    const struct weight *w = bind_optional(b, block, name, want);
+    if (!w)
+        build_fail(b, ERR_FORMAT, "tensor '%s' is missing: a %s model needs it",
+                   full_name(block, name).text, b->arch);
+    return w;
+}
+
+const struct weight *bind_rows(struct builder *b, int block, const char *name, struct shape part,
+                               uint64_t first_row, uint64_t n_rows)
+{
+    const struct gguf_tensor *t = find(b, block, name);
+    if (b->failed || !t)
+        return bind(b, block, name, part);
+    if (!has_shape(b, t, matrices(part.ne[0], n_rows, part.ne[2])))
+        return NULL;
+    struct weight *w = plan_weight(b->plan, t->name, t->type, part.ne);
+    size_t row_bytes = block_row_bytes(t->type, part.ne[0]);
+    w->file = b->file;
+    w->tensor = t;
+    w->first = first_row * row_bytes;
+    w->stride = n_rows * row_bytes;
+    return w;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct gguf_tensor *const *x = a, *const *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+void bind_warn_unused(const struct builder *b)
+{
+    const struct plan *p = b->plan;
+    size_t n_unused = 0;
+    str first = {0};
+    const struct gguf_tensor **used = mem_new(p->n_weights, sizeof *used);
+    for (size_t i = 0; i < p->n_weights; i++)
+        used[i] = p->weights[i]->tensor;
+    qsort(used, p->n_weights, sizeof *used, by_address);
+    for (size_t i = 0; i < gguf_n_tensors(b->file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(b->file, i);
+        if (bsearch(&t, used, p->n_weights, sizeof *used, by_address))
+            continue;
+        if (n_unused++ == 0)
+            first = t->name;
+    }
+    free(used);
+    if (n_unused)
+        log_warn(b->log, "%s: %zu tensors are not used by a %s model, the first is '%.*s'",
+                 gguf_path(b->file), n_unused, b->arch, STRF(first));
+}
