@@ -1,0 +1,369 @@
+#include "compute/exec.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/num.h"
+
+static const struct backend *const backends[] = {&backend_ref};
+
+enum { DEFAULT_UBATCH = 512, ERROR_ROWS = 3 };
+
+struct exec {
+    const struct backend *backend;
+    const struct plan *plan;
+    struct exec_params params;
+    void *state;
+    const struct op_embed *embed; /* NULL: the plan takes its input from slots */
+    uint32_t *n_held;             /* [n_seqs] tokens in the cache */
+    /* What the backend is handed in place of NULL, [n_ubatch]. */
+    bool *want;
+    uint32_t *seq;
+    float *logits; /* [n_logits_room][n_vocab] */
+    size_t n_logits_room;
+    size_t n_logits;
+};
+
+const struct backend *backend_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (!strcmp(backends[i]->name, name))
+            return backends[i];
+    return NULL;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint64_t item_bytes,
+                   const char *detail, ...)
+{
+    uint64_t n_bytes;
+    if (!num_mul(n_items, item_bytes, &n_bytes))
+        n_bytes = UINT64_MAX;
+    if (!num_add(t->total, n_bytes, &t->total))
+        t->total = UINT64_MAX;
+    if (t->n_rows == MEM_MAX_ROWS)
+        return; /* counted, but without a line of its own */
+    struct mem_row *row = &t->rows[t->n_rows++];
+    row->what = what;
+    row->n_bytes = n_bytes;
+    va_list args;
+    va_start(args, detail);
+    vsnprintf(row->detail, sizeof row->detail, detail, args);
+    va_end(args);
+}
+
+/* "17.3 GiB", "640 KiB": three digits and the unit that leaves them before the point. */
+static void print_bytes(uint64_t n_bytes, struct buf *out)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double v = (double)n_bytes;
+    size_t unit = 0;
+    while (v >= 1000 && unit + 1 < sizeof units / sizeof *units) {
+        v /= 1024;
+        unit++;
+    }
+    buf_fmt(out, "%.*f %s", unit == 0 || v >= 100 ? 0 : v >= 10 ? 1 : 2, v, units[unit]);
+}
+
+static void print_line(const char *what, uint64_t n_bytes, const char *detail, struct buf *out)
+{
+    struct buf size = {0};
+    print_bytes(n_bytes, &size);
+    buf_fmt(out, "%-12s %10.*s", what, STRF(buf_view(&size)));
+    buf_fmt(out, *detail ? "   %s\n" : "%s\n", detail);
+    buf_free(&size);
+}
+
+void mem_table_print(const struct mem_table *t, struct buf *out)
+{
+    for (size_t i = 0; i < t->n_rows; i++)
+        print_line(t->rows[i].what, t->rows[i].n_bytes, t->rows[i].detail, out);
+    print_line("total", t->total, "", out);
+    print_line("available", t->available, "", out);
+}
+
+static int largest_first(const void *a, const void *b)
+{
+    const struct mem_row *x = a, *y = b;
+    return (x->n_bytes < y->n_bytes) - (x->n_bytes > y->n_bytes);
+}
+
+static bool check_fits(const struct mem_table *t, struct err *e)
+{
+    if (t->total <= t->available)
+        return true;
+    struct mem_table sorted = *t;
+    struct buf text = {0};
+    qsort(sorted.rows, sorted.n_rows, sizeof *sorted.rows, largest_first);
+    buf_str(&text, STR("the model needs "));
+    print_bytes(t->total, &text);
+    buf_str(&text, STR(" of memory, "));
+    print_bytes(t->available, &text);
+    buf_str(&text, STR(" are available ("));
+    for (size_t i = 0; i < sorted.n_rows && i < ERROR_ROWS; i++) {
+        buf_fmt(&text, "%s%s ", i ? ", " : "", sorted.rows[i].what);
+        print_bytes(sorted.rows[i].n_bytes, &text);
+        if (*sorted.rows[i].detail)
+            buf_fmt(&text, ": %s", sorted.rows[i].detail);
+    }
+    buf_str(&text, STR("): use a smaller context, fewer sequences or a smaller cache type"));
+    err_set(e, ERR_MEMORY, "%.*s", STRF(buf_view(&text)));
+    buf_free(&text);
+    return false;
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+static bool check_cache_type(const struct plan *p, enum block_type type, bool values, struct err *e)
+{
+    if (type != BLOCK_F32 && type != BLOCK_F16 && type != BLOCK_Q8_0 && type != BLOCK_Q4_0)
+        return err_set(e, ERR_USAGE, "cache type %s is not one of: f32, f16, q8_0, q4_0",
+                       block_type_name(type));
+    for (size_t i = 0; i < p->n_kv; i++) {
+        uint32_t width = values ? p->kv[i].v_width : p->kv[i].k_width;
+        if (block_row_bytes(type, width) == 0)
+            return err_set(
+                e, ERR_UNSUPPORTED,
+                "cache type %s holds blocks of %u, layer %zu has %u %s per token: use f16",
+                block_info(type)->name, block_info(type)->n_elems, i, width,
+                values ? "values" : "keys");
+    }
+    return true;
+}
+
+static bool fill_params(const struct plan *p, const struct exec_params *given,
+                        struct exec_params *out, struct err *e)
+{
+    *out = *given;
+    uint64_t n_tokens;
+    if (out->n_ctx == 0)
+        return err_set(e, ERR_USAGE, "the context is 0 tokens, must be at least 1");
+    if (out->n_seqs == 0)
+        out->n_seqs = 1;
+    if (out->n_ubatch == 0)
+        out->n_ubatch = DEFAULT_UBATCH;
+    if (!num_mul(out->n_ctx, out->n_seqs, &n_tokens))
+        return err_set(e, ERR_LIMIT, "%u sequences of %u tokens are too many", out->n_seqs,
+                       out->n_ctx);
+    out->n_ubatch = (uint32_t)num_min(out->n_ubatch, n_tokens);
+    if (out->max_bytes == 0)
+        out->max_bytes = mem_available();
+    return check_cache_type(p, out->type_k, false, e) && check_cache_type(p, out->type_v, true, e);
+}
+
+/* Fills params and table; does not compare with what is available. */
+static bool plan_memory(const struct backend *b, const struct plan *p,
+                        const struct exec_params *given, struct exec_params *params,
+                        struct mem_table *out, struct err *e)
+{
+    *out = (struct mem_table){0};
+    if (!fill_params(p, given, params, e) || !b->memory(p, params, out, e))
+        return false;
+    if (p->n_vocab)
+        mem_table_add(out, "logits", params->n_seqs, (uint64_t)p->n_vocab * sizeof(float),
+                      "%u rows of %u", params->n_seqs, p->n_vocab);
+    out->available = params->max_bytes;
+    return true;
+}
+
+bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,
+                 struct mem_table *out, struct err *e)
+{
+    struct exec_params filled;
+    return plan_memory(b, p, params, &filled, out, e);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+/* Room for n rows of logits. What all sequences need is there from the start; a caller that wants
+ * the logits of whole prompts makes it grow. */
+static bool reserve_logits(struct exec *x, size_t n, struct err *e)
+{
+    if (n <= x->n_logits_room)
+        return true;
+    const size_t row_bytes = x->plan->n_vocab * sizeof(float);
+    const size_t available = mem_available();
+    if (available && n * row_bytes > available)
+        return err_set(e, ERR_MEMORY, "%zu rows of logits need %zu MiB, %zu MiB are available", n,
+                       n * row_bytes >> 20, available >> 20);
+    float *logits = mem_big(n * row_bytes, "logits", e);
+    if (!logits)
+        return false;
+    mem_big_free(x->logits, x->n_logits_room * row_bytes);
+    x->logits = logits;
+    x->n_logits_room = n;
+    return true;
+}
+
+struct exec *exec_open(const struct backend *b, const struct plan *p,
+                       const struct exec_params *params, const struct log *log,
+                       const struct progress *progress, struct err *e)
+{
+    struct mem_table table;
+    struct exec *x = mem_new(1, sizeof *x);
+    x->backend = b;
+    x->plan = p;
+    if (!plan_memory(b, p, params, &x->params, &table, e) || !check_fits(&table, e))
+        goto fail;
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (p->ops[i].kind == OP_EMBED)
+            x->embed = &p->ops[i].embed;
+    x->n_held = mem_new(x->params.n_seqs, sizeof *x->n_held);
+    x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
+    x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
+    if (p->n_vocab && !reserve_logits(x, x->params.n_seqs, e))
+        goto fail;
+    x->state = b->open(p, &x->params, log, progress, e);
+    if (!x->state)
+        goto fail;
+    return x;
+fail:
+    exec_close(x);
+    return NULL;
+}
+
+void exec_close(struct exec *x)
+{
+    if (!x)
+        return;
+    if (x->state)
+        x->backend->close(x->state);
+    mem_big_free(x->logits, x->n_logits_room * x->plan->n_vocab * sizeof(float));
+    free(x->n_held);
+    free(x->want);
+    free(x->seq);
+    free(x);
+}
+
+const struct exec_params *exec_params_of(const struct exec *x)
+{
+    return &x->params;
+}
+
+/* ---- run ------------------------------------------------------------------------------------- */
+
+static uint32_t seq_of(const struct batch *b, uint32_t i)
+{
+    return b->seq ? b->seq[i] : 0;
+}
+
+static bool wanted(const struct batch *b, uint32_t i)
+{
+    return b->want_logits ? b->want_logits[i] : i + 1 == b->n;
+}
+
+/* The row before row i of the same sequence, or i when it is the first. */
+static uint32_t row_before(const struct batch *b, uint32_t i)
+{
+    for (uint32_t j = i; j-- > 0;)
+        if (seq_of(b, j) == seq_of(b, i))
+            return j;
+    return i;
+}
+
+static bool check_row(const struct exec *x, const struct batch *b, uint32_t i, struct err *e)
+{
+    const uint32_t seq = seq_of(b, i), pos = b->pos[i];
+    if (seq >= x->params.n_seqs)
+        return err_set(e, ERR_USAGE, "row %u: sequence %u, there are %u", i, seq, x->params.n_seqs);
+    if (pos >= x->params.n_ctx)
+        return err_set(e, ERR_LIMIT, "row %u: position %u is outside the context of %u tokens", i,
+                       pos, x->params.n_ctx);
+    const uint32_t before = row_before(b, i);
+    if (before != i && pos != b->pos[before] + 1)
+        return err_set(e, ERR_USAGE, "row %u: position %u follows position %u", i, pos,
+                       b->pos[before]);
+    if (before == i && pos > x->n_held[seq])
+        return err_set(e, ERR_USAGE, "row %u: position %u, but sequence %u holds %u tokens", i, pos,
+                       seq, x->n_held[seq]);
+    if (x->embed && (b->ids[i] < 0 || (uint64_t)b->ids[i] >= x->embed->table->ne[1]))
+        return err_set(e, ERR_USAGE, "row %u: token %d, the vocabulary has %llu", i, b->ids[i],
+                       (unsigned long long)x->embed->table->ne[1]);
+    return true;
+}
+
+/* After a run that failed a sequence keeps what is before its first row of the batch. */
+static void forget_rows(struct exec *x, const struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        uint32_t *n_held = &x->n_held[seq_of(b, i)];
+        *n_held = (uint32_t)num_min(*n_held, b->pos[i]);
+    }
+}
+
+/* Rows [from, from + n) of b, at most n_ubatch, with nothing left NULL. */
+static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint32_t n,
+                      struct err *e)
+{
+    uint32_t n_wanted = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        x->seq[i] = seq_of(b, from + i);
+        x->want[i] = x->plan->n_vocab && wanted(b, from + i);
+        n_wanted += x->want[i];
+    }
+    const struct batch piece = {
+        .n = n,
+        .ids = b->ids ? b->ids + from : NULL,
+        .pos = b->pos + from,
+        .seq = x->seq,
+        .want_logits = x->want,
+        .cancel = b->cancel,
+    };
+    float *logits = x->logits ? x->logits + x->n_logits * x->plan->n_vocab : NULL;
+    if (!x->backend->run(x->state, &piece, logits, e))
+        return false;
+    x->n_logits += n_wanted;
+    return true;
+}
+
+/* All rows in pieces. The batch is checked. */
+static bool run_pieces(struct exec *x, const struct batch *b, struct err *e)
+{
+    for (uint32_t from = 0; from < b->n; from += x->params.n_ubatch) {
+        const uint32_t n = (uint32_t)num_min(b->n - from, x->params.n_ubatch);
+        if (b->cancel && atomic_load(b->cancel))
+            return err_set(e, ERR_CANCELLED, "cancelled after %u of %u tokens", from, b->n);
+        if (!run_piece(x, b, from, n, e))
+            return false;
+    }
+    return true;
+}
+
+bool exec_run(struct exec *x, const struct batch *b, struct err *e)
+{
+    size_t n_wanted = 0;
+    x->n_logits = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (!check_row(x, b, i, e))
+            return false;
+        n_wanted += wanted(b, i);
+    }
+    if (x->plan->n_vocab && !reserve_logits(x, n_wanted, e))
+        return false;
+    if (!run_pieces(x, b, e)) {
+        forget_rows(x, b);
+        x->n_logits = 0;
+        return false;
+    }
+    for (uint32_t i = 0; i < b->n; i++)
+        x->n_held[seq_of(b, i)] = b->pos[i] + 1;
+    return true;
+}
+
+const float *exec_logits(const struct exec *x, uint32_t i)
+{
+    return i < x->n_logits ? x->logits + (size_t)i * x->plan->n_vocab : NULL;
+}
+
+bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct err *e)
+{
+    return x->backend->slot_get(x->state, s, n_rows, out, e);
+}
+
+bool exec_slot_put(struct exec *x, slot_id s, uint32_t n_rows, const void *in, struct err *e)
+{
+    return x->backend->slot_put(x->state, s, n_rows, in, e);
+}
