@@ -49,7 +49,8 @@ $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi2
 $(BUILD)/%_avx512.o: ISA := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
 
 # The scalar formats are the truth, to the last bit on every machine: no fused multiply-add.
-$(BUILD)/src/gguf/block%.o: ISA := -ffp-contract=off
+# Without -O3 gcc leaves the encoders' loops scalar.
+$(BUILD)/src/gguf/block%.o: ISA := -ffp-contract=off $(if $(filter release,$(MODE)),-O3)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -34,7 +34,8 @@ struct block_info {
     uint16_t n_elems; /* per block: 1, 32 or 256 */
     uint16_t n_bytes; /* per block */
     /* n_elems values are decoded / encoded per block; n is a multiple of n_elems. encode is NULL
-     * where tawny does not write the type. */
+     * where tawny does not write the type. It looks for the least squared error (Q8_0: follows the
+     * usual rule); values that are not finite or above 65504 give valid codes without meaning. */
     void (*decode)(const void *blocks, float *out, size_t n);
     void (*encode)(const float *in, void *blocks, size_t n);
 };

@@ -24,6 +24,17 @@ BLOCK_DECODER(q5_k);
 BLOCK_DECODER(q6_k);
 BLOCK_DECODER(iq4_xs);
 
+BLOCK_ENCODER(f32);
+BLOCK_ENCODER(f16);
+BLOCK_ENCODER(bf16);
+BLOCK_ENCODER(q4_0);
+BLOCK_ENCODER(q4_1);
+BLOCK_ENCODER(q8_0);
+BLOCK_ENCODER(iq4_nl);
+BLOCK_ENCODER(mxfp4);
+BLOCK_ENCODER(q4_k);
+BLOCK_ENCODER(q6_k);
+
 /* Files are little-endian and blocks of 17, 18 or 34 bytes have no alignment. */
 static inline uint16_t block_load16(const uint8_t *p)
 {

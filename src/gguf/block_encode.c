@@ -1,0 +1,174 @@
+/* The scalar encoders of floats and blocks of 32. Where the scale is free it is searched: some
+ * candidates around the one that just covers the largest value, each corrected to the least-squares
+ * scale of its codes; the least squared error wins. Loops run over whole blocks without branches so
+ * that compilers make vectors of them. */
+#include <math.h>
+#include <string.h>
+
+#include "gguf/block.h"
+#include "gguf/block_fit.h"
+#include "gguf/block_int.h"
+
+#define COUNT(array) (int)(sizeof(array) / sizeof *(array))
+
+void block_encode_f32(const float *in, void *blocks, size_t n)
+{
+    memcpy(blocks, in, n * sizeof *in);
+}
+
+void block_encode_f16(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks;
+    for (size_t i = 0; i < n; i++)
+        block_store16(b + 2 * i, block_f32_to_f16(in[i]));
+}
+
+void block_encode_bf16(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks;
+    for (size_t i = 0; i < n; i++)
+        block_store16(b + 2 * i, block_f32_to_bf16(in[i]));
+}
+
+/* The format's own rule, not the least error: files of different programs agree. */
+void block_encode_q8_0(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks;
+    for (const float *end = in + n; in < end; in += 32, b += 34) {
+        float d = fabsf(block_extreme(in, 32)) / 127.0f;
+        float inverse = d > 0 ? 1.0f / d : 0.0f;
+        block_store16(b, block_f32_to_f16(d));
+        for (int i = 0; i < 32; i++) {
+            float v = block_clamp(in[i] * inverse, -127.0f, 127.0f);
+            b[2 + i] = (uint8_t)(int8_t)(v < 0 ? v - 0.5f : v + 0.5f);
+        }
+    }
+}
+
+/* Low nibbles are elements 0 to 15, high ones 16 to 31. */
+static void join_nibbles(const uint8_t codes[32], uint8_t *qs)
+{
+    for (int i = 0; i < 16; i++)
+        qs[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+}
+
+void block_encode_q4_0(const float *in, void *blocks, size_t n)
+{
+    /* What the largest value is scaled to: beyond -8 it is clipped for the sake of the others. */
+    static const float peaks[] = {-6.7f, -7.2f, -7.6f, -8.0f, -8.4f, -8.8f, 6.2f, 6.7f, 7.2f, 7.6f};
+    uint8_t *b = blocks;
+    for (const float *end = in + n; in < end; in += 32, b += 18) {
+        uint8_t codes[32];
+        float v[32];
+        uint16_t d = block_f32_to_f16(block_fit_scale(in, 32, -8, 7, peaks, COUNT(peaks)));
+        block_snap(in, 32, block_inverse(block_f16_to_f32(d)), 0, -8, 7, v);
+        for (int i = 0; i < 32; i++)
+            codes[i] = (uint8_t)((int)v[i] + 8);
+        block_store16(b, d);
+        join_nibbles(codes, b + 2);
+    }
+}
+
+void block_encode_q4_1(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks;
+    for (const float *end = in + n; in < end; in += 32, b += 20) {
+        uint8_t codes[32];
+        float v[32];
+        struct block_line line = block_fit_line(in, 32, INFINITY);
+        uint16_t d = block_f32_to_f16(line.scale), m = block_f32_to_f16(line.base);
+        block_snap(in, 32, block_inverse(block_f16_to_f32(d)), block_f16_to_f32(m), 0, 15, v);
+        for (int i = 0; i < 32; i++)
+            codes[i] = (uint8_t)v[i];
+        block_store16(b, d);
+        block_store16(b + 2, m);
+        join_nibbles(codes, b + 4);
+    }
+}
+
+/* The nearest values of the ascending code book to x * inverse, and which ones they are. One
+ * comparison per border between neighbours instead of a search per element: no branch depends on
+ * the data. */
+static void snap_to_book(const float *x, float inverse, const int8_t book[16], float *out,
+                         uint8_t codes[32])
+{
+    float scaled[32];
+    int32_t count[32] = {0};
+    for (int i = 0; i < 32; i++)
+        scaled[i] = x[i] * inverse;
+    for (int k = 0; k < 15; k++) {
+        float border = 0.5f * (float)(book[k] + book[k + 1]);
+        for (int i = 0; i < 32; i++)
+            count[i] += scaled[i] > border;
+    }
+    for (int i = 0; i < 32; i++) {
+        codes[i] = (uint8_t)count[i];
+        out[i] = (float)book[count[i]];
+    }
+}
+
+void block_encode_iq4_nl(const float *in, void *blocks, size_t n)
+{
+    static const float peaks[] = {-106, -113, -120, -127, -134, -141, 99, 106, 113, 120};
+    uint8_t *b = blocks;
+    for (const float *end = in + n; in < end; in += 32, b += 18) {
+        uint8_t codes[32];
+        float v[32], best = 0, best_gain = 0, reach = block_inverse(block_extreme(in, 32));
+        for (int k = 0; k < COUNT(peaks); k++) {
+            snap_to_book(in, peaks[k] * reach, block_iq4_values, v, codes);
+            float xv = block_dot(in, v, 32), vv = block_dot(v, v, 32);
+            if (xv * xv > best_gain * vv) {
+                best_gain = xv * xv / vv;
+                best = xv / vv;
+            }
+        }
+        uint16_t d = block_f32_to_f16(best);
+        snap_to_book(in, block_inverse(block_f16_to_f32(d)), block_iq4_values, v, codes);
+        block_store16(b, d);
+        join_nibbles(codes, b + 2);
+    }
+}
+
+/* Codes of the nearest doubled E2M1 values to x * inverse; returns the squared error in those
+ * units. */
+static float snap_to_mxfp4(const float *x, float inverse, uint8_t codes[32])
+{
+    float miss[32];
+    for (int i = 0; i < 32; i++) {
+        float v = fabsf(x[i] * inverse);
+        int code = 0;
+        for (int k = 0; k < 7; k++)
+            code += v > 0.5f * (float)(block_mxfp4_values[k] + block_mxfp4_values[k + 1]);
+        codes[i] = (uint8_t)(code | (code && x[i] < 0 ? 8 : 0));
+        miss[i] = v - (float)block_mxfp4_values[code];
+    }
+    return block_dot(miss, miss, 32);
+}
+
+/* The scale is a power of two: the smallest that covers the largest value, or the next smaller one
+ * when clipping that value costs less than the finer steps gain. */
+void block_encode_mxfp4(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks;
+    for (const float *end = in + n; in < end; in += 32, b += 17) {
+        uint8_t codes[32];
+        float best_error = INFINITY, largest = fabsf(block_extreme(in, 32));
+        int e = 0, exponent = 0;
+        memset(b, 0, 17);
+        if (!(largest > 0))
+            continue;
+        frexpf(largest / 12.0f, &exponent); /* largest <= 12 * 2^exponent */
+        for (int down = 0; down < 3; down++) {
+            e = exponent + 128 - down;
+            if (e < 0 || e > 254)
+                continue;
+            float d = block_e8m0_half((uint8_t)e);
+            float error = snap_to_mxfp4(in, block_inverse(d), codes) * d * d;
+            if (error < best_error) {
+                best_error = error;
+                b[0] = (uint8_t)e;
+                join_nibbles(codes, b + 1);
+            }
+        }
+    }
+}
