@@ -1,0 +1,127 @@
+/* Whole models against the reference logits: ../shared/logits (llama.cpp on the dequantised
+ * weights) and the toy models of ../shared/spec (float64). Each backend is one row of the table. */
+#include <math.h>
+
+#include "kit/models.h"
+#include "test.h"
+
+/* llama.cpp's own distance from the truth on its int8 path (logits/README.md): what a fast backend
+ * is measured by. */
+static const struct {
+    const char *name;
+    double llama_err;
+} files[] = {
+    {"qwen3moe-f16", 0.0007},   {"qwen3moe-iq4_nl", 0.0112}, {"qwen3moe-iq4_xs", 0.0949},
+    {"qwen3moe-mxfp4", 0.0061}, {"qwen3moe-q2_k", 0.0012},   {"qwen3moe-q3_k", 0.0399},
+    {"qwen3moe-q4_0", 0.0287},  {"qwen3moe-q4_1", 0.0050},   {"qwen3moe-q4_k", 0.0397},
+    {"qwen3moe-q5_0", 0.0789},  {"qwen3moe-q5_1", 0.0003},   {"qwen3moe-q5_k", 0.0006},
+    {"qwen3moe-q6_k", 0.0316},  {"qwen3moe-q8_0", 0.0694},
+};
+enum { N_FILES = sizeof files / sizeof *files };
+
+static double exact_limit(double llama_err)
+{
+    (void)llama_err;
+    return 1e-3;
+}
+
+static const struct {
+    const char *name;
+    double (*limit)(double llama_err); /* largest relative error allowed */
+    double batch_limit;                /* between batch sizes */
+} backends[] = {
+    {"ref", exact_limit, 1e-5},
+};
+enum { N_BACKENDS = sizeof backends / sizeof *backends };
+
+struct loaded {
+    struct gguf *file;
+    struct model *model;
+    int32_t *ids;
+    float *want;
+    uint32_t n_ids, n_vocab;
+};
+
+static struct loaded load(const char *name)
+{
+    struct err e = {0};
+    struct loaded l = {0};
+    char path[128];
+    size_t n_bytes;
+    snprintf(path, sizeof path, "logits/%s.gguf", name);
+    CHECK_OK(l.file = gguf_open(test_shared(path), NULL, &e));
+    CHECK_OK(l.model = model_open(l.file, NULL, &e));
+    snprintf(path, sizeof path, "logits/%s.tokens", name);
+    l.ids = kit_read_shared(path, &n_bytes);
+    l.n_ids = (uint32_t)(n_bytes / sizeof *l.ids);
+    l.n_vocab = l.model->plan.n_vocab;
+    snprintf(path, sizeof path, "logits/%s.logits", name);
+    l.want = kit_read_shared(path, &n_bytes);
+    CHECK_INT(n_bytes, (size_t)l.n_ids * l.n_vocab * sizeof(float));
+    return l;
+}
+
+static void unload(struct loaded *l)
+{
+    model_close(l->model);
+    gguf_close(l->file);
+    free(l->ids);
+    free(l->want);
+}
+
+/* Logits of all positions from a fresh exec, n_batch rows at a time. */
+static float *logits_of(const char *backend, const struct loaded *l, uint32_t n_batch)
+{
+    const struct exec_params params = {.n_ctx = l->n_ids, .n_threads = 2};
+    struct exec *x = kit_open_exec(backend, &l->model->plan, &params);
+    if (!x)
+        return NULL;
+    float *out = mem_new((size_t)l->n_ids * l->n_vocab, sizeof *out);
+    kit_run(x, l->ids, 0, l->n_ids, n_batch, l->n_vocab, out);
+    exec_close(x);
+    return out;
+}
+
+TEST(logits_agree_with_the_reference_for_every_quantisation)
+{
+    for (size_t i = 0; i < N_FILES; i++) {
+        struct loaded l = load(files[i].name);
+        for (size_t j = 0; j < N_BACKENDS; j++) {
+            float *got = logits_of(backends[j].name, &l, 0);
+            if (!got)
+                continue;
+            const double limit = backends[j].limit(files[i].llama_err);
+            const double err = kit_rel_err(got, l.want, (size_t)l.n_ids * l.n_vocab);
+            printf("    %-4s %-16s relative error %.2e, limit %.2e\n", backends[j].name,
+                   files[i].name, err, limit);
+            if (!(err <= limit))
+                test_fail(__FILE__, __LINE__, "%s on %s: relative error %g over %g",
+                          backends[j].name, files[i].name, err, limit);
+            free(got);
+        }
+        unload(&l);
+    }
+}
+
+TEST(logits_do_not_depend_on_the_batch_size)
+{
+    static const uint32_t batches[] = {1, 7};
+    for (size_t i = 0; i < N_FILES; i += 4) {
+        struct loaded l = load(files[i].name);
+        const size_t n = (size_t)l.n_ids * l.n_vocab;
+        for (size_t j = 0; j < N_BACKENDS; j++) {
+            float *all = logits_of(backends[j].name, &l, 0);
+            for (size_t k = 0; all && k < 2; k++) {
+                float *got = logits_of(backends[j].name, &l, batches[k]);
+                const double err = kit_rel_err(got, all, n);
+                if (!(err <= backends[j].batch_limit))
+                    test_fail(__FILE__, __LINE__, "%s on %s: batch %u differs by %g over %g",
+                              backends[j].name, files[i].name, batches[k], err,
+                              backends[j].batch_limit);
+                free(got);
+            }
+            free(all);
+        }
+        unload(&l);
+    }
+}

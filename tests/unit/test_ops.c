@@ -1,0 +1,517 @@
+/* Every backend against ref, op by op: plans of one op over random weights, ragged shapes and all
+ * block types. A backend is one line in `backends`; what it refuses as ERR_UNSUPPORTED is counted
+ * and passed over. */
+#include <math.h>
+
+#include "kit/models.h"
+#include "test.h"
+
+/* Largest relative error (norm over norm) of an output. Exact: float and half weights, norms,
+ * attention over F32 and F16. Coarse: where a backend may round activations or queries to 8 bits.
+ */
+static const struct checked_backend {
+    const char *name;
+    double exact, coarse;
+} backends[] = {
+    {"cpu", 2e-3, 2e-2},
+};
+enum { N_BACKENDS = sizeof backends / sizeof *backends };
+
+static const enum block_type all_types[] = {
+    BLOCK_F32,  BLOCK_F16,    BLOCK_BF16,   BLOCK_Q4_0,  BLOCK_Q4_1, BLOCK_Q5_0,
+    BLOCK_Q5_1, BLOCK_Q8_0,   BLOCK_Q2_K,   BLOCK_Q3_K,  BLOCK_Q4_K, BLOCK_Q5_K,
+    BLOCK_Q6_K, BLOCK_IQ4_NL, BLOCK_IQ4_XS, BLOCK_MXFP4,
+};
+enum { N_TYPES = sizeof all_types / sizeof *all_types };
+
+/* One op under test: its plan, the rows that go in, and which slots come out. The rows run in
+ * steps, each one batch; inputs hold the rows of all steps. */
+enum { MAX_STEPS = 4, MAX_SLOTS = 8, MAX_OWNED = 64 };
+struct rig {
+    char what[96]; /* the case, for messages */
+    struct rng rng;
+    struct plan plan;
+    struct exec_params params;
+    bool coarse;
+    uint32_t n_steps, n_rows[MAX_STEPS], n_total;
+    uint32_t *pos, *seq; /* [n_total]; NULL: positions from 0 of sequence 0 */
+    struct {
+        slot_id slot;
+        void *rows; /* [n_total][width] */
+    } inputs[MAX_SLOTS];
+    size_t n_inputs;
+    slot_id outputs[MAX_SLOTS];
+    size_t n_outputs;
+    void *owned[MAX_OWNED];
+    size_t n_owned;
+};
+
+/* Cases of a test take different random numbers. */
+static struct rig rig_open(uint64_t i_case, uint32_t n_rows)
+{
+    struct rig r = {0};
+    r.rng.state = test_seed() * 1000003 + i_case;
+    r.n_steps = 1;
+    r.n_rows[0] = r.n_total = n_rows;
+    return r;
+}
+
+static void *own(struct rig *r, void *p)
+{
+    CHECK(r->n_owned < MAX_OWNED);
+    return r->owned[r->n_owned++] = p;
+}
+
+static bool is_float(enum block_type type)
+{
+    return type == BLOCK_F32 || type == BLOCK_F16 || type == BLOCK_BF16;
+}
+
+static const struct weight *matrix(struct rig *r, enum block_type type, uint64_t n_in,
+                                   uint64_t n_out, uint64_t n)
+{
+    const uint64_t ne[3] = {n_in, n_out, n};
+    struct weight *w = plan_weight(&r->plan, STR("w"), type, ne);
+    w->data = own(r, kit_random_blocks(&r->rng, type, n_in * n_out * n, 1 / sqrtf((float)n_in)));
+    r->coarse |= !is_float(type);
+    return w;
+}
+
+static const struct weight *floats(struct rig *r, uint64_t n, uint64_t n_rows, float mean)
+{
+    const uint64_t ne[3] = {n, n_rows, 1};
+    struct weight *w = plan_weight(&r->plan, STR("vector"), BLOCK_F32, ne);
+    w->data = own(r, kit_random_floats(&r->rng, n * n_rows, mean, 0.3f));
+    return w;
+}
+
+static slot_id input(struct rig *r, const char *name, uint32_t width)
+{
+    slot_id s = plan_slot(&r->plan, name, width);
+    r->inputs[r->n_inputs].slot = s;
+    r->inputs[r->n_inputs++].rows =
+        own(r, kit_random_floats(&r->rng, (size_t)r->n_total * width, 0.1f, 1));
+    return s;
+}
+
+static slot_id output(struct rig *r, const char *name, uint32_t width)
+{
+    slot_id s = plan_slot(&r->plan, name, width);
+    r->outputs[r->n_outputs++] = s;
+    return s;
+}
+
+/* A slot that the op reads and changes. */
+static slot_id in_and_out(struct rig *r, const char *name, uint32_t width)
+{
+    slot_id s = input(r, name, width);
+    r->outputs[r->n_outputs++] = s;
+    return s;
+}
+
+/* n_used different experts per row. */
+static slot_id expert_ids(struct rig *r, uint32_t n_expert, uint32_t n_used)
+{
+    slot_id s = input(r, "ids", n_used);
+    int32_t *ids = r->inputs[r->n_inputs - 1].rows;
+    for (uint32_t t = 0; t < r->n_total; t++, ids += n_used) {
+        uint32_t first = (uint32_t)rng_below(&r->rng, n_expert);
+        for (uint32_t j = 0; j < n_used; j++)
+            ids[j] = (int32_t)((first + 3 * j) % n_expert); /* 3 does not divide n_expert */
+    }
+    return s;
+}
+
+static size_t n_result_floats(const struct rig *r)
+{
+    size_t n = (size_t)r->n_total * r->plan.n_vocab;
+    for (size_t i = 0; i < r->n_outputs; i++)
+        n += (size_t)r->n_total * r->plan.slots[r->outputs[i]].width;
+    return n;
+}
+
+/* Runs one step; appends logits and output slots to *out. */
+static void run_step(struct exec *x, const struct rig *r, uint32_t from, uint32_t n, float **out)
+{
+    struct err e = {0};
+    uint32_t pos[256];
+    bool want[256];
+    int32_t ids[256];
+    for (uint32_t t = 0; t < n; t++) {
+        pos[t] = r->pos ? r->pos[from + t] : t;
+        want[t] = true;
+        ids[t] = (int32_t)((from + t) * 7 % 13);
+    }
+    for (size_t i = 0; i < r->n_inputs; i++) {
+        const size_t width = r->plan.slots[r->inputs[i].slot].width;
+        const float *rows = r->inputs[i].rows;
+        CHECK_OK(exec_slot_put(x, r->inputs[i].slot, n, rows + from * width, &e));
+    }
+    const struct batch b = {
+        .n = n,
+        .ids = ids,
+        .pos = pos,
+        .seq = r->seq ? r->seq + from : NULL,
+        .want_logits = want,
+    };
+    CHECK_OK(exec_run(x, &b, &e));
+    for (uint32_t t = 0; t < n && r->plan.n_vocab; t++, *out += r->plan.n_vocab)
+        memcpy(*out, exec_logits(x, t), r->plan.n_vocab * sizeof **out);
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        CHECK_OK(exec_slot_get(x, r->outputs[i], n, *out, &e));
+        *out += (size_t)n * r->plan.slots[r->outputs[i]].width;
+    }
+}
+
+/* All steps on a fresh exec. NULL when the backend does not do this case. */
+static float *results_of(const struct backend *b, const struct rig *r)
+{
+    struct err e = {0};
+    struct exec_params params = r->params;
+    params.n_ctx = params.n_ctx ? params.n_ctx : 256;
+    params.n_ubatch = 256;
+    params.n_threads = 2;
+    struct exec *x = exec_open(b, &r->plan, &params, NULL, NULL, &e);
+    if (!x && e.code == ERR_UNSUPPORTED)
+        return NULL;
+    CHECK_OK(x != NULL);
+    float *results = mem_new(n_result_floats(r), sizeof *results);
+    float *at = results;
+    uint32_t from = 0;
+    for (uint32_t i = 0; i < r->n_steps; i++, from += r->n_rows[i - 1])
+        run_step(x, r, from, r->n_rows[i], &at);
+    exec_close(x);
+    return results;
+}
+
+/* Cases that a backend ran and refused, over one test. */
+struct count {
+    int done[N_BACKENDS], refused[N_BACKENDS];
+};
+
+static void rig_close(struct rig *r)
+{
+    plan_free(&r->plan);
+    for (size_t i = 0; i < r->n_owned; i++)
+        free(r->owned[i]);
+}
+
+/* compare: the relative error of got, whatever that means for the op. */
+static void rig_check(struct rig *r,
+                      double (*compare)(const struct rig *, const float *got, const float *want),
+                      struct count *count)
+{
+    float *want = results_of(&backend_ref, r);
+    CHECK(want != NULL);
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        const struct backend *b = backend_find(backends[i].name);
+        float *got = b ? results_of(b, r) : NULL;
+        if (b)
+            *(got ? &count->done[i] : &count->refused[i]) += 1;
+        if (!got)
+            continue;
+        const double limit = r->coarse ? backends[i].coarse : backends[i].exact;
+        const double err = compare(r, got, want);
+        if (!(err <= limit))
+            test_fail(__FILE__, __LINE__, "%s, %s: relative error %g over %g", b->name, r->what,
+                      err, limit);
+        free(got);
+    }
+    free(want);
+    rig_close(r);
+}
+
+static double whole(const struct rig *r, const float *got, const float *want)
+{
+    return kit_rel_err(got, want, n_result_floats(r));
+}
+
+static void report(const struct count *count)
+{
+    int n_done = 0;
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        n_done += count->done[i];
+        printf("    %s: %d cases agree with ref, %d refused\n", backends[i].name, count->done[i],
+               count->refused[i]);
+    }
+    if (n_done == 0)
+        test_skip("no backend but ref is here");
+}
+
+static const uint32_t row_counts[] = {1, 2, 5, 8, 17, 64};
+enum { N_ROW_COUNTS = sizeof row_counts / sizeof *row_counts };
+
+/* Columns that the type can hold: small, odd in blocks, larger than a cache line's worth. */
+static uint32_t columns(enum block_type type, uint64_t i)
+{
+    static const uint32_t blocks_of_32[] = {1, 3, 8, 21, 90};
+    if (block_info(type)->n_elems == 256)
+        return 256 * (1 + (uint32_t)(i % 3));
+    return 32 * blocks_of_32[i % 5];
+}
+
+TEST(ops_embed_matches_ref)
+{
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * 3; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n = columns(type, i);
+        struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
+        snprintf(r.what, sizeof r.what, "%s {%u, 13}", block_info(type)->name, n);
+        const struct weight *table = matrix(&r, type, n, 13, 1);
+        plan_op(&r.plan, OP_EMBED, 0)->embed = (struct op_embed){table, output(&r, "x", n)};
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+TEST(ops_project_matches_ref)
+{
+    static const uint32_t widths[][4] = {{1, 3, 7, 16}, {33, 16, 16, 1}, {64, 100, 8, 5}};
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n_in = columns(type, i), n_out = 1 + (uint32_t)i % 4;
+        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        snprintf(r.what, sizeof r.what, "%s, %u rows of %u, %u outputs", block_info(type)->name,
+                 r.n_total, n_in, n_out);
+        struct op_project o = {.in = input(&r, "in", n_in), .eps = 1e-6f, .n_out = n_out};
+        o.norm = i % 5 ? floats(&r, n_in, 1, 1) : NULL;
+        for (uint32_t j = 0; j < n_out; j++) {
+            const uint32_t width = widths[i % 3][j];
+            /* Another type for the last: real files mix them. */
+            o.out[j].w = matrix(&r, j < 3 ? type : BLOCK_F16, n_in, width, 1);
+            o.out[j].bias = i % 3 ? NULL : floats(&r, width, 1, 0);
+            o.out[j].out = output(&r, "out", width);
+        }
+        plan_op(&r.plan, OP_PROJECT, 0)->project = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+TEST(ops_add_project_matches_ref)
+{
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * 4; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n_in = columns(type, i), n_out = 1 + 37 * (uint32_t)(i % 4);
+        struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
+        snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in, n_out,
+                 r.n_total);
+        plan_op(&r.plan, OP_ADD_PROJECT, 0)->add_project = (struct op_add_project){
+            .in = input(&r, "in", n_in),
+            .x = in_and_out(&r, "x", n_out),
+            .w = matrix(&r, type, n_in, n_out, 1),
+            .bias = i % 2 ? floats(&r, n_out, 1, 0) : NULL,
+        };
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+TEST(ops_head_matches_ref)
+{
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * 2; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n_in = columns(type, i), n_vocab = 1 + 150 * (uint32_t)(i % 3);
+        struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
+        snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in,
+                 n_vocab, r.n_total);
+        plan_op(&r.plan, OP_HEAD, 0)->head = (struct op_head){
+            .x = input(&r, "x", n_in),
+            .norm = floats(&r, n_in, 1, 1),
+            .eps = 1e-5f,
+            .w = matrix(&r, type, n_in, n_vocab, 1),
+        };
+        r.plan.n_vocab = n_vocab;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+/* Outputs: normed, weights, ids. Two experts whose scores are equal to rounding may change places:
+ * then the weights agree although the ids do not. */
+static double routed(const struct rig *r, const float *got, const float *want)
+{
+    const size_t n_normed = (size_t)r->n_total * r->plan.slots[r->outputs[0]].width;
+    const size_t n_weights = (size_t)r->n_total * r->plan.slots[r->outputs[1]].width;
+    const size_t n_ids = (size_t)r->n_total * r->plan.slots[r->outputs[2]].width;
+    double err = kit_rel_err(got, want, n_normed);
+    got += n_normed;
+    want += n_normed;
+    err = fmax(err, kit_rel_err(got, want, n_weights));
+    for (size_t i = 0; i < n_ids; i++)
+        if (memcmp(&got[n_weights + i], &want[n_weights + i], sizeof *got) &&
+            fabsf(got[i] - want[i]) > 1e-5f)
+            return INFINITY;
+    return err;
+}
+
+TEST(ops_route_matches_ref)
+{
+    static const uint32_t experts[][2] = {{8, 2}, {128, 8}, {4, 4}, {33, 1}, {512, 10}};
+    struct count count = {0};
+    for (uint64_t i = 0; i < 45; i++) {
+        const enum gating gating = (enum gating)(i % 3);
+        const enum block_type type = i % 2 ? BLOCK_F32 : i % 4 ? BLOCK_F16 : BLOCK_BF16;
+        const uint32_t n_expert = experts[i % 5][0], n_used = experts[i % 5][1];
+        const uint32_t n_in = columns(type, i);
+        struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
+        snprintf(r.what, sizeof r.what, "gating %d, %u of %u experts, %u rows of %u", gating,
+                 n_used, n_expert, r.n_total, n_in);
+        struct op_route o = {
+            .x = input(&r, "x", n_in),
+            .normed = output(&r, "normed", n_in),
+            .weights = output(&r, "weights", n_used),
+            .ids = output(&r, "ids", n_used),
+            .norm = floats(&r, n_in, 1, 1),
+            .eps = 1e-6f,
+            .router = matrix(&r, type, n_in, n_expert, 1),
+            .bias = i % 4 ? NULL : floats(&r, n_expert, 1, 0),
+            .select_bias = gating == GATE_SIGMOID_BIAS ? floats(&r, n_expert, 1, 0) : NULL,
+            .n_expert = n_expert,
+            .n_used = n_used,
+            .gating = gating,
+            .scale = gating == GATE_SIGMOID_BIAS ? 1.8f : 1,
+        };
+        plan_op(&r.plan, OP_ROUTE, 0)->route = o;
+        rig_check(&r, routed, &count);
+    }
+    report(&count);
+}
+
+TEST(ops_experts_up_matches_ref)
+{
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n_in = columns(type, i), n_ff = 3 + 29 * (uint32_t)(i % 4);
+        const uint32_t n_expert = i % 2 ? 8 : 5, n_used = 1 + (uint32_t)i % 4;
+        const bool bias = i % 3 == 0;
+        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        snprintf(r.what, sizeof r.what, "%s {%u, %u, %u}, %u used, %u rows", block_info(type)->name,
+                 n_in, n_ff, n_expert, n_used, r.n_total);
+        struct op_experts_up o = {
+            .in = input(&r, "in", n_in),
+            .ids = expert_ids(&r, n_expert, n_used),
+            .out = output(&r, "out", n_used * n_ff),
+            .gate = matrix(&r, type, n_in, n_ff, n_expert),
+            .up = matrix(&r, type, n_in, n_ff, n_expert),
+            .gate_bias = bias ? floats(&r, n_ff, n_expert, 0) : NULL,
+            .up_bias = bias ? floats(&r, n_ff, n_expert, 0) : NULL,
+            .act = bias ? ACT_SWIGLU_OAI : ACT_SWIGLU,
+            .n_used = n_used,
+        };
+        plan_op(&r.plan, OP_EXPERTS_UP, 0)->experts_up = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+TEST(ops_experts_down_matches_ref)
+{
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n_ff = columns(type, i), n_out = 2 + 31 * (uint32_t)(i % 4);
+        const uint32_t n_expert = i % 2 ? 8 : 5, n_used = 1 + (uint32_t)i % 4;
+        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        snprintf(r.what, sizeof r.what, "%s {%u, %u, %u}, %u used, %u rows", block_info(type)->name,
+                 n_ff, n_out, n_expert, n_used, r.n_total);
+        struct op_experts_down o = {
+            .in = input(&r, "in", n_used * n_ff),
+            .ids = expert_ids(&r, n_expert, n_used),
+            .weights = input(&r, "weights", n_used),
+            .x = in_and_out(&r, "x", n_out),
+            .down = matrix(&r, type, n_ff, n_out, n_expert),
+            .bias = i % 3 ? NULL : floats(&r, n_out, n_expert, 0),
+            .n_used = n_used,
+        };
+        plan_op(&r.plan, OP_EXPERTS_DOWN, 0)->experts_down = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+/* Three steps over two sequences: 0 is read, then 1 is read while 0 is cut back and goes on, then
+ * both take one token. */
+static void two_sequences(struct rig *r, uint32_t n_first, uint32_t n_second)
+{
+    const uint32_t cut = n_first / 2;
+    uint32_t n = 0;
+    r->params.n_seqs = 2;
+    r->n_steps = 3;
+    r->n_rows[0] = n_first;
+    r->n_rows[1] = n_second + 2;
+    r->n_rows[2] = 2;
+    r->n_total = n_first + n_second + 4;
+    r->pos = own(r, mem_new(r->n_total, sizeof *r->pos));
+    r->seq = own(r, mem_new(r->n_total, sizeof *r->seq));
+    for (uint32_t i = 0; i < n_first; i++)
+        r->pos[n++] = i;
+    r->pos[n++] = cut;
+    for (uint32_t i = 0; i < n_second; i++, n++) {
+        r->seq[n] = 1;
+        r->pos[n] = i;
+    }
+    r->pos[n++] = cut + 1;
+    r->pos[n++] = cut + 2;
+    r->seq[n] = 1;
+    r->pos[n++] = n_second;
+}
+
+TEST(ops_attend_matches_ref)
+{
+    static const struct {
+        uint32_t n_head, n_kv_head, head_dim, head_dim_v, n_rot;
+    } shapes[] = {
+        {4, 2, 64, 64, 64}, {8, 1, 32, 32, 32},    {3, 3, 128, 128, 128},
+        {8, 2, 32, 64, 16}, {16, 2, 256, 256, 64}, {2, 1, 96, 96, 0},
+    };
+    static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
+    static const uint32_t lengths[] = {1, 9, 70, 130};
+    struct count count = {0};
+    for (uint64_t i = 0; i < 96; i++) {
+        const uint32_t n_head = shapes[i % 6].n_head, n_kv_head = shapes[i % 6].n_kv_head;
+        const uint32_t dim = shapes[i % 6].head_dim, dim_v = shapes[i % 6].head_dim_v;
+        struct rig r = rig_open(i, 0);
+        float inv_freq[128];
+        struct rope rope = {i % 5 ? ROPE_HALVES : ROPE_ADJACENT, shapes[i % 6].n_rot, inv_freq, 1};
+        for (uint32_t j = 0; j < rope.n_rot / 2; j++)
+            inv_freq[j] = powf(1e6f, -2.0f * (float)j / (float)rope.n_rot);
+        rope.mscale = i % 7 ? 1 : 1.35f;
+        two_sequences(&r, lengths[i / 6 % 4], 5);
+        r.params.type_k = caches[i / 24];
+        r.params.type_v = caches[i % 8 ? i / 24 : 1];
+        r.coarse = !is_float(r.params.type_k) || !is_float(r.params.type_v);
+        const bool gated = i % 4 == 1 && dim == dim_v;
+        snprintf(r.what, sizeof r.what,
+                 "case %d: %u/%u heads of %u/%u, cache %s/%s, %u rows, window %d, gated %d", (int)i,
+                 n_head, n_kv_head, dim, dim_v, block_info(r.params.type_k)->name,
+                 block_info(r.params.type_v)->name, r.n_rows[0], i % 3 ? 0 : 6, gated);
+        struct op_attend o = {
+            .q = input(&r, "q", n_head * dim * (gated ? 2 : 1)),
+            .k = input(&r, "k", n_kv_head * dim),
+            .v = input(&r, "v", n_kv_head * dim_v),
+            .out = output(&r, "out", n_head * dim_v),
+            .q_norm = i % 2 ? floats(&r, dim, 1, 1) : NULL,
+            .k_norm = i % 2 ? floats(&r, dim, 1, 1) : NULL,
+            .eps = 1e-6f,
+            .n_head = n_head,
+            .n_kv_head = n_kv_head,
+            .head_dim = dim,
+            .head_dim_v = dim_v,
+            .rope = rope.n_rot ? &rope : NULL,
+            .scale = 1 / sqrtf((float)dim),
+            .window = i % 3 ? 0 : 6,
+            .sinks = i % 5 == 2 ? floats(&r, n_head, 1, 0) : NULL,
+            .gated = gated,
+        };
+        o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim_v, 0});
+        plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
