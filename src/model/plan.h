@@ -53,8 +53,8 @@ enum rope_pairs { ROPE_HALVES, ROPE_ADJACENT };
  * multiplied by mscale. Made once per plan in double precision (spec "architectures" 0.3, 0.4). */
 struct rope {
     enum rope_pairs pairs;
-    uint32_t n_rot;        /* rotated elements per head, even; the rest pass through */
-    const float *inv_freq; /* [n_rot / 2] */
+    uint32_t n_rot;         /* rotated elements per head, even; the rest pass through */
+    const double *inv_freq; /* [n_rot / 2]; in float the angle would be off by 1e-3 at 32k */
     float mscale;
 };
 

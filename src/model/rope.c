@@ -33,7 +33,6 @@ const struct rope *rope_make(struct arena *a, const struct rope_spec *s)
 {
     const uint32_t n_pairs = s->n_rot / 2;
     struct rope *rope = arena_new(a, 1, sizeof *rope);
-    float *table = arena_new(a, n_pairs, sizeof *table);
     double *inv_freq = arena_new(a, n_pairs, sizeof *inv_freq);
     for (uint32_t i = 0; i < n_pairs; i++)
         inv_freq[i] = pow(s->base, -2.0 * i / s->n_rot);
@@ -49,11 +48,9 @@ const struct rope *rope_make(struct arena *a, const struct rope_spec *s)
         rope->mscale = (float)(s->attn_factor * (1 + 0.1 * log(s->factor)));
         break;
     }
-    for (uint32_t i = 0; i < n_pairs; i++)
-        table[i] = (float)inv_freq[i];
     rope->pairs = s->pairs;
     rope->n_rot = s->n_rot;
-    rope->inv_freq = table;
+    rope->inv_freq = inv_freq;
     return rope;
 }
 

@@ -477,10 +477,10 @@ TEST(ops_attend_matches_ref)
         const uint32_t n_head = shapes[i % 6].n_head, n_kv_head = shapes[i % 6].n_kv_head;
         const uint32_t dim = shapes[i % 6].head_dim, dim_v = shapes[i % 6].head_dim_v;
         struct rig r = rig_open(i, 0);
-        float inv_freq[128];
+        double inv_freq[128];
         struct rope rope = {i % 5 ? ROPE_HALVES : ROPE_ADJACENT, shapes[i % 6].n_rot, inv_freq, 1};
         for (uint32_t j = 0; j < rope.n_rot / 2; j++)
-            inv_freq[j] = powf(1e6f, -2.0f * (float)j / (float)rope.n_rot);
+            inv_freq[j] = pow(1e6, -2.0 * j / rope.n_rot);
         rope.mscale = i % 7 ? 1 : 1.35f;
         two_sequences(&r, lengths[i / 6 % 4], 5);
         r.params.type_k = caches[i / 24];

@@ -17,7 +17,7 @@ void ref_rope(const struct rope *rope, uint32_t pos, float *head)
     const uint32_t n_pairs = rope->n_rot / 2;
     const bool halves = rope->pairs == ROPE_HALVES;
     for (uint32_t i = 0; i < n_pairs; i++) {
-        const double angle = (double)pos * (double)rope->inv_freq[i];
+        const double angle = (double)pos * rope->inv_freq[i];
         const double c = cos(angle) * (double)rope->mscale, s = sin(angle) * (double)rope->mscale;
         float *first = &head[halves ? i : 2 * i];
         float *second = &head[halves ? i + n_pairs : 2 * i + 1];
