@@ -122,7 +122,8 @@ TEST(presplit_words_lie_end_to_end_for_any_bytes)
         char bytes[40];
         str text = {bytes, 1 + rng_below(&rng, sizeof bytes)};
         for (size_t i = 0; i < text.n; i++)
-            bytes[i] = (char)(round & 1 ? rng_u64(&rng) : (uint64_t)alphabet[rng_below(&rng, 26)]);
+            bytes[i] = (char)(round & 1 ? rng_u64(&rng)
+                                        : (uint64_t)alphabet[rng_below(&rng, sizeof alphabet - 1)]);
         for (int rules = PRESPLIT_GPT2; rules <= PRESPLIT_O200K; rules++)
             for (size_t at = 0, end; at < text.n; at = end) {
                 end = presplit_next((enum presplit_rules)rules, u, text, at);
