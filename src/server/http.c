@@ -97,10 +97,7 @@ static enum MHD_Result on_head(struct http_request *r)
     else
         r->http->params.admit(r->http->params.ctx, r);
     if (r->body.over)
-        http_send(r, 413, "application/json",
-                  STR("{\"error\":{\"message\":\"The request body is too large.\","
-                      "\"type\":\"invalid_request_error\",\"param\":null,"
-                      "\"code\":\"request_too_large\"}}"));
+        http_send(r, 413, "application/json", r->http->params.too_large);
     return r->answer ? queue_refusal(r) : MHD_YES;
 }
 

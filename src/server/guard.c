@@ -1,0 +1,80 @@
+#include "server/guard.h"
+
+#include <stdint.h>
+#include <strings.h>
+
+static bool same_name(str a, str b)
+{
+    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
+}
+
+/* Four decimal parts after "127.", so that 127.0.0.1.example.org is none. */
+static bool is_127(str host)
+{
+    size_t n_dots = 0;
+    if (!str_starts(host, STR("127.")) || host.n > 15)
+        return false;
+    for (size_t i = 0; i < host.n; i++) {
+        n_dots += host.p[i] == '.';
+        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
+            return false;
+    }
+    return n_dots == 3;
+}
+
+bool guard_is_loopback(str host)
+{
+    return same_name(host, STR("localhost")) || is_127(host) || str_eq(host, STR("::1")) ||
+           str_eq(host, STR("[::1]"));
+}
+
+/* "name:port", "[v6]:port" or either without a port. */
+static str without_port(str authority)
+{
+    str rest;
+    if (authority.n && authority.p[0] == '[') {
+        size_t end = str_find(authority, STR("]"), 0);
+        return end == SIZE_MAX ? authority : str_sub(authority, 0, end + 1);
+    }
+    return str_cut(authority, ':', &rest);
+}
+
+static bool known_name(str name, str bound_host)
+{
+    if (name.n > 2 && name.p[0] == '[' && same_name(str_sub(name, 1, name.n - 1), bound_host))
+        return true;
+    return guard_is_loopback(name) || same_name(name, bound_host);
+}
+
+bool guard_host_ok(str header, str bound_host)
+{
+    str host = str_trim(header);
+    return host.n == 0 || known_name(without_port(host), bound_host);
+}
+
+bool guard_origin_ok(str header, str bound_host)
+{
+    static const str web[] = {STR("http://"), STR("https://")};
+    str origin = str_trim(header);
+    for (size_t i = 0; i < 2; i++)
+        if (str_starts(origin, web[i]))
+            return known_name(without_port(str_sub(origin, web[i].n, origin.n)), bound_host);
+    return !str_eq(origin, STR("null"));
+}
+
+static bool same_secret(str got, str key)
+{
+    unsigned difference = got.n != key.n;
+    for (size_t i = 0; i < got.n; i++)
+        difference |= (unsigned char)got.p[i] ^ (unsigned char)(key.n ? key.p[i % key.n] : 1);
+    return !difference;
+}
+
+bool guard_key_ok(str authorization, str x_api_key, str key)
+{
+    static const str scheme = STR("Bearer ");
+    str bearer = str_sub(authorization, 0, 0);
+    if (authorization.n > scheme.n && strncasecmp(authorization.p, scheme.p, scheme.n) == 0)
+        bearer = str_trim(str_sub(authorization, scheme.n, authorization.n));
+    return same_secret(bearer, key) | same_secret(str_trim(x_api_key), key);
+}
