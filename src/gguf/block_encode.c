@@ -49,40 +49,83 @@ void block_encode_q8_0(const float *in, void *blocks, size_t n)
 static void join_nibbles(const uint8_t codes[32], uint8_t *qs)
 {
     for (int i = 0; i < 16; i++)
-        qs[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+        qs[i] = (uint8_t)((codes[i] & 15) | codes[i + 16] << 4);
+}
+
+/* The fifth bits of the codes, element 0 lowest, as four bytes. */
+static void join_fifth_bits(const uint8_t codes[32], uint8_t *qh)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < 32; i++)
+        bits |= (uint32_t)(codes[i] >> 4) << i;
+    block_store16(qh, (uint16_t)bits);
+    block_store16(qh + 2, (uint16_t)(bits >> 16));
+}
+
+/* Q4_0 and Q5_0: codes of d * (code - middle); returns d as a half. peaks are what the largest
+ * value is scaled to: beyond -middle it is clipped for the sake of the others. */
+static uint16_t code_steps(const float *x, int middle, const float *peaks, int n_peaks,
+                           uint8_t codes[32])
+{
+    float v[32], low = (float)-middle, high = (float)(middle - 1);
+    uint16_t d = block_f32_to_f16(block_fit_scale(x, 32, low, high, peaks, n_peaks));
+    block_snap(x, 32, block_inverse(block_f16_to_f32(d)), 0, low, high, v);
+    for (int i = 0; i < 32; i++)
+        codes[i] = (uint8_t)((int)v[i] + middle);
+    return d;
 }
 
 void block_encode_q4_0(const float *in, void *blocks, size_t n)
 {
-    /* What the largest value is scaled to: beyond -8 it is clipped for the sake of the others. */
     static const float peaks[] = {-6.7f, -7.2f, -7.6f, -8.0f, -8.4f, -8.8f, 6.2f, 6.7f, 7.2f, 7.6f};
-    uint8_t *b = blocks;
+    uint8_t *b = blocks, codes[32];
     for (const float *end = in + n; in < end; in += 32, b += 18) {
-        uint8_t codes[32];
-        float v[32];
-        uint16_t d = block_f32_to_f16(block_fit_scale(in, 32, -8, 7, peaks, COUNT(peaks)));
-        block_snap(in, 32, block_inverse(block_f16_to_f32(d)), 0, -8, 7, v);
-        for (int i = 0; i < 32; i++)
-            codes[i] = (uint8_t)((int)v[i] + 8);
-        block_store16(b, d);
+        block_store16(b, code_steps(in, 8, peaks, COUNT(peaks), codes));
         join_nibbles(codes, b + 2);
     }
 }
 
+void block_encode_q5_0(const float *in, void *blocks, size_t n)
+{
+    static const float peaks[] = {-13.8f, -14.5f, -15.1f, -15.6f, -16.1f, -16.6f,
+                                  13.4f,  14.1f,  14.7f,  15.2f,  15.7f};
+    uint8_t *b = blocks, codes[32];
+    for (const float *end = in + n; in < end; in += 32, b += 22) {
+        block_store16(b, code_steps(in, 16, peaks, COUNT(peaks), codes));
+        join_fifth_bits(codes, b + 2);
+        join_nibbles(codes, b + 6);
+    }
+}
+
+/* Q4_1 and Q5_1: codes of d * code + m; d and m are stored as halves at head. */
+static void code_line(const float *x, float top, uint8_t *head, uint8_t codes[32])
+{
+    float v[32];
+    struct block_line line = block_fit_line(x, 32, top, INFINITY);
+    uint16_t d = block_f32_to_f16(line.scale), m = block_f32_to_f16(line.base);
+    block_snap(x, 32, block_inverse(block_f16_to_f32(d)), block_f16_to_f32(m), 0, top, v);
+    for (int i = 0; i < 32; i++)
+        codes[i] = (uint8_t)v[i];
+    block_store16(head, d);
+    block_store16(head + 2, m);
+}
+
 void block_encode_q4_1(const float *in, void *blocks, size_t n)
 {
-    uint8_t *b = blocks;
+    uint8_t *b = blocks, codes[32];
     for (const float *end = in + n; in < end; in += 32, b += 20) {
-        uint8_t codes[32];
-        float v[32];
-        struct block_line line = block_fit_line(in, 32, INFINITY);
-        uint16_t d = block_f32_to_f16(line.scale), m = block_f32_to_f16(line.base);
-        block_snap(in, 32, block_inverse(block_f16_to_f32(d)), block_f16_to_f32(m), 0, 15, v);
-        for (int i = 0; i < 32; i++)
-            codes[i] = (uint8_t)v[i];
-        block_store16(b, d);
-        block_store16(b + 2, m);
+        code_line(in, 15, b, codes);
         join_nibbles(codes, b + 4);
+    }
+}
+
+void block_encode_q5_1(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks, codes[32];
+    for (const float *end = in + n; in < end; in += 32, b += 24) {
+        code_line(in, 31, b, codes);
+        join_fifth_bits(codes, b + 4);
+        join_nibbles(codes, b + 8);
     }
 }
 

@@ -1,5 +1,5 @@
-/* The scalar encoders of Q4_K and Q6_K. Sub-blocks are fitted alone, their scales are rounded to
- * the super-block's few bits, then each sub-block tries the neighbours of its rounded scale, and
+/* The scalar encoders of Q4_K, Q5_K and Q6_K. Sub-blocks are fitted alone, their scales are rounded
+ * to the super-block's few bits, then each sub-block tries the neighbours of its rounded scale, and
  * last the super-block's own scale is fitted to all codes that were chosen. */
 #include <math.h>
 #include <string.h>
@@ -8,25 +8,27 @@
 #include "gguf/block_fit.h"
 #include "gguf/block_int.h"
 
-/* One super-block of Q4_K: x ~ d * scale[j] * v - dmin * min[j] in sub-block j. */
-struct q4_k {
+/* One super-block of Q4_K (top 15) or Q5_K (top 31): x ~ d * scale[j] * v - dmin * min[j] in
+ * sub-block j, v = 0 to top. */
+struct k45 {
+    float top;
     uint16_t d, dmin;     /* halves */
     int scale[8], min[8]; /* 0 to 63 */
     float v[256];
 };
 
 /* Squared error of sub-block j with this scale and minimum; leaves the codes in v. */
-static float try_q4_k(const float *x, float scale, float min, float v[32])
+static float try_k45(const float *x, float scale, float min, float top, float v[32])
 {
     float miss[32];
-    block_snap(x, 32, block_inverse(scale), -min, 0, 15, v);
+    block_snap(x, 32, block_inverse(scale), -min, 0, top, v);
     for (int i = 0; i < 32; i++)
         miss[i] = x[i] - (scale * v[i] - min);
     return block_dot(miss, miss, 32);
 }
 
 /* The best scale and minimum within one step of those given. */
-static void refine_q4_k(const float *x, struct q4_k *q, int j)
+static void refine_k45(const float *x, struct k45 *q, int j)
 {
     float d = block_f16_to_f32(q->d), dmin = block_f16_to_f32(q->dmin), best = INFINITY, v[32];
     int scale = q->scale[j], min = q->min[j];
@@ -34,7 +36,7 @@ static void refine_q4_k(const float *x, struct q4_k *q, int j)
         int s = scale + k % 3 - 1, m = min + k / 3 - 1;
         if (s < 0 || s > 63 || m < 0 || m > 63)
             continue;
-        float error = try_q4_k(x, d * (float)s, dmin * (float)m, v);
+        float error = try_k45(x, d * (float)s, dmin * (float)m, q->top, v);
         if (error < best) {
             best = error;
             q->scale[j] = s;
@@ -45,7 +47,7 @@ static void refine_q4_k(const float *x, struct q4_k *q, int j)
 }
 
 /* Least squares for d and dmin with everything else as it is. */
-static void refit_q4_k(const float *x, struct q4_k *q)
+static void refit_k45(const float *x, struct k45 *q)
 {
     double aa = 0, ab = 0, bb = 0, xa = 0, xb = 0;
     for (int i = 0; i < 256; i++) {
@@ -65,12 +67,12 @@ static void refit_q4_k(const float *x, struct q4_k *q)
     }
 }
 
-static void fit_q4_k(const float *x, struct q4_k *q)
+static void fit_k45(const float *x, struct k45 *q)
 {
     struct block_line line[8];
     float max_scale = 0, max_min = 0;
     for (int j = 0; j < 8; j++) {
-        line[j] = block_fit_line(x + 32 * j, 32, 0);
+        line[j] = block_fit_line(x + 32 * j, 32, q->top, 0);
         max_scale = fmaxf(max_scale, line[j].scale);
         max_min = fmaxf(max_min, -line[j].base);
     }
@@ -81,36 +83,60 @@ static void fit_q4_k(const float *x, struct q4_k *q)
     for (int j = 0; j < 8; j++) {
         q->scale[j] = (int)block_clamp(line[j].scale * d_inverse + 0.5f, 0, 63);
         q->min[j] = (int)block_clamp(-line[j].base * min_inverse + 0.5f, 0, 63);
-        refine_q4_k(x + 32 * j, q, j);
+        refine_k45(x + 32 * j, q, j);
     }
-    refit_q4_k(x, q);
+    refit_k45(x, q);
+}
+
+/* The 6-bit scales and minima as 12 bytes. */
+static void pack_scales(const struct k45 *q, uint8_t s[12])
+{
+    memset(s, 0, 12);
+    for (int j = 0; j < 4; j++) {
+        s[j] |= (uint8_t)q->scale[j];
+        s[j + 4] |= (uint8_t)q->min[j];
+        s[j + 8] = (uint8_t)((q->scale[j + 4] & 15) | (q->min[j + 4] & 15) << 4);
+        s[j] |= (uint8_t)(q->scale[j + 4] >> 4 << 6);
+        s[j + 4] |= (uint8_t)(q->min[j + 4] >> 4 << 6);
+    }
+}
+
+/* qh is NULL for Q4_K; qh and qs are zeroed. */
+static void encode_k45(const float *x, float top, uint8_t *head, uint8_t *qh, uint8_t *qs)
+{
+    struct k45 q = {.top = top};
+    fit_k45(x, &q);
+    block_store16(head, q.d);
+    block_store16(head + 2, q.dmin);
+    pack_scales(&q, head + 4);
+    for (int j = 0; j < 8; j++) {
+        float v[32];
+        try_k45(x + 32 * j, block_f16_to_f32(q.d) * (float)q.scale[j],
+                block_f16_to_f32(q.dmin) * (float)q.min[j], top, v);
+        for (int i = 0; i < 32; i++) {
+            int code = (int)v[i];
+            qs[32 * (j / 2) + i] |= (uint8_t)((code & 15) << 4 * (j % 2));
+            if (qh)
+                qh[i] |= (uint8_t)(code >> 4 << j);
+        }
+    }
 }
 
 void block_encode_q4_k(const float *in, void *blocks, size_t n)
 {
     uint8_t *b = blocks;
     for (const float *end = in + n; in < end; in += 256, b += 144) {
-        struct q4_k q = {0};
-        fit_q4_k(in, &q);
         memset(b, 0, 144);
-        block_store16(b, q.d);
-        block_store16(b + 2, q.dmin);
-        for (int j = 0; j < 8; j++) {
-            float v[32];
-            uint8_t *s = b + 4;
-            try_q4_k(in + 32 * j, block_f16_to_f32(q.d) * (float)q.scale[j],
-                     block_f16_to_f32(q.dmin) * (float)q.min[j], v);
-            for (int i = 0; i < 32; i++)
-                b[16 + 32 * (j / 2) + i] |= (uint8_t)((int)v[i] << 4 * (j % 2));
-            if (j < 4) {
-                s[j] |= (uint8_t)q.scale[j];
-                s[j + 4] |= (uint8_t)q.min[j];
-            } else {
-                s[j + 4] |= (uint8_t)((q.scale[j] & 15) | (q.min[j] & 15) << 4);
-                s[j - 4] |= (uint8_t)(q.scale[j] >> 4 << 6);
-                s[j] |= (uint8_t)(q.min[j] >> 4 << 6);
-            }
-        }
+        encode_k45(in, 15, b, NULL, b + 16);
+    }
+}
+
+void block_encode_q5_k(const float *in, void *blocks, size_t n)
+{
+    uint8_t *b = blocks;
+    for (const float *end = in + n; in < end; in += 256, b += 176) {
+        memset(b, 0, 176);
+        encode_k45(in, 31, b, b + 16, b + 48);
     }
 }
 

@@ -70,11 +70,11 @@ static struct block_line line_through(const float *x, const float *v, int n, flo
     return line;
 }
 
-struct block_line block_fit_line(const float *x, int n, float base_max)
+struct block_line block_fit_line(const float *x, int n, float top, float base_max)
 {
-    /* Into how many steps the range is divided: more than 15 clips both ends, fewer leaves codes
+    /* The range is divided into top steps and some more: more clip both ends, fewer leave codes
      * unused. */
-    static const float steps[] = {13.4f, 14.0f, 14.5f, 15.0f, 15.5f, 16.0f, 16.6f};
+    static const float more[] = {-1.6f, -1.0f, -0.5f, 0.0f, 0.5f, 1.0f, 1.6f};
     float v[32], low = x[0], high = x[0], best_gain = -INFINITY;
     struct block_line best = {0};
     for (int i = 1; i < n; i++) {
@@ -83,12 +83,12 @@ struct block_line block_fit_line(const float *x, int n, float base_max)
     }
     if (low > base_max)
         low = base_max;
-    for (unsigned k = 0; k < sizeof steps / sizeof *steps; k++) {
-        float inverse = steps[k] * block_inverse(high - low), gain;
-        float base = 0.5f * (low + high) - 7.5f * block_inverse(inverse);
+    for (unsigned k = 0; k < sizeof more / sizeof *more; k++) {
+        float inverse = (top + more[k]) * block_inverse(high - low), gain;
+        float base = 0.5f * (low + high) - 0.5f * top * block_inverse(inverse);
         if (base > base_max)
             base = base_max;
-        block_snap(x, n, inverse, base, 0, 15, v);
+        block_snap(x, n, inverse, base, 0, top, v);
         struct block_line line = line_through(x, v, n, base_max, &gain);
         if (gain > best_gain) {
             best_gain = gain;

@@ -25,8 +25,8 @@ void block_snap(const float *x, int n, float inverse, float base, float low, flo
  * value to one of peaks. */
 float block_fit_scale(const float *x, int n, float low, float high, const float *peaks,
                       int n_peaks);
-/* x ~ scale * code + base with codes 0 to 15, least squares; base at most base_max. */
+/* x ~ scale * code + base with codes 0 to top, least squares; base at most base_max. */
 struct block_line {
     float scale, base;
 };
-struct block_line block_fit_line(const float *x, int n, float base_max);
+struct block_line block_fit_line(const float *x, int n, float top, float base_max);

@@ -29,10 +29,13 @@ BLOCK_ENCODER(f16);
 BLOCK_ENCODER(bf16);
 BLOCK_ENCODER(q4_0);
 BLOCK_ENCODER(q4_1);
+BLOCK_ENCODER(q5_0);
+BLOCK_ENCODER(q5_1);
 BLOCK_ENCODER(q8_0);
 BLOCK_ENCODER(iq4_nl);
 BLOCK_ENCODER(mxfp4);
 BLOCK_ENCODER(q4_k);
+BLOCK_ENCODER(q5_k);
 BLOCK_ENCODER(q6_k);
 
 /* Files are little-endian and blocks of 17, 18 or 34 bytes have no alignment. */

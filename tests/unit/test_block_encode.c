@@ -82,22 +82,37 @@ static void plain_q4_0(const float *x, float *y, int n)
     plain_steps(x, y, n, 8);
 }
 
+static void plain_q5_0(const float *x, float *y, int n)
+{
+    plain_steps(x, y, n, 16);
+}
+
 static void plain_q6_k(const float *x, float *y, int n)
 {
     for (int i = 0; i < n; i += 16)
         plain_steps(x + i, y + i, 16, 32);
 }
 
-static void plain_q4_1(const float *x, float *y, int n)
+static void plain_line(const float *x, float *y, int n, float top)
 {
     float low = x[0], high = x[0];
     for (int i = 1; i < n; i++) {
         low = fminf(low, x[i]);
         high = fmaxf(high, x[i]);
     }
-    float d = (high - low) / 15;
+    float d = (high - low) / top;
     for (int i = 0; i < n; i++)
         y[i] = low + d * roundf((x[i] - low) / d);
+}
+
+static void plain_q4_1(const float *x, float *y, int n)
+{
+    plain_line(x, y, n, 15);
+}
+
+static void plain_q5_1(const float *x, float *y, int n)
+{
+    plain_line(x, y, n, 31);
 }
 
 static void plain_book(const float *x, float *y, int n, const int8_t book[16], float d)
@@ -133,8 +148,8 @@ static double plain_error(const struct sample *s, plain_fn *plain)
 }
 
 /* The limits are the errors measured on 2^20 numbers of each kind, rounded up by about 1 %: a worse
- * search fails. Q4_K is compared with Q4_1's rounding, whose scale and minimum have 16 bits each,
- * not 6; Q6_K with one 16-bit scale per 16 values, not 8. */
+ * search fails. Q4_K and Q5_K are compared with the roundings of Q4_1 and Q5_1, whose scale and
+ * minimum have 16 bits each, not 6; Q6_K with one 16-bit scale per 16 values, not 8. */
 TEST(block_encoders_beat_plain_rounding)
 {
     static const struct {
@@ -144,7 +159,9 @@ TEST(block_encoders_beat_plain_rounding)
     } rows[] = {
         {BLOCK_Q4_0, plain_q4_0, 0.0818, 0.1032},     {BLOCK_Q4_1, plain_q4_1, 0.0732, 0.0860},
         {BLOCK_IQ4_NL, plain_iq4_nl, 0.0741, 0.0857}, {BLOCK_MXFP4, plain_mxfp4, 0.1126, 0.1237},
-        {BLOCK_Q4_K, plain_q4_1, 0.0720, 0.0847},     {BLOCK_Q6_K, plain_q6_k, 0.0168, 0.0206},
+        {BLOCK_Q4_K, plain_q4_1, 0.0720, 0.0847},     {BLOCK_Q5_0, plain_q5_0, 0.0405, 0.0517},
+        {BLOCK_Q5_1, plain_q5_1, 0.0354, 0.0417},     {BLOCK_Q5_K, plain_q5_1, 0.0354, 0.0418},
+        {BLOCK_Q6_K, plain_q6_k, 0.0168, 0.0206},
     };
     struct sample *s[2] = {make_numbers(normal), make_numbers(laplace)};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -192,8 +209,8 @@ static void code_and_back(enum block_type type, const float *x, float *y, size_t
 }
 
 static const enum block_type writable[] = {
-    BLOCK_F32,  BLOCK_F16,    BLOCK_BF16,  BLOCK_Q8_0, BLOCK_Q4_0,
-    BLOCK_Q4_1, BLOCK_IQ4_NL, BLOCK_MXFP4, BLOCK_Q4_K, BLOCK_Q6_K,
+    BLOCK_F32,  BLOCK_F16,  BLOCK_BF16,   BLOCK_Q8_0,  BLOCK_Q4_0, BLOCK_Q4_1, BLOCK_Q5_0,
+    BLOCK_Q5_1, BLOCK_Q5_K, BLOCK_IQ4_NL, BLOCK_MXFP4, BLOCK_Q4_K, BLOCK_Q6_K,
 };
 enum { N_WRITABLE = sizeof writable / sizeof *writable };
 
