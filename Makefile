@@ -1,6 +1,6 @@
 # tawny: one program, GNU make. `make help` lists the targets; MODE picks a build folder.
 MODE ?= release
-MODES := release debug asan tsan cov
+MODES := release debug asan tsan cov fuzz
 ifeq ($(filter $(MODE),$(MODES)),)
 $(error MODE=$(MODE) is not one of: $(MODES))
 endif
@@ -16,6 +16,7 @@ OPT_debug   := -O0 -g3
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
 OPT_cov     := -O0 -g --coverage
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DFUZZING
 CFLAGS  += -std=gnu11 $(WARN) $(OPT_$(MODE)) $(if $(WERROR),-Werror) -pthread
 LDFLAGS += $(OPT_$(MODE)) -pthread
 PACKAGES := json-c libutf8proc libmicrohttpd libedit
@@ -27,7 +28,8 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 SRC   := $(sort $(shell find src -name '*.c'))
-TESTS := $(sort $(wildcard tests/unit/*.c tests/kit/*.c)) tests/runner.c
+TESTS := $(sort $(wildcard tests/unit/*.c tests/kit/*.c tests/fuzz/*.c)) tests/runner.c
+FUZZ  := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 OBJ   := $(SRC:%.c=$(BUILD)/%.o)
 LIB   := $(filter-out $(BUILD)/src/main.o,$(OBJ))
 
@@ -43,6 +45,10 @@ $(BUILD)/tawny: $(OBJ)
 $(BUILD)/unit-tests: $(TESTS:%.c=$(BUILD)/%.o) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # Kernels are compiled for one instruction set each and chosen at run time: the file's suffix says which.
 $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi2
@@ -87,6 +93,16 @@ check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all
 unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
 	@$(BUILD)/unit-tests $(if $(T),--filter $(T))
 
+# New inputs are kept in build/fuzz/corpus; what breaks a target is left in build/fuzz.
+FUZZ_SECONDS ?= 60
+fuzz: $(FUZZ:%=fuzz-%) ## run every fuzz target for FUZZ_SECONDS; `make fuzz-NAME` runs one
+fuzz-%:
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build/fuzz/fuzz_$*
+	@mkdir -p build/fuzz/corpus/$*
+	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 \
+	    -malloc_limit_mb=16 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/$*- \
+	    build/fuzz/corpus/$* tests/fuzz/corpus/$*
+
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
 
@@ -99,5 +115,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-demo unit layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-demo unit fuzz layers fmt clean help
 .SECONDARY:

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "gguf_make.h"
+#include "kit/gguf_make.h"
 #include "test.h"
 
 static struct gguf *open_buf(const struct buf *b, struct err *e)

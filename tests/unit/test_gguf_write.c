@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "gguf/gguf.h"
-#include "gguf_make.h"
+#include "kit/gguf_make.h"
 #include "test.h"
 
 /* A fresh folder; the caller empties and removes it. */

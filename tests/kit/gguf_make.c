@@ -1,4 +1,4 @@
-#include "gguf_make.h"
+#include "kit/gguf_make.h"
 
 #include <string.h>
 
