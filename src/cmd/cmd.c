@@ -16,6 +16,7 @@ struct command {
 
 /* In the order of the help text; NULL ends it. */
 static const struct command commands[] = {
+    {"show", cmd_show, "what is in a model file and what it needs"},
     {NULL, NULL, NULL},
 };
 

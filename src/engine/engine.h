@@ -27,6 +27,11 @@ struct engine_params {
     struct progress progress; /* loading, in bytes */
 };
 
+/* The memory that engine_open would plan for p and a model that is already read: nothing is loaded.
+ * n_ctx: what the default came to. Does not fit where out->total is over out->available. */
+bool engine_memory(const struct model *m, const struct engine_params *p, uint32_t *n_ctx,
+                   struct mem_table *out, struct err *e);
+
 struct engine;
 /* Loads the model and starts the engine's thread. */
 struct engine *engine_open(const struct engine_params *p, struct err *e);
@@ -62,8 +67,8 @@ struct token_logprob {
 enum job_event_kind {
     JOB_TIMEOUT, /* nothing happened within the time given */
     JOB_PREFILL, /* n_done of n_total prompt tokens are in the cache */
-    JOB_TOKEN,
-    JOB_DONE, /* the last event */
+    JOB_TOKEN,   /* one more token of the reply; a stop token that ends it is not sent */
+    JOB_DONE,    /* the last event */
 };
 struct job_event {
     enum job_event_kind kind;

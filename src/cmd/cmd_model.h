@@ -1,0 +1,38 @@
+/* cmd_model: what the commands that open a model have in common. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "cmd/opts.h"
+#include "engine/engine.h"
+
+/* Options on memory and speed that run, serve and show share; zero is the engine's default. */
+struct model_opts {
+    uint32_t n_ctx;
+    uint32_t n_ubatch;
+    uint32_t n_threads;
+    enum block_type type_k, type_v;
+    const char *backend;
+};
+/* The group for an option table; fills o with defaults. */
+struct opt_group model_group(struct model_opts *o);
+/* The engine's parameters from them. */
+struct engine_params model_params(const struct model_opts *o, const char *path);
+
+/* Options on sampling that run and serve share. Negative: not given, the model file decides. */
+struct sampling_opts {
+    float temperature, top_p, min_p, repeat_penalty;
+    int32_t top_k;
+};
+struct opt_group sampling_group(struct sampling_opts *o);
+/* Puts what was given over the defaults in s. */
+void sampling_apply(const struct sampling_opts *o, struct sampling *s);
+
+/* The file behind a MODEL argument: a path as it is; NULL or "demo": the model that ships with
+ * tawny, looked for in share/ beside the program and in ../share/tawny/. Freed by the caller with
+ * free(). NULL and e when the demo model is not there. */
+char *model_path(const char *word, struct err *e);
+/* Could word be meant as a model: "demo", an existing file, or a name that ends in .gguf? */
+bool model_is_word(const char *word);

@@ -1,0 +1,183 @@
+#include "engine/engine.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "engine/fit.h"
+#include "engine/inside.h"
+
+static bool open_exec(struct engine *g, const struct engine_params *p, struct err *e)
+{
+    struct fit f;
+    if (!fit_open(&f, g->model, p, e))
+        return false;
+    fit_log(&f, &p->log);
+    g->n_ctx = f.params.n_ctx;
+    g->n_sessions = f.params.n_seqs;
+    g->n_ubatch = f.params.n_ubatch;
+    g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
+    return g->exec != NULL;
+}
+
+bool engine_memory(const struct model *m, const struct engine_params *p, uint32_t *n_ctx,
+                   struct mem_table *out, struct err *e)
+{
+    struct fit f;
+    if (!fit_open(&f, m, p, e))
+        return false;
+    *n_ctx = f.params.n_ctx;
+    *out = f.table;
+    return true;
+}
+
+static void open_tok(struct engine *g, const struct log *log)
+{
+    struct err e;
+    str kind = {NULL, 0};
+    if (!gguf_str(g->file, "tokenizer.ggml.model", false, &kind, &e) || !kind.n ||
+        str_eq(kind, STR("none")))
+        return;
+    g->tok = tok_open(g->file, log, &e);
+    if (!g->tok)
+        log_warn(log, "no tokenizer: %s", e.msg);
+}
+
+/* Rows of the output matrix past the vocabulary are padding, unused tokens mean nothing. */
+static unsigned char *allowed_tokens(const struct engine *g)
+{
+    uint32_t n_vocab = g->model->plan.n_vocab;
+    unsigned char *allowed = mem_new(n_vocab, 1);
+    for (uint32_t i = 0; i < n_vocab; i++)
+        allowed[i] =
+            !g->tok || (i < tok_n_vocab(g->tok) && tok_type(g->tok, (int32_t)i) != TOK_UNUSED);
+    return allowed;
+}
+
+static void open_sessions(struct engine *g)
+{
+    g->sessions = mem_new(g->n_sessions, sizeof *g->sessions);
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        g->sessions[i].ids = mem_new(g->n_ctx, sizeof *g->sessions[i].ids);
+    g->logits = mem_new(g->model->plan.n_vocab, sizeof *g->logits);
+    g->pos = mem_new(g->n_ubatch, sizeof *g->pos);
+    g->seq = mem_new(g->n_ubatch, sizeof *g->seq);
+    g->want = mem_new(g->n_ubatch, sizeof *g->want);
+}
+
+/* Signals are for the program's own threads. */
+static bool start_thread(struct engine *g, struct err *e)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    g->thread_runs = pthread_create(&g->thread, NULL, engine_thread, g) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return g->thread_runs || err_set(e, ERR_IO, "cannot start the engine's thread");
+}
+
+struct engine *engine_open(const struct engine_params *p, struct err *e)
+{
+    struct engine *g = mem_new(1, sizeof *g);
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->queue_changed, NULL);
+    g->file = gguf_open(p->path, &p->log, e);
+    if (!g->file)
+        goto fail;
+    g->model = model_open(g->file, &p->log, e);
+    if (!g->model)
+        goto fail;
+    open_tok(g, &p->log);
+    g->allowed = allowed_tokens(g);
+    if (!open_exec(g, p, e))
+        goto fail;
+    open_sessions(g);
+    if (!start_thread(g, e))
+        goto fail;
+    return g;
+fail:
+    engine_close(g);
+    return NULL;
+}
+
+static void stop_thread(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->quit = true;
+    if (g->running)
+        atomic_store(&g->running->cancel, true);
+    for (struct job *j = g->first; j; j = j->next)
+        job_end_locked(j, FINISH_CANCELLED, NULL, NULL);
+    g->first = g->last = NULL;
+    pthread_cond_signal(&g->queue_changed);
+    pthread_mutex_unlock(&g->lock);
+    pthread_join(g->thread, NULL);
+}
+
+void engine_close(struct engine *g)
+{
+    if (!g)
+        return;
+    if (g->thread_runs)
+        stop_thread(g);
+    for (uint32_t i = 0; g->sessions && i < g->n_sessions; i++)
+        free(g->sessions[i].ids);
+    free(g->sessions);
+    free(g->logits);
+    free(g->pos);
+    free(g->seq);
+    free(g->want);
+    free(g->allowed);
+    exec_close(g->exec);
+    tok_close(g->tok);
+    model_close(g->model);
+    gguf_close(g->file);
+    pthread_cond_destroy(&g->queue_changed);
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+const struct gguf *engine_file(const struct engine *g)
+{
+    return g->file;
+}
+
+const struct model *engine_model(const struct engine *g)
+{
+    return g->model;
+}
+
+const struct tok *engine_tok(const struct engine *g)
+{
+    return g->tok;
+}
+
+uint32_t engine_n_ctx(const struct engine *g)
+{
+    return g->n_ctx;
+}
+
+/* A default of the file is taken only where it is in range: it is a hint, not a part of the model.
+ */
+static void file_default(const struct engine *g, const char *key, float min, float max, float *out)
+{
+    struct err e;
+    float v = *out;
+    if (gguf_f32(g->file, key, false, &v, &e) && v >= min && v <= max)
+        *out = v;
+}
+
+void engine_sampling_defaults(const struct engine *g, struct sampling *out)
+{
+    struct err e;
+    uint32_t top_k = 20;
+    *out = (struct sampling){.temperature = 0.7f, .top_p = 0.8f};
+    file_default(g, "general.sampling.temp", 0, 5, &out->temperature);
+    file_default(g, "general.sampling.top_p", 0, 1, &out->top_p);
+    file_default(g, "general.sampling.min_p", 0, 1, &out->min_p);
+    file_default(g, "general.sampling.penalty_repeat", 0.5f, 2, &out->repeat_penalty);
+    if (!gguf_u32(g->file, "general.sampling.top_k", false, &top_k, &e) || top_k > INT32_MAX)
+        top_k = 20;
+    out->top_k = (int32_t)top_k;
+}

@@ -1,0 +1,75 @@
+#include "engine/fit.h"
+
+#include "base/num.h"
+
+enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 2, DEFAULT_UBATCH = 512 };
+
+static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
+{
+    f->params.n_ctx = n_ctx;
+    f->table = (struct mem_table){0};
+    if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
+        return false;
+    f->fits = f->table.total <= f->table.available;
+    return true;
+}
+
+/* The largest context up to f->wanted that fits, in steps of CTX_STEP; 0: none. */
+static bool largest_ctx(struct fit *f, uint32_t *n_ctx, struct err *e)
+{
+    *n_ctx = f->wanted;
+    if (!try_ctx(f, *n_ctx, e))
+        return false;
+    if (f->fits)
+        return true;
+    uint32_t low = 0, high = (f->wanted + CTX_STEP - 1) / CTX_STEP; /* low steps fit, high do not */
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (!try_ctx(f, middle * CTX_STEP, e))
+            return false;
+        *(f->fits ? &low : &high) = middle;
+    }
+    *n_ctx = low * CTX_STEP;
+    return true;
+}
+
+bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e)
+{
+    const char *name = p->backend ? p->backend : "cpu";
+    *f = (struct fit){.backend = backend_find(name), .plan = &m->plan};
+    if (!f->backend)
+        return err_set(e, ERR_USAGE, "there is no backend '%s'", name);
+    f->params = (struct exec_params){.n_seqs = p->n_sessions ? p->n_sessions : DEFAULT_SESSIONS,
+                                     .n_ubatch = p->n_ubatch ? p->n_ubatch : DEFAULT_UBATCH,
+                                     .type_k = p->type_k ? p->type_k : BLOCK_F16,
+                                     .type_v = p->type_v ? p->type_v : BLOCK_F16,
+                                     .n_threads = p->n_threads};
+    f->n_train = m->hp.n_ctx_train;
+    f->asked = p->n_ctx;
+    f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);
+    uint32_t n_ctx = f->asked;
+    if (!f->asked && !largest_ctx(f, &n_ctx, e))
+        return false;
+    if (!n_ctx)
+        n_ctx = (uint32_t)num_min(f->wanted, CTX_STEP);
+    return try_ctx(f, n_ctx, e);
+}
+
+void fit_log(const struct fit *f, const struct log *log)
+{
+    uint32_t n_ctx = f->params.n_ctx;
+    if (f->asked > f->n_train)
+        log_warn(log, "a context of %u tokens is more than the %u the model was trained for", n_ctx,
+                 f->n_train);
+    if (f->fits && !f->asked && n_ctx < f->wanted)
+        log_warn(log, "the context is cut from %u to %u tokens to fit into memory", f->wanted,
+                 n_ctx);
+    struct buf text = {0};
+    if (!f->fits)
+        mem_table_print(&f->table, &text);
+    for (str rest = buf_view(&text); rest.n;) {
+        str line = str_cut(rest, '\n', &rest);
+        log_warn(log, "%.*s", STRF(line));
+    }
+    buf_free(&text);
+}

@@ -1,0 +1,21 @@
+/* fit: settles how much context an engine gets before anything is allocated. */
+#pragma once
+#include "engine/engine.h"
+
+struct fit {
+    const struct backend *backend;
+    const struct plan *plan;
+    struct exec_params params; /* complete: n_ctx is settled */
+    struct mem_table table;    /* what they need */
+    uint32_t n_train;          /* the model's own context */
+    uint32_t asked, wanted;    /* tokens asked for (0: none), and what the default would be */
+    bool fits;
+};
+
+/* Fills f from what was asked for. Without n_ctx: the model's context as far as memory goes; when
+ * not even the smallest step fits, that much, with fits false: exec_open then refuses it with
+ * numbers. */
+bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e);
+/* Tells the operator of a context that was cut or is too large, and the table when it does not fit.
+ */
+void fit_log(const struct fit *f, const struct log *log);

@@ -1,0 +1,76 @@
+/* inside: what the files of the engine share. Not for other rooms.
+ *
+ * Locks: `lock` guards the queue and everything in a job below its line; the engine's thread holds
+ * it only to pass events on, never while the model runs. What stands above the line is set before
+ * the job is queued and constant after. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "engine/session.h"
+
+enum { TOP_MAX = 20 };
+
+enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_ENDED };
+
+struct job {
+    struct engine *engine;
+    struct job_params params; /* pointers into the copies below */
+    int32_t *prompt;
+    struct logit_bias *bias;
+    uint64_t submit_ns;
+    atomic_bool cancel;
+    /* ---- under engine.lock ---- */
+    struct job *next; /* in the queue */
+    enum job_state state;
+    pthread_cond_t changed;
+    bool prefill_news;
+    size_t n_done;                /* prompt tokens in the cache */
+    struct token_logprob *tokens; /* [n_tokens], of which n_read were handed out */
+    struct token_logprob *tops;   /* [n_tokens][n_top_logprobs], with want_logprobs */
+    uint32_t *n_tops;             /* [n_tokens] */
+    size_t n_tokens, n_read, room;
+    enum finish finish;
+    struct err error;
+    struct job_usage usage;
+};
+
+struct engine {
+    struct gguf *file;
+    struct model *model;
+    struct tok *tok;
+    struct exec *exec;
+    uint32_t n_ctx, n_sessions, n_ubatch;
+    unsigned char *allowed; /* [n_vocab] tokens that may be drawn */
+    pthread_t thread;
+    bool thread_runs;
+    pthread_mutex_t lock;
+    /* ---- under lock ---- */
+    pthread_cond_t queue_changed;
+    struct job *first, *last; /* queue */
+    struct job *running;
+    bool quit;
+    /* ---- engine thread only ---- */
+    struct session *sessions;
+    uint64_t n_jobs;
+    double ns_per_row; /* of the last piece of prefill; 0: not measured yet */
+    float *logits;     /* [n_vocab] the sampler's copy */
+    /* of a batch, [n_ubatch] */
+    uint32_t *pos, *seq;
+    bool *want;
+};
+
+/* The thread: takes jobs from the queue until quit. */
+void *engine_thread(void *engine);
+
+/* News from the engine's thread to whoever waits on the job. */
+void job_post_prefill(struct job *j, size_t n_done);
+void job_post_token(struct job *j, const struct token_logprob *token,
+                    const struct token_logprob *top, uint32_t n_top);
+/* The last touch: the job may be freed as soon as this is called. usage as of the end. */
+void job_post_end(struct job *j, enum finish finish, const struct err *error,
+                  const struct job_usage *usage);
+/* The same with the lock held; usage NULL: as it stands in the job. */
+void job_end_locked(struct job *j, enum finish finish, const struct err *error,
+                    const struct job_usage *usage);

@@ -1,0 +1,567 @@
+#include "engine/engine.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "engine/logprob.h"
+#include "engine/session.h"
+#include "kit/chat_model.h"
+#include "test.h"
+
+enum { N_VOCAB = 96, MAX_IDS = 512 };
+
+/* ---- which session ----------------------------------------------------------------------------
+ */
+
+/* A session that holds n tokens: `shared` of a common head, then its own. */
+static struct session make_session(int32_t own, uint32_t shared, uint32_t n, uint64_t last_used)
+{
+    struct session s = {mem_new(20000, sizeof(int32_t)), n, last_used};
+    for (uint32_t i = 0; i < n; i++)
+        s.ids[i] = i < shared ? (int32_t)i : own;
+    return s;
+}
+
+/* Where a prompt of n tokens goes that begins with n_head tokens of the common head. */
+static uint32_t choose(const struct session *all, uint32_t n_sessions, uint32_t n_head, uint32_t n)
+{
+    static int32_t ids[20000];
+    for (uint32_t i = 0; i < n; i++)
+        ids[i] = i < n_head ? (int32_t)i : -9;
+    return session_choose(all, n_sessions, ids, n);
+}
+
+TEST(session_choice_keeps_long_conversations)
+{
+    struct session s[] = {make_session(-1, 10000, 10000, 7), make_session(-2, 0, 0, 0)};
+    CHECK_INT(choose(s, 2, 10000, 10200), 0); /* it goes on */
+    CHECK_INT(choose(s, 2, 9500, 9600), 0);   /* its last message was edited */
+    CHECK_INT(choose(s, 2, 50, 200), 1);      /* a side request */
+    CHECK_INT(choose(s, 2, 3000, 3500), 1);   /* a sub-agent with the same system prompt */
+    s[1].n = 5000;
+    s[1].last_used = 3;
+    memset(s[1].ids, 0xff, 5000 * sizeof(int32_t));
+    CHECK_INT(choose(s, 2, 50, 200), 1); /* the stale one goes first */
+    CHECK_INT(choose(s, 1, 50, 200), 0); /* there is only one */
+    free(s[0].ids);
+    free(s[1].ids);
+}
+
+TEST(session_choice_takes_the_longest_unused_of_equals)
+{
+    struct session s[] = {make_session(-1, 0, 0, 5), make_session(-2, 0, 0, 3),
+                          make_session(-3, 0, 0, 4)};
+    CHECK_INT(choose(s, 3, 10, 10), 1);
+    for (int i = 0; i < 3; i++)
+        free(s[i].ids);
+}
+
+/* ---- log probabilities ------------------------------------------------------------------------
+ */
+
+TEST(logprob_lists_the_likeliest_in_order)
+{
+    const float logits[] = {1, 3, NAN, 3, -INFINITY, 2};
+    struct token_logprob t, top[6];
+    CHECK_INT(logprob_top(logits, 6, 5, 6, &t, top), 4);
+    double sum = exp(1) + 2 * exp(3) + exp(2);
+    const int32_t order[] = {1, 3, 5, 0};
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(top[i].id, order[i]);
+        CHECK(fabs((double)top[i].logprob - ((double)logits[order[i]] - log(sum))) < 1e-5);
+    }
+    CHECK_INT(t.id, 5);
+    CHECK(fabsf(t.logprob - top[2].logprob) < 1e-6f);
+    CHECK_INT(logprob_top(logits, 6, 4, 2, &t, top), 2);
+    CHECK_INT(top[1].id, 3);
+    CHECK(isinf(t.logprob));
+}
+
+/* ---- jobs -------------------------------------------------------------------------------------
+ */
+
+static struct engine *open_engine(const char *path, uint32_t n_sessions, uint32_t n_ctx,
+                                  uint32_t n_ubatch)
+{
+    struct err e;
+    struct engine_params p = {.path = path,
+                              .backend = "ref",
+                              .n_ctx = n_ctx,
+                              .n_sessions = n_sessions,
+                              .n_ubatch = n_ubatch};
+    struct engine *g = engine_open(&p, &e);
+    CHECK_OK(g);
+    return g;
+}
+
+/* A reply and how it came about. */
+struct reply {
+    int32_t ids[MAX_IDS];
+    struct job_event last;  /* DONE */
+    struct job_event token; /* the last TOKEN */
+    size_t n, n_prefill_events;
+    struct job_usage usage;
+};
+
+static void collect(struct job *j, struct reply *r)
+{
+    struct job_event ev;
+    r->n = r->n_prefill_events = 0;
+    for (;;) {
+        job_next(j, 60000, &ev);
+        CHECK(ev.kind != JOB_TIMEOUT);
+        if (ev.kind == JOB_DONE)
+            break;
+        if (ev.kind == JOB_PREFILL) {
+            CHECK(r->n == 0 && ev.n_done <= ev.n_total);
+            r->n_prefill_events++;
+        } else {
+            CHECK(r->n < MAX_IDS);
+            r->ids[r->n++] = ev.token.id;
+            r->token = ev;
+        }
+    }
+    r->last = ev;
+    r->usage = job_usage(j);
+    job_next(j, 0, &ev);
+    CHECK_INT(ev.kind, JOB_DONE);
+}
+
+static struct reply ask(struct engine *g, const struct job_params *p)
+{
+    struct err e;
+    struct reply r;
+    struct job *j = engine_submit(g, p, &e);
+    CHECK_OK(j);
+    collect(j, &r);
+    job_close(j);
+    return r;
+}
+
+/* Greedy generation straight on an exec, all of the prompt at once and nothing re-used. */
+static void cold_reply(const struct plan *plan, uint32_t n_ctx, const int32_t *prompt, size_t n,
+                       size_t n_new, int32_t *out)
+{
+    int32_t ids[MAX_IDS];
+    float *logits = mem_new(MAX_IDS * plan->n_vocab, sizeof *logits);
+    struct exec_params params = {.n_ctx = n_ctx, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
+    struct exec *x = kit_open_exec("ref", plan, &params);
+    memcpy(ids, prompt, n * sizeof *ids);
+    uint32_t from = 0;
+    for (size_t i = 0; i < n_new; i++) {
+        uint32_t to = (uint32_t)(n + i);
+        kit_run(x, ids, from, to, 0, plan->n_vocab, logits);
+        const float *row = logits + (size_t)(to - from - 1) * plan->n_vocab;
+        int32_t best = 0;
+        for (uint32_t k = 1; k < plan->n_vocab; k++)
+            best = row[k] > row[best] ? (int32_t)k : best;
+        ids[to] = out[i] = best;
+        from = to;
+    }
+    exec_close(x);
+    free(logits);
+}
+
+static void random_ids(struct rng *r, int32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)rng_below(r, N_VOCAB);
+}
+
+static void check_ids(const int32_t *got, const int32_t *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (got[i] != want[i])
+            test_fail(__FILE__, __LINE__, "token %zu of the reply: got %d, want %d", i, (int)got[i],
+                      (int)want[i]);
+}
+
+static char *write_model(void)
+{
+    return kit_write_model(&(struct kit_spec){.n_vocab = N_VOCAB, .n_embd = 64, .head_dim = 32});
+}
+
+static void remove_model(char *path)
+{
+    unlink(path);
+    free(path);
+}
+
+TEST(engine_greedy_is_the_same_cold_cached_and_in_any_pieces)
+{
+    enum { N = 90, NEW = 12 };
+    struct rng r = {test_seed()};
+    int32_t prompt[N], want[NEW];
+    char *path = write_model();
+    random_ids(&r, prompt, N);
+    static const uint32_t ubatch[] = {1, 7, 512};
+    for (int i = 0; i < 3; i++) {
+        struct engine *g = open_engine(path, 1, 256, ubatch[i]);
+        if (i == 0)
+            cold_reply(&engine_model(g)->plan, 256, prompt, N, NEW, want);
+        struct job_params p = {.prompt = prompt, .n_prompt = N, .max_tokens = NEW};
+        for (int again = 0; again < 2; again++) {
+            struct reply got = ask(g, &p);
+            CHECK_INT(got.n, NEW);
+            check_ids(got.ids, want, NEW);
+            CHECK_INT(got.last.finish, FINISH_LENGTH);
+            CHECK_INT(got.usage.n_cached, again ? N - 1 : 0);
+            CHECK_INT(got.usage.n_generated, NEW);
+            CHECK_INT(got.usage.n_prompt, N);
+            CHECK(got.n_prefill_events >= 1);
+        }
+        engine_close(g);
+    }
+    remove_model(path);
+}
+
+/* One conversation of a random walk. */
+struct talk {
+    int32_t ids[MAX_IDS];
+    size_t n;
+};
+
+/* Grows, cuts, edits or forks a conversation. */
+static void edit(struct rng *r, struct talk *talks, size_t n_talks, struct talk *t)
+{
+    switch (rng_below(r, 5)) {
+    case 0: /* fork: go on from a part of another one */
+        *t = talks[rng_below(r, n_talks)];
+        t->n = 1 + rng_below(r, t->n);
+        break;
+    case 1: t->n = 1 + rng_below(r, t->n); break;
+    case 2: t->ids[rng_below(r, t->n)] = (int32_t)rng_below(r, N_VOCAB); break;
+    default: break; /* only grow */
+    }
+    size_t more = 1 + rng_below(r, 20);
+    if (t->n + more > 150)
+        t->n = 1 + rng_below(r, 100);
+    random_ids(r, t->ids + t->n, more);
+    t->n += more;
+}
+
+TEST(engine_replies_after_random_edits_equal_cold_starts)
+{
+    enum { TALKS = 4, ROUNDS = 25, NEW = 5, CTX = 200 };
+    struct rng r = {test_seed()};
+    char *path = write_model();
+    struct engine *g = open_engine(path, 3, CTX, 16);
+    struct talk talks[TALKS] = {0};
+    size_t n_cached = 0;
+    for (int i = 0; i < TALKS; i++)
+        random_ids(&r, talks[i].ids, talks[i].n = 1 + rng_below(&r, 30));
+    for (int i = 0; i < ROUNDS; i++) {
+        struct talk *t = &talks[rng_below(&r, TALKS)];
+        int32_t want[NEW];
+        edit(&r, talks, TALKS, t);
+        struct job_params p = {.prompt = t->ids, .n_prompt = t->n, .max_tokens = NEW};
+        struct reply got = ask(g, &p);
+        cold_reply(&engine_model(g)->plan, CTX, t->ids, t->n, NEW, want);
+        CHECK_INT(got.n, NEW);
+        check_ids(got.ids, want, NEW);
+        n_cached += got.usage.n_cached;
+        memcpy(t->ids + t->n, want, sizeof want);
+        t->n += NEW;
+    }
+    CHECK(n_cached > 0);
+    engine_close(g);
+    remove_model(path);
+}
+
+TEST(engine_ends_at_the_context)
+{
+    char *path = write_model();
+    struct engine *g = open_engine(path, 1, 20, 0);
+    int32_t prompt[25] = {1, 2, 3};
+    struct err e;
+    struct job_params p = {.prompt = prompt, .n_prompt = 15};
+    struct reply got = ask(g, &p);
+    CHECK_INT(got.last.finish, FINISH_LENGTH);
+    CHECK_INT(got.n, 6); /* five fit, the last needs no place */
+    p.n_prompt = 20;
+    CHECK(!engine_submit(g, &p, &e));
+    CHECK_INT(e.code, ERR_LIMIT);
+    CHECK_STR(str_of(e.msg),
+              STR("the prompt has 20 tokens, the context holds 20 and needs room for "
+                  "one more"));
+    p.n_prompt = 0;
+    CHECK(!engine_submit(g, &p, &e));
+    CHECK_INT(e.code, ERR_USAGE);
+    p.n_prompt = 3;
+    prompt[1] = N_VOCAB;
+    CHECK(!engine_submit(g, &p, &e));
+    CHECK_STR(str_of(e.msg), STR("prompt token 1 is 96, the vocabulary has 96"));
+    engine_close(g);
+    remove_model(path);
+}
+
+/* A model slow enough for a cancel to come in the middle of a prompt. */
+TEST(engine_cancel_in_prefill_keeps_what_was_read)
+{
+    enum { N = 1500 };
+    struct kit_spec spec = {.n_vocab = N_VOCAB, .n_layer = 4};
+    char *path = kit_write_model(&spec);
+    struct engine *g = open_engine(path, 1, 2048, 0);
+    int32_t *prompt = mem_new(N, sizeof *prompt);
+    struct rng r = {test_seed()};
+    struct err e;
+    struct job_event ev;
+    random_ids(&r, prompt, N);
+    struct job_params p = {.prompt = prompt, .n_prompt = N, .max_tokens = 1};
+    struct job *j = engine_submit(g, &p, &e);
+    CHECK_OK(j);
+    do
+        job_next(j, 60000, &ev);
+    while (ev.kind == JOB_PREFILL && ev.n_done == 0);
+    CHECK_INT(ev.kind, JOB_PREFILL);
+    size_t n_done = ev.n_done;
+    uint64_t start = clock_ns();
+    job_cancel(j);
+    do
+        job_next(j, 60000, &ev);
+    while (ev.kind == JOB_PREFILL);
+    printf("     cancelled after %zu of %d tokens, %.0f ms later\n", n_done, N,
+           (double)(clock_ns() - start) / 1e6);
+    CHECK_INT(ev.kind, JOB_DONE);
+    CHECK_INT(ev.finish, FINISH_CANCELLED);
+    CHECK_INT(job_usage(j).n_generated, 0);
+    job_close(j);
+    p.n_prompt = n_done + 1;
+    CHECK_INT(ask(g, &p).usage.n_cached, n_done);
+    engine_close(g);
+    free(prompt);
+    remove_model(path);
+}
+
+TEST(engine_queue_is_first_in_first_out_and_cancels_at_once)
+{
+    /* The first job would take seconds: it runs until it is cancelled. */
+    char *path = kit_write_model(&(struct kit_spec){.n_vocab = N_VOCAB, .n_layer = 4});
+    struct engine *g = open_engine(path, 1, 4000, 0);
+    struct err e;
+    struct job_event ev;
+    int32_t prompt[] = {5, 6, 7};
+    struct job_params p = {.prompt = prompt, .n_prompt = 3};
+    struct job *j[3];
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(j[i] = engine_submit(g, &p, &e));
+    job_cancel(j[1]);
+    job_next(j[1], 0, &ev);
+    CHECK_INT(ev.kind, JOB_DONE);
+    CHECK_INT(ev.finish, FINISH_CANCELLED);
+    job_next(j[2], 0, &ev);
+    CHECK_INT(ev.kind, JOB_TIMEOUT);
+    job_close(j[1]);
+    job_close(j[0]);
+    p.max_tokens = 2;
+    struct job *last = engine_submit(g, &p, &e);
+    job_cancel(j[2]);
+    struct reply r;
+    collect(last, &r);
+    CHECK_INT(r.n, 2);
+    job_next(j[2], 0, &ev);
+    CHECK_INT(ev.kind, JOB_DONE);
+    job_close(j[2]);
+    job_close(last);
+    engine_close(g);
+    remove_model(path);
+}
+
+TEST(engine_close_ends_a_running_job)
+{
+    char *path = write_model();
+    struct engine *g = open_engine(path, 1, 4000, 0);
+    struct err e;
+    struct job_event ev;
+    int32_t prompt[] = {5, 6, 7};
+    struct job_params p = {.prompt = prompt, .n_prompt = 3};
+    struct job *j = engine_submit(g, &p, &e);
+    do
+        job_next(j, 60000, &ev);
+    while (ev.kind != JOB_TOKEN);
+    job_close(j);
+    engine_close(g);
+    remove_model(path);
+}
+
+struct client {
+    struct engine *g;
+    uint64_t seed;
+    pthread_t thread;
+    int n_whole;
+};
+
+/* Asks and changes its mind now and then. */
+static void *client_thread(void *ctx)
+{
+    struct client *c = ctx;
+    struct rng r = {c->seed};
+    for (int i = 0; i < 8; i++) {
+        struct err e;
+        struct job_event ev;
+        int32_t prompt[30];
+        random_ids(&r, prompt, 30);
+        struct job_params p = {
+            .prompt = prompt, .n_prompt = 1 + rng_below(&r, 30), .max_tokens = 6};
+        struct job *j = engine_submit(c->g, &p, &e);
+        CHECK_OK(j);
+        uint64_t patience = rng_below(&r, 12);
+        size_t n = 0;
+        for (;;) {
+            if (patience-- == 0)
+                job_cancel(j);
+            job_next(j, 20, &ev);
+            if (ev.kind == JOB_DONE)
+                break;
+            n += ev.kind == JOB_TOKEN;
+        }
+        CHECK(ev.finish == FINISH_LENGTH || ev.finish == FINISH_CANCELLED);
+        CHECK(ev.finish != FINISH_LENGTH || n == 6);
+        CHECK_INT(job_usage(j).n_generated, n);
+        c->n_whole += ev.finish == FINISH_LENGTH;
+        job_close(j);
+    }
+    return NULL;
+}
+
+TEST(engine_serves_many_threads)
+{
+    enum { CLIENTS = 6 };
+    char *path = write_model();
+    struct engine *g = open_engine(path, 2, 64, 0);
+    struct client c[CLIENTS];
+    for (uint64_t i = 0; i < CLIENTS; i++) {
+        c[i] = (struct client){.g = g, .seed = test_seed() + i};
+        CHECK_INT(pthread_create(&c[i].thread, NULL, client_thread, &c[i]), 0);
+    }
+    int n_whole = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        pthread_join(c[i].thread, NULL);
+        n_whole += c[i].n_whole;
+    }
+    CHECK(n_whole > 0);
+    engine_close(g);
+    remove_model(path);
+}
+
+/* ---- with a tokenizer -------------------------------------------------------------------------
+ */
+
+static char *write_chat_model(void)
+{
+    return kit_write_chat_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+}
+
+TEST(engine_never_draws_padding_or_unused_tokens)
+{
+    char *path = write_chat_model();
+    struct engine *g = open_engine(path, 1, 128, 0);
+    CHECK(engine_tok(g) != NULL);
+    int32_t prompt[] = {65, 66};
+    struct logit_bias bias[CHAT_MODEL_N_VOCAB];
+    for (int32_t i = 0; i < CHAT_MODEL_N_VOCAB; i++)
+        bias[i] = (struct logit_bias){i, i >= CHAT_MODEL_UNUSED ? 1000 : 0};
+    struct job_params p = {.prompt = prompt, .n_prompt = 2, .max_tokens = 40, .ignore_stop = true};
+    p.sampling.bias = bias;
+    p.sampling.n_bias = CHAT_MODEL_N_VOCAB;
+    for (int t = 0; t < 2; t++) {
+        p.sampling.temperature = (float)t;
+        struct reply r = ask(g, &p);
+        CHECK_INT(r.n, 40);
+        for (size_t i = 0; i < r.n; i++)
+            CHECK(r.ids[i] < CHAT_MODEL_UNUSED);
+    }
+    engine_close(g);
+    remove_model(path);
+}
+
+TEST(engine_stops_on_the_end_of_turn)
+{
+    char *path = write_chat_model();
+    struct engine *g = open_engine(path, 1, 128, 0);
+    int32_t prompt[] = {65, 66};
+    struct logit_bias bias = {CHAT_MODEL_IM_END, 1000};
+    struct job_params p = {.prompt = prompt,
+                           .n_prompt = 2,
+                           .max_tokens = 3,
+                           .want_logprobs = true,
+                           .n_top_logprobs = 5};
+    p.sampling.bias = &bias;
+    p.sampling.n_bias = 1;
+    struct reply r = ask(g, &p);
+    CHECK_INT(r.last.finish, FINISH_STOP);
+    CHECK_INT(r.n, 0);
+    CHECK_INT(r.usage.n_generated, 1);
+    p.ignore_stop = true;
+    r = ask(g, &p);
+    CHECK_INT(r.n, 3);
+    CHECK_INT(r.ids[0], CHAT_MODEL_IM_END);
+    CHECK_INT(r.token.n_top, 5);
+    CHECK(r.token.top[0].logprob >= r.token.top[4].logprob && r.token.top[0].logprob <= 0);
+    CHECK(r.token.token.logprob < 0);
+    engine_close(g);
+    remove_model(path);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------
+ */
+
+static void keep_lines(void *ctx, enum log_level level, const char *line)
+{
+    (void)level;
+    buf_fmt(ctx, "%s\n", line);
+}
+
+TEST(engine_refuses_what_does_not_fit_with_a_table)
+{
+    char *path = write_model();
+    struct err e;
+    struct buf lines = {0};
+    struct engine_params p = {.path = path,
+                              .backend = "ref",
+                              .n_ctx = 4000000,
+                              .n_sessions = 250,
+                              .log = {keep_lines, &lines}};
+    CHECK(!engine_open(&p, &e));
+    CHECK_INT(e.code, ERR_MEMORY);
+    CHECK(str_find(buf_view(&lines), STR("more than the 4096"), 0) != SIZE_MAX);
+    CHECK(str_find(buf_view(&lines), STR("kv cache"), 0) != SIZE_MAX);
+    CHECK(str_find(buf_view(&lines), STR("available"), 0) != SIZE_MAX);
+    buf_free(&lines);
+    remove_model(path);
+}
+
+TEST(engine_default_context_is_the_models_as_far_as_memory_goes)
+{
+    char *path = write_model();
+    struct err e;
+    struct kit_model m = kit_open_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+    struct engine_params p = {.path = path, .backend = "ref"};
+    struct mem_table table;
+    uint32_t n_ctx = 0;
+    CHECK_OK(engine_memory(m.model, &p, &n_ctx, &table, &e));
+    CHECK_INT(n_ctx, 4096);
+    /* So many sessions that the whole context does not fit, but a part does. */
+    uint64_t one = 4096 * plan_kv_bytes_per_token(&m.model->plan, BLOCK_F16, BLOCK_F16);
+    p.n_sessions = (uint32_t)(2 * table.available / one);
+    CHECK_OK(engine_memory(m.model, &p, &n_ctx, &table, &e));
+    CHECK(n_ctx > 0 && n_ctx < 4096 && n_ctx % 256 == 0);
+    CHECK(table.total <= table.available);
+    kit_close_model(&m);
+    remove_model(path);
+}
+
+TEST(engine_refuses_files_and_backends_that_are_not_there)
+{
+    struct err e;
+    char *path = write_model();
+    CHECK(!engine_open(&(struct engine_params){.path = "/nowhere.gguf"}, &e));
+    CHECK_INT(e.code, ERR_IO);
+    CHECK(!engine_open(&(struct engine_params){.path = path, .backend = "abacus"}, &e));
+    CHECK_STR(str_of(e.msg), STR("there is no backend 'abacus'"));
+    remove_model(path);
+}
