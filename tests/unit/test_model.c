@@ -1,0 +1,323 @@
+/* Opening models: what the plan says, what is refused and with which words. */
+#include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "gguf_make.h"
+#include "kit/models.h"
+#include "model/arch.h"
+#include "test.h"
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+static const struct {
+    struct kit_spec spec;
+    const char *says;
+} refusals[] = {
+    {{.without = "context_length"}, "key 'qwen3moe.context_length' is missing"},
+    {{.without = "embedding_length"}, "key 'qwen3moe.embedding_length' is missing"},
+    {{.without = "block_count"}, "key 'qwen3moe.block_count' is missing"},
+    {{.without = "attention.head_count"}, "key 'qwen3moe.attention.head_count' is missing"},
+    {{.without = "attention.layer_norm_rms_epsilon"}, "layer_norm_rms_epsilon' is missing"},
+    {{.without = "expert_count"}, "key 'qwen3moe.expert_count' is missing or 0"},
+    {{.without = "expert_used_count"}, "key 'qwen3moe.expert_used_count' is missing"},
+    {{.arch = "qwen9"}, "architecture 'qwen9' is not one of: qwen3moe"},
+    {{.changed_key = "block_count", .changed_to = 0}, "is 0, must be 1 to 512"},
+    {{.changed_key = "block_count", .changed_to = 513}, "is 513, must be 1 to 512"},
+    {{.changed_key = "block_count", .changed_to = 3}, "tensor 'blk.2.attn_norm.weight' is missing"},
+    {{.changed_key = "embedding_length", .changed_to = 1u << 31}, "must be 1 to 65536"},
+    {{.changed_key = "attention.head_count", .changed_to = 3}, "no multiple of head_count_kv 2"},
+    {{.changed_key = "attention.head_count_kv", .changed_to = 0}, "is 0, must be 1 to 4096"},
+    {{.changed_key = "attention.key_length", .changed_to = 33},
+     "key 'qwen3moe.rope.dimension_count' is 33, must be even"},
+    {{.changed_key = "expert_used_count", .changed_to = 9}, "is 9, must be 1 to 8"},
+    {{.changed_key = "expert_count", .changed_to = 4096}, "is 4096, must be 0 to 1024"},
+    {{.changed_key = "expert_feed_forward_length", .changed_to = 96},
+     "tensor 'blk.0.ffn_gate_exps.weight' has shape {256, 256, 8}, must be {256, 96, 8}"},
+    {{.without = "token_embd.weight"}, "tensor 'token_embd.weight' is missing"},
+    {{.without = "output_norm.weight"}, "tensor 'output_norm.weight' is missing"},
+    {{.without = "blk.1.attn_k.weight"},
+     "tensor 'blk.1.attn_k.weight' is missing: a qwen3moe model needs it"},
+    {{.without = "blk.0.ffn_gate_inp.weight"}, "'blk.0.ffn_gate_inp.weight' is missing"},
+    {{.reshaped = "blk.0.attn_q.weight"},
+     "tensor 'blk.0.attn_q.weight' has shape {256, 257}, must be {256, 256}"},
+    {{.reshaped = "blk.1.ffn_down_exps.weight"}, "has shape {256, 257, 8}, must be {256, 256, 8}"},
+    {{.reshaped = "blk.1.attn_norm.weight"}, "has shape {256, 2}, must be {256}"},
+    {{.reshaped = "output.weight"}, "has shape {256, 97}, must be {256, 96}"},
+    {{.fused = true, .reshaped = "blk.0.attn_qkv.weight"}, "{256, 513}, must be {256, 512}"},
+};
+
+TEST(model_refuses_bad_files_with_their_reason)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        struct err e = {0};
+        char *path = kit_write_model(&refusals[i].spec);
+        struct gguf *file = gguf_open(path, NULL, &e);
+        CHECK_OK(file != NULL);
+        struct model *m = model_open(file, NULL, &e);
+        if (m || !strstr(e.msg, refusals[i].says) || !strstr(e.msg, path))
+            test_fail(__FILE__, __LINE__, "case %zu: got \"%s\", want \"%s: ... %s\"", i,
+                      m ? "a model" : e.msg, path, refusals[i].says);
+        gguf_close(file);
+        unlink(path);
+        free(path);
+    }
+}
+
+static void keep_line(void *ctx, enum log_level level, const char *line)
+{
+    struct buf *lines = ctx;
+    buf_fmt(lines, "%s%s\n", level == LOG_WARN ? "warning: " : "", line);
+}
+
+TEST(model_warns_once_of_tensors_without_a_use)
+{
+    struct err e = {0};
+    struct buf lines = {0};
+    const struct log log = {keep_line, &lines};
+    char *path = kit_write_model(&(struct kit_spec){.extra = "v.blk.0.weight"});
+    struct gguf *file = gguf_open(path, NULL, &e);
+    CHECK_OK(file != NULL);
+    struct model *m = model_open(file, &log, &e);
+    CHECK_OK(m != NULL);
+    struct buf want = {0};
+    buf_fmt(&want,
+            "warning: %s: 1 tensors are not used by a qwen3moe model, the first is "
+            "'v.blk.0.weight'\n",
+            path);
+    CHECK_STR(buf_view(&lines), buf_view(&want));
+    model_close(m);
+    gguf_close(file);
+    unlink(path);
+    free(path);
+    buf_free(&lines);
+    buf_free(&want);
+}
+
+/* ---- plans ----------------------------------------------------------------------------------- */
+
+TEST(model_plan_has_the_ops_of_the_paper)
+{
+    static const enum op_kind block[] = {OP_PROJECT, OP_ATTEND,     OP_ADD_PROJECT,
+                                         OP_ROUTE,   OP_EXPERTS_UP, OP_EXPERTS_DOWN};
+    struct kit_model m = kit_open_model(&(struct kit_spec){.n_layer = 3});
+    const struct plan *p = &m.model->plan;
+    CHECK_INT(p->n_ops, 1 + 3 * 6 + 1);
+    CHECK_INT(p->ops[0].kind, OP_EMBED);
+    CHECK_INT(p->ops[19].kind, OP_HEAD);
+    for (size_t i = 0; i < 18; i++) {
+        CHECK_INT(p->ops[1 + i].kind, block[i % 6]);
+        CHECK_INT(p->ops[1 + i].layer, i / 6);
+    }
+    CHECK_INT(p->n_kv, 3);
+    CHECK_INT(p->kv[2].k_width, 2 * 64);
+    CHECK_INT(p->n_vocab, 96);
+    CHECK_INT(p->n_weights, 3 + 3 * 12);
+    CHECK_INT(m.model->hp.n_ff_expert, 256);
+    CHECK_INT(m.model->hp.n_rot, 64);
+    kit_close_model(&m);
+}
+
+/* From shapes alone: what one token of the small model reads. */
+TEST(model_counts_the_bytes_of_a_token)
+{
+    struct kit_model m = kit_open_model(&(struct kit_spec){.type = BLOCK_Q8_0});
+    const struct plan *p = &m.model->plan;
+    const double q8 = 34.0 / 32, f32 = 4;
+    const double attention = q8 * 256 * (256 + 128 + 128 + 256) + f32 * (256 + 64 + 64);
+    const double experts = q8 * 3 * 256 * 256 * 2 + f32 * (256 + 256 * 8);
+    const double ends = q8 * 256 * (1 + 96) + f32 * 256;
+    CHECK_INT(plan_weight_bytes_per_token(p), 2 * (attention + experts) + ends);
+    CHECK_INT(plan_weight_bytes(p),
+              2 * (attention + experts + q8 * 3 * 256 * 256 * 6) + ends + q8 * 256 * 95);
+    CHECK_INT(plan_kv_bytes_per_token(p, BLOCK_F16, BLOCK_Q8_0), 2 * (128 * 2 + 128 / 32 * 34));
+    kit_close_model(&m);
+}
+
+TEST(model_ties_the_output_to_the_embedding)
+{
+    struct kit_model m = kit_open_model(&(struct kit_spec){.tied = true});
+    const struct plan *p = &m.model->plan;
+    CHECK(p->ops[p->n_ops - 1].head.w == p->ops[0].embed.table);
+    CHECK_INT(p->n_weights, 2 + 2 * 12);
+    kit_close_model(&m);
+}
+
+/* A fused tensor's parts, byte by byte, over the borders of experts. */
+TEST(model_reads_parts_of_fused_tensors)
+{
+    struct err e = {0};
+    struct kit_model m = kit_open_model(&(struct kit_spec){.type = BLOCK_Q4_0, .fused = true});
+    const struct op_experts_up *o = &m.model->plan.ops[5].experts_up;
+    const size_t n_part = o->gate->n_bytes / 8;
+    const struct gguf_tensor *t = o->gate->tensor;
+    uint8_t *whole = mem_new(t->n_bytes, 1), *part = mem_new(o->gate->n_bytes, 1);
+    struct rng rng = {test_seed()};
+    CHECK_INT(t->n_bytes, 2 * o->gate->n_bytes);
+    CHECK_OK(gguf_read(m.file, t, 0, whole, t->n_bytes, &e));
+    for (int i = 0; i < 50; i++) {
+        const struct weight *w = i % 2 ? o->up : o->gate;
+        const size_t from = i < 2 ? 0 : rng_below(&rng, w->n_bytes);
+        const size_t n = i < 2 ? w->n_bytes : rng_below(&rng, w->n_bytes - from + 1);
+        CHECK_OK(weight_read(w, from, part, n, &e));
+        for (size_t j = 0; j < n; j++) {
+            const size_t expert = (from + j) / n_part, inside = (from + j) % n_part;
+            CHECK_INT(part[j], whole[(2 * expert + (size_t)(i % 2)) * n_part + inside]);
+        }
+    }
+    free(whole);
+    free(part);
+    kit_close_model(&m);
+}
+
+/* ---- a real model's tensor table ------------------------------------------------------------- */
+
+struct table {
+    struct buf header, tensors;
+    size_t n_tensors;
+    uint64_t n_data_bytes;
+};
+
+/* One line of the table: name, three sizes, then a type per column. */
+static void add_tensor(struct table *t, str line, size_t column)
+{
+    uint64_t ne[3];
+    str rest = line;
+    const str name = str_cut(rest, '\t', &rest);
+    for (int i = 0; i < 3; i++) {
+        int64_t n;
+        CHECK(str_to_i64(str_cut(rest, '\t', &rest), &n));
+        ne[i] = (uint64_t)n;
+    }
+    str type_name = {0};
+    for (size_t i = 0; i <= column; i++)
+        type_name = str_cut(rest, '\t', &rest);
+    enum block_type type;
+    CHECK(block_type_of(type_name, &type));
+    make_tensor(&t->tensors, name, type, ne, 3, t->n_data_bytes);
+    t->n_data_bytes += block_row_bytes(type, ne[0]) * ne[1] * ne[2];
+    t->n_data_bytes = (t->n_data_bytes + 31) / 32 * 32;
+    t->n_tensors++;
+}
+
+/* The header of Qwen3-Coder-30B-A3B with the types of a column of its table. */
+static struct table qwen3_coder(size_t column)
+{
+    static const struct {
+        str key;
+        uint32_t value;
+    } keys[] = {
+        {STR("qwen3moe.context_length"), 262144},
+        {STR("qwen3moe.embedding_length"), 2048},
+        {STR("qwen3moe.block_count"), 48},
+        {STR("qwen3moe.attention.head_count"), 32},
+        {STR("qwen3moe.attention.head_count_kv"), 4},
+        {STR("qwen3moe.attention.key_length"), 128},
+        {STR("qwen3moe.attention.value_length"), 128},
+        {STR("qwen3moe.expert_count"), 128},
+        {STR("qwen3moe.expert_used_count"), 8},
+        {STR("qwen3moe.expert_feed_forward_length"), 768},
+    };
+    const size_t n_keys = sizeof keys / sizeof *keys;
+    struct table t = {0};
+    size_t n_bytes;
+    char *text = kit_read_shared("spec/data/tensors/Qwen3-Coder-30B-A3B.tsv", &n_bytes);
+    str rest = {text, n_bytes};
+    str_cut(rest, '\n', &rest);
+    while (rest.n)
+        add_tensor(&t, str_cut(rest, '\n', &rest), column);
+    free(text);
+    make_header(&t.header, 3, t.n_tensors, n_keys + 2);
+    for (size_t i = 0; i < n_keys; i++)
+        make_key_u32(&t.header, keys[i].key, keys[i].value);
+    make_key(&t.header, STR("general.architecture"), 8);
+    make_str(&t.header, STR("qwen3moe"));
+    make_key(&t.header, STR("qwen3moe.attention.layer_norm_rms_epsilon"), 6);
+    buf_put(&t.header, &(float){1e-6f}, sizeof(float));
+    buf_str(&t.header, buf_view(&t.tensors));
+    make_pad(&t.header);
+    return t;
+}
+
+/* Spec "models" section 2: bytes per token and bytes of all tensors. */
+TEST(model_counts_what_qwen3_coder_reads_per_token)
+{
+    static const struct {
+        size_t column;
+        uint64_t per_token, all;
+    } types[] = {
+        {1, 1841544320, 17304811520}, /* IQ4_NL with an importance matrix */
+        {2, 3269568640, 32477962240}, /* Q8_0 */
+        {3, 1919597696, 18550716416}, /* Q4_K_M */
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct err e = {0};
+        struct table t = qwen3_coder(types[i].column);
+        const size_t n_bytes = t.header.n + t.n_data_bytes;
+        /* Address space alone: only the header's pages are ever touched. */
+        void *bytes = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        CHECK(bytes != MAP_FAILED);
+        memcpy(bytes, t.header.p, t.header.n);
+        struct gguf *file = gguf_open_memory(bytes, n_bytes, &e);
+        CHECK_OK(file != NULL);
+        struct model *m = model_open(file, NULL, &e);
+        CHECK_OK(m != NULL);
+        CHECK_INT(plan_weight_bytes_per_token(&m->plan), types[i].per_token);
+        CHECK_INT(plan_weight_bytes(&m->plan), types[i].all);
+        CHECK_INT(plan_kv_bytes_per_token(&m->plan, BLOCK_F16, BLOCK_F16), 98304);
+        model_close(m);
+        gguf_close(file);
+        munmap(bytes, n_bytes);
+        buf_free(&t.header);
+        buf_free(&t.tensors);
+    }
+}
+
+/* ---- rotary tables --------------------------------------------------------------------------- */
+
+TEST(model_rope_table_is_plain_linear_or_yarn)
+{
+    struct arena a = {0};
+    struct rope_spec spec = {.n_rot = 8, .base = 10000, .factor = 4, .attn_factor = 1};
+    const struct rope *plain = rope_make(&a, &spec);
+    spec.scaling = ROPE_LINEAR;
+    const struct rope *linear = rope_make(&a, &spec);
+    for (int i = 0; i < 4; i++) {
+        CHECK(fabs(plain->inv_freq[i] - pow(10, -i)) < 1e-15);
+        CHECK(fabs(linear->inv_freq[i] - pow(10, -i) / 4) < 1e-15);
+    }
+    CHECK(plain->mscale == 1 && linear->mscale == 1);
+    arena_free(&a);
+}
+
+TEST(model_yarn_table_matches_the_golden_one)
+{
+    struct err e = {0};
+    struct arena a = {0};
+    size_t n_bytes;
+    char *text = kit_read_shared("spec/data/math-cases.json", &n_bytes);
+    struct json *root = json_parse((str){text, n_bytes}, &e);
+    CHECK_OK(root != NULL);
+    const struct json *cases = json_get(json_get(root, "cases"), "yarn_gpt_oss");
+    CHECK_INT(json_count(cases), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct json *c = json_at(cases, i);
+        const struct rope *rope =
+            rope_make(&a, &(struct rope_spec){.n_rot = 64,
+                                              .base = 150000,
+                                              .scaling = ROPE_YARN,
+                                              .factor = 32,
+                                              .n_ctx_train = 4096,
+                                              .attn_factor = 1,
+                                              .yarn_rounded = json_bool(json_get(c, "truncate"))});
+        CHECK(fabs((double)rope->mscale - json_float(json_get(c, "mscale"))) < 1e-6);
+        for (size_t j = 0; j < 32; j++)
+            CHECK(fabs(rope->inv_freq[j] - json_float(json_at(json_get(c, "inv_freq"), j))) <
+                  1e-12);
+    }
+    json_free(root);
+    free(text);
+    arena_free(&a);
+}
