@@ -53,10 +53,10 @@ static inline struct shape matrices(uint64_t n_in, uint64_t n_out, uint64_t n)
     return (struct shape){{n_in, n_out, n}};
 }
 
-/* The block of tensors that belong to none: bind(b, NO_BLOCK, "output.weight", ...). */
+/* The block of tensors that belong to none: bind_tensor(b, NO_BLOCK, "output.weight", ...). */
 enum { NO_BLOCK = -1 };
 /* The weight "blk.<block>.<name>" with exactly this shape; a missing or different tensor fails. */
-const struct weight *bind(struct builder *b, int block, const char *name, struct shape want);
+const struct weight *bind_tensor(struct builder *b, int block, const char *name, struct shape want);
 /* NULL without failure when the file does not have it. */
 const struct weight *bind_optional(struct builder *b, int block, const char *name,
                                    struct shape want);

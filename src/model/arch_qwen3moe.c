@@ -32,7 +32,7 @@ static void norm_qkv(struct builder *b, const struct slots *s, uint32_t i)
     const uint64_t n_q = hp->n_head * hp->head_dim_k;
     const uint64_t n_k = hp->n_kv_head * hp->head_dim_k;
     const uint64_t n_v = hp->n_kv_head * hp->head_dim_v;
-    const struct weight *norm = bind(b, i, "attn_norm.weight", vector(hp->n_embd));
+    const struct weight *norm = bind_tensor(b, i, "attn_norm.weight", vector(hp->n_embd));
     const struct weight *q, *k, *v;
     if (bind_has(b, i, "attn_qkv.weight")) {
         const uint64_t n = n_q + n_k + n_v;
@@ -40,9 +40,9 @@ static void norm_qkv(struct builder *b, const struct slots *s, uint32_t i)
         k = bind_rows(b, i, "attn_qkv.weight", matrix(hp->n_embd, n_k), n_q, n);
         v = bind_rows(b, i, "attn_qkv.weight", matrix(hp->n_embd, n_v), n_q + n_k, n);
     } else {
-        q = bind(b, i, "attn_q.weight", matrix(hp->n_embd, n_q));
-        k = bind(b, i, "attn_k.weight", matrix(hp->n_embd, n_k));
-        v = bind(b, i, "attn_v.weight", matrix(hp->n_embd, n_v));
+        q = bind_tensor(b, i, "attn_q.weight", matrix(hp->n_embd, n_q));
+        k = bind_tensor(b, i, "attn_k.weight", matrix(hp->n_embd, n_k));
+        v = bind_tensor(b, i, "attn_v.weight", matrix(hp->n_embd, n_v));
     }
     plan_op(b->plan, OP_PROJECT, i)->project = (struct op_project){
         .in = s->x,
@@ -65,8 +65,8 @@ static void attend(struct builder *b, const struct slots *s, const struct rope *
         .k = s->k,
         .v = s->v,
         .out = s->attended,
-        .q_norm = bind(b, i, "attn_q_norm.weight", vector(hp->head_dim_k)),
-        .k_norm = bind(b, i, "attn_k_norm.weight", vector(hp->head_dim_k)),
+        .q_norm = bind_tensor(b, i, "attn_q_norm.weight", vector(hp->head_dim_k)),
+        .k_norm = bind_tensor(b, i, "attn_k_norm.weight", vector(hp->head_dim_k)),
         .eps = hp->rms_eps,
         .n_head = hp->n_head,
         .n_kv_head = hp->n_kv_head,
@@ -79,8 +79,8 @@ static void attend(struct builder *b, const struct slots *s, const struct rope *
     plan_op(b->plan, OP_ADD_PROJECT, i)->add_project = (struct op_add_project){
         .in = s->attended,
         .x = s->x,
-        .w = bind(b, i, "attn_output.weight",
-                  matrix((uint64_t)hp->n_head * hp->head_dim_v, hp->n_embd)),
+        .w = bind_tensor(b, i, "attn_output.weight",
+                         matrix((uint64_t)hp->n_head * hp->head_dim_v, hp->n_embd)),
     };
 }
 
@@ -92,9 +92,9 @@ static void route(struct builder *b, const struct slots *s, uint32_t i)
         .normed = s->normed,
         .ids = s->ids,
         .weights = s->weights,
-        .norm = bind(b, i, "ffn_norm.weight", vector(hp->n_embd)),
+        .norm = bind_tensor(b, i, "ffn_norm.weight", vector(hp->n_embd)),
         .eps = hp->rms_eps,
-        .router = bind(b, i, "ffn_gate_inp.weight", matrix(hp->n_embd, hp->n_expert)),
+        .router = bind_tensor(b, i, "ffn_gate_inp.weight", matrix(hp->n_embd, hp->n_expert)),
         .n_expert = hp->n_expert,
         .n_used = hp->n_expert_used,
         .gating = GATE_SOFTMAX_NORM,
@@ -111,8 +111,8 @@ static void experts(struct builder *b, const struct slots *s, uint32_t i)
         gate = bind_rows(b, i, "ffn_gate_up_exps.weight", matrices(n_in, n_ff, n), 0, 2 * n_ff);
         up = bind_rows(b, i, "ffn_gate_up_exps.weight", matrices(n_in, n_ff, n), n_ff, 2 * n_ff);
     } else {
-        gate = bind(b, i, "ffn_gate_exps.weight", matrices(n_in, n_ff, n));
-        up = bind(b, i, "ffn_up_exps.weight", matrices(n_in, n_ff, n));
+        gate = bind_tensor(b, i, "ffn_gate_exps.weight", matrices(n_in, n_ff, n));
+        up = bind_tensor(b, i, "ffn_up_exps.weight", matrices(n_in, n_ff, n));
     }
     plan_op(b->plan, OP_EXPERTS_UP, i)->experts_up = (struct op_experts_up){
         .in = s->normed,
@@ -128,7 +128,7 @@ static void experts(struct builder *b, const struct slots *s, uint32_t i)
         .ids = s->ids,
         .weights = s->weights,
         .x = s->x,
-        .down = bind(b, i, "ffn_down_exps.weight", matrices(n_ff, n_in, n)),
+        .down = bind_tensor(b, i, "ffn_down_exps.weight", matrices(n_ff, n_in, n)),
         .n_used = hp->n_expert_used,
     };
 }
@@ -144,7 +144,7 @@ void arch_qwen3moe(struct builder *b)
     const struct slots s = make_slots(p, hp);
     const struct rope *rope = rope_from_keys(b, ROPE_HALVES);
     const struct shape table_shape = matrix(hp->n_embd, hp->n_vocab);
-    const struct weight *table = bind(b, NO_BLOCK, "token_embd.weight", table_shape);
+    const struct weight *table = bind_tensor(b, NO_BLOCK, "token_embd.weight", table_shape);
     plan_op(p, OP_EMBED, 0)->embed = (struct op_embed){table, s.x};
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         norm_qkv(b, &s, i);
@@ -155,7 +155,7 @@ void arch_qwen3moe(struct builder *b)
     const struct weight *output = bind_optional(b, NO_BLOCK, "output.weight", table_shape);
     plan_op(p, OP_HEAD, hp->n_layer)->head = (struct op_head){
         .x = s.x,
-        .norm = bind(b, NO_BLOCK, "output_norm.weight", vector(hp->n_embd)),
+        .norm = bind_tensor(b, NO_BLOCK, "output_norm.weight", vector(hp->n_embd)),
         .eps = hp->rms_eps,
         .w = output ? output : table,
     };

@@ -63,7 +63,7 @@ const struct weight *bind_optional(struct builder *b, int block, const char *nam
     return w;
 }
 
-const struct weight *bind(struct builder *b, int block, const char *name, struct shape want)
+const struct weight *bind_tensor(struct builder *b, int block, const char *name, struct shape want)
 {
     const struct weight *w = bind_optional(b, block, name, want);
     if (!w)
@@ -77,7 +77,7 @@ const struct weight *bind_rows(struct builder *b, int block, const char *name, s
 {
     const struct gguf_tensor *t = find(b, block, name);
     if (b->failed || !t)
-        return bind(b, block, name, part);
+        return bind_tensor(b, block, name, part);
     if (!has_shape(b, t, matrices(part.ne[0], n_rows, part.ne[2])))
         return NULL;
     struct weight *w = plan_weight(b->plan, t->name, t->type, part.ne);
