@@ -104,7 +104,7 @@ static bool check_fits(const struct mem_table *t, struct err *e)
     print_bytes(t->available, &text);
     buf_str(&text, STR(" are available ("));
     for (size_t i = 0; i < sorted.n_rows && i < ERROR_ROWS; i++) {
-        buf_fmt(&text, "%s%s ", i ? ", " : "", sorted.rows[i].what);
+        buf_fmt(&text, "%s%s ", i ? "; " : "", sorted.rows[i].what);
         print_bytes(sorted.rows[i].n_bytes, &text);
         if (*sorted.rows[i].detail)
             buf_fmt(&text, ": %s", sorted.rows[i].detail);
@@ -150,7 +150,7 @@ static bool fill_params(const struct plan *p, const struct exec_params *given,
                        out->n_ctx);
     out->n_ubatch = (uint32_t)num_min(out->n_ubatch, n_tokens);
     if (out->max_bytes == 0)
-        out->max_bytes = mem_available();
+        out->max_bytes = mem_available() ? mem_available() : UINT64_MAX;
     return check_cache_type(p, out->type_k, false, e) && check_cache_type(p, out->type_v, true, e);
 }
 

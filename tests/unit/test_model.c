@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "gguf_make.h"
+#include "kit/gguf_make.h"
 #include "kit/models.h"
 #include "model/arch.h"
 #include "test.h"
