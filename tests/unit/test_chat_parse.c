@@ -1,0 +1,382 @@
+/* Parsing model output: what is text, what is a call, and that no cut of the text matters. */
+#include "base/rng.h"
+#include "test.h"
+#include "text/chat.h"
+
+/* ---- events as one text: fragments joined, one "[kind]" per run of a kind ---- */
+
+struct record {
+    struct buf text;
+    int last_kind; /* -1: none */
+    size_t last_call;
+    size_t n_calls;
+};
+
+static void put_event(void *ctx, const struct chat_event *e)
+{
+    static const char *const names[] = {"content", "think", "call", "args", "end"};
+    struct record *r = ctx;
+    bool same = r->last_kind == (int)e->kind && r->last_call == e->i_call;
+    bool fragment = e->kind <= CHAT_REASONING || e->kind == CHAT_CALL_ARGUMENTS;
+    CHECK(!fragment || e->text.n > 0);
+    if (!same || !fragment)
+        buf_fmt(&r->text, "[%s]", names[e->kind]);
+    if (fragment) {
+        buf_str(&r->text, e->text);
+    } else if (e->kind == CHAT_CALL_BEGIN) {
+        CHECK_INT(e->i_call, r->n_calls++);
+        CHECK(str_starts(e->id, STR("call_")) && e->id.n == 29);
+        buf_str(&r->text, e->name);
+    }
+    r->last_kind = (int)e->kind;
+    r->last_call = e->i_call;
+}
+
+/* Feeds text in pieces of at most max_piece bytes (0: at once; random lengths with r). */
+static struct buf parse(enum chat_format f, const struct chat_tool *tools, size_t n_tools, str text,
+                        size_t max_piece, struct rng *r)
+{
+    struct record record = {.last_kind = -1};
+    struct chat_parser *p = chat_parser_open(f, tools, n_tools, 7, put_event, &record);
+    for (size_t at = 0; at < text.n;) {
+        size_t n = max_piece ? max_piece : text.n;
+        if (r)
+            n = 1 + rng_below(r, n);
+        chat_parser_put(p, str_sub(text, at, at + n));
+        at += n;
+    }
+    chat_parser_end(p);
+    buf_fmt(&record.text, "[%zu]", chat_parser_n_calls(p));
+    chat_parser_close(p);
+    return record.text;
+}
+
+/* ---- the tools of the tests ---- */
+
+static const char tools_text[] =
+    "[{\"name\":\"read_file\",\"parameters\":{\"type\":\"object\",\"properties\":{\"path\":{"
+    "\"type\":"
+    "\"string\"},\"start\":{\"type\":\"integer\"}},\"required\":[\"path\"]}},"
+    "{\"name\":\"write_file\",\"parameters\":{\"properties\":{\"path\":{\"type\":\"string\"},"
+    "\"content\":{\"type\":\"string\"}},\"required\":[\"path\",\"content\"]}},"
+    "{\"name\":\"list_tabs\",\"parameters\":{\"properties\":{}}},"
+    "{\"name\":\"all\",\"parameters\":{\"$defs\":{\"N\":{\"type\":\"number\"},\"L\":{\"$ref\":"
+    "\"#/$defs/L\"}},\"properties\":{"
+    "\"s\":{\"type\":\"string\"},\"i\":{\"type\":\"integer\"},\"n\":{\"$ref\":\"#/$defs/N\"},"
+    "\"b\":{\"type\":\"boolean\"},\"o\":{\"type\":\"object\"},\"a\":{\"items\":{}},"
+    "\"z\":{\"type\":\"null\"},\"sn\":{\"type\":[\"string\",\"null\"]},"
+    "\"si\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"}]},"
+    "\"sa\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\"}]},"
+    "\"e\":{\"enum\":[\"x\",\"1\"]},\"in\":{\"anyOf\":[{\"const\":3},{\"type\":\"null\"}]},"
+    "\"loop\":{\"$ref\":\"#/$defs/L\"},\"nl\":{\"type\":\"integer\",\"nullable\":true}}}}]";
+
+struct kit {
+    struct json *root;
+    struct chat_tool tools[4];
+};
+
+static struct kit kit_open(void)
+{
+    struct err e = {0};
+    struct kit k = {.root = json_parse(STR(tools_text), &e)};
+    if (!k.root)
+        test_fail(__FILE__, __LINE__, "%s", e.msg);
+    for (size_t i = 0; i < 4; i++) {
+        const struct json *spec = json_at(k.root, i);
+        k.tools[i] = (struct chat_tool){json_str(json_get(spec, "name")), spec,
+                                        json_get(spec, "parameters")};
+    }
+    return k;
+}
+
+static void check(enum chat_format f, bool with_tools, str text, str want)
+{
+    struct kit k = kit_open();
+    for (size_t piece = 0; piece < 4; piece++) {
+        struct buf got = parse(f, k.tools, with_tools ? 4 : 0, text, piece, NULL);
+        if (!str_eq(buf_view(&got), want))
+            test_fail(__FILE__, __LINE__,
+                      "pieces of %zu:\n--- text\n%.*s\n--- got\n%.*s\n--- want\n%.*s", piece,
+                      STRF(text), STRF(buf_view(&got)), STRF(want));
+        buf_free(&got);
+    }
+    json_free(k.root);
+}
+
+static void xml(const char *text, const char *want)
+{
+    check(CHAT_QWEN_XML, true, str_of(text), str_of(want));
+}
+
+static void hermes(const char *text, const char *want)
+{
+    check(CHAT_HERMES_JSON, true, str_of(text), str_of(want));
+}
+
+static void both(const char *text, const char *want)
+{
+    xml(text, want);
+    hermes(text, want);
+}
+
+/* ---- text and reasoning ---- */
+
+TEST(chat_parse_text_is_content)
+{
+    both("", "[0]");
+    both("Hello.", "[content]Hello.[0]");
+    both("\n Hi \n\n there \n", "[content]\n Hi \n\n there \n[0]");
+    both(" \n", "[content] \n[0]");
+    both("a < b, <tool, <tool_cal", "[content]a < b, <tool, <tool_cal[0]");
+    both("caf\xc3\xa9 \xf0\x9f\x9a\x80 \xff\xc3",
+         "[content]caf\xc3\xa9 \xf0\x9f\x9a\x80 \xff\xc3[0]");
+}
+
+TEST(chat_parse_reasoning_is_split_off)
+{
+    both("<think>\nhm \n\nyes\n</think>\n\nAnswer\n", "[think]hm \n\nyes[content]Answer\n[0]");
+    both(" \n<think></think>x", "[content]x[0]");
+    both("<think>\n\n</think>\n\n", "[0]");
+    both("<think>cut </thin", "[think]cut </thin[0]");
+    both("<think>cut\n", "[think]cut[0]");
+    both("<think>a</thing></think> b", "[think]a</thing>[content] b[0]");
+    both("<think>caf\xc3\xa9", "[think]caf\xc3\xa9[0]");
+    both("Not <think>at the start</think>", "[content]Not <think>at the start</think>[0]");
+    both("<thin", "[content]<thin[0]");
+    xml("<think>x<tool_call>\n<function=list_tabs>\n</think>\n<tool_call>\n<function=list_tabs>\n"
+        "</function>\n</tool_call>",
+        "[think]x<tool_call>\n<function=list_tabs>[call]list_tabs[args]{}[end][1]");
+}
+
+TEST(chat_parse_without_tools_nothing_is_a_call)
+{
+    str call = STR("x\n<tool_call>\n{\"name\": \"read_file\", \"arguments\": {}}\n</tool_call>\n");
+    check(
+        CHAT_HERMES_JSON, false, call,
+        STR("[content]x\n<tool_call>\n{\"name\": \"read_file\", \"arguments\": {}}\n</tool_call>\n"
+            "[0]"));
+    check(CHAT_QWEN_XML, false, STR("<think>a</think>\n<function=read_file>\n</function>"),
+          STR("[think]a[content]<function=read_file>\n</function>[0]"));
+}
+
+TEST(chat_parse_fenced_code_holds_no_call)
+{
+#define CALL "<tool_call>\n<function=list_tabs>\n</function>\n</tool_call>"
+    xml("So:\n```xml\n" CALL "\n```\nok", "[content]So:\n```xml\n" CALL "\n```\nok[0]");
+    xml("~~~\n" CALL "\n```\n" CALL "\n~~~~ \n" CALL,
+        "[content]~~~\n" CALL "\n```\n" CALL "\n~~~~[call]list_tabs[args]{}[end][1]");
+    xml("  ````\n```\n" CALL "\n  ````" CALL,
+        "[content]  ````\n```\n" CALL "\n  ````[call]list_tabs[args]{}[end][1]");
+    xml("```inline``` " CALL, "[content]```inline```[call]list_tabs[args]{}[end][1]");
+    xml("a ``` b\n" CALL, "[content]a ``` b[call]list_tabs[args]{}[end][1]");
+    xml("``` " CALL, "[content]``` " CALL "[0]");
+    hermes("```\n<tool_call>\n{\"name\": \"list_tabs\"}\n</tool_call>\n```\n",
+           "[content]```\n<tool_call>\n{\"name\": \"list_tabs\"}\n</tool_call>\n```\n[0]");
+#undef CALL
+}
+
+TEST(chat_parse_what_only_looks_like_a_call_stays_text)
+{
+    both("The `<tool_call>` tag.", "[content]The `<tool_call>` tag.[0]");
+    both("<tool_call> is a tag", "[content]<tool_call> is a tag[0]");
+    xml("Use <function=read_file>\n</function>",
+        "[content]Use <function=read_file>\n</function>[0]");
+    xml("<function=f> is how", "[content]<function=f> is how[0]");
+    xml("<function=>\n</function>", "[content]<function=>\n</function>[0]");
+    hermes("<function=read_file>\n</function>", "[content]<function=read_file>\n</function>[0]");
+    xml("<function=\n", "[content]<function=\n[0]");
+}
+
+/* ---- XML calls ---- */
+
+TEST(chat_parse_xml_calls)
+{
+    xml("I look.\n\n<tool_call>\n<function=read_file>\n<parameter=path>\nsrc/a "
+        "\"b\".c\n</parameter>\n"
+        "<parameter=start>\n10\n</parameter>\n</function>\n</tool_call>",
+        "[content]I look.[call]read_file[args]{\"path\": \"src/a \\\"b\\\".c\", \"start\": "
+        "10}[end][1]");
+    xml("<tool_call>\n<function=list_tabs>\n</function>\n</tool_call>\n<tool_call>\n"
+        "<function=read_file>\n<parameter=path>\na\n</parameter>\n</function>\n</tool_call>\n",
+        "[call]list_tabs[args]{}[end][call]read_file[args]{\"path\": \"a\"}[end][2]");
+    xml("A\n<tool_call>\n<function=nobody>\n<parameter=x>\n1\n</parameter>\n</function>\n</"
+        "tool_call>\nB\n",
+        "[content]A[call]nobody[args]{\"x\": 1}[end][content]\nB\n[1]");
+    xml("<tool_call><function=list_tabs></function></tool_call>\n\nB",
+        "[call]list_tabs[args]{}[end][content]B[1]");
+}
+
+TEST(chat_parse_xml_values_lose_one_newline_on_each_side)
+{
+#define VALUE(v)                                                                                   \
+    "<tool_call>\n<function=all>\n<parameter=s>" v "</parameter>\n</function>\n</tool_call>"
+    xml(VALUE("\n\n  x\n\n"), "[call]all[args]{\"s\": \"\\n  x\\n\"}[end][1]");
+    xml(VALUE("x"), "[call]all[args]{\"s\": \"x\"}[end][1]");
+    xml(VALUE("\n"), "[call]all[args]{\"s\": \"\"}[end][1]");
+    xml(VALUE("\n\n"), "[call]all[args]{\"s\": \"\"}[end][1]");
+    xml(VALUE(""), "[call]all[args]{\"s\": \"\"}[end][1]");
+    xml(VALUE("\n\xc3\xa9\xff\xe2\x82\n"),
+        "[call]all[args]{\"s\": \"\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"}[end][1]");
+}
+
+TEST(chat_parse_xml_closing_tags_inside_values_are_text)
+{
+    xml(VALUE("\n</parameter>\n"), "[call]all[args]{\"s\": \"</parameter>\"}[end][1]");
+    xml(VALUE("\na</parameter> b\n</function> c\n</tool_call>\n<parameter=x>\n"),
+        "[call]all[args]{\"s\": \"a</parameter> b\\n</function> c\\n</tool_call>\\n<parameter=x>\"}"
+        "[end][1]");
+    xml(VALUE("\n<parameter=x>\n</parameter>"),
+        "[call]all[args]{\"s\": \"<parameter=x>\\n</parameter>\"}[end][1]");
+    xml(VALUE("\nx<parameter=i>\n"), "[call]all[args]{\"s\": \"x<parameter=i>\"}[end][1]");
+#undef VALUE
+}
+
+TEST(chat_parse_xml_missing_tags)
+{
+    /* <tool_call> forgotten */
+    xml("Ok.\n<function=read_file>\n<parameter=path>\na\n</parameter>\n</function>\n</tool_call>",
+        "[content]Ok.[call]read_file[args]{\"path\": \"a\"}[end][1]");
+    /* </tool_call>, </function> forgotten */
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\n</function>",
+        "[call]read_file[args]{\"path\": \"a\"}[end][1]");
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\n",
+        "[call]read_file[args]{\"path\": \"a\"}[end][1]");
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\n<tool_call>\n"
+        "<function=list_tabs>\n</function>\n</tool_call>",
+        "[call]read_file[args]{\"path\": \"a\"}[end][call]list_tabs[args]{}[end][2]");
+    /* </parameter> forgotten */
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n<parameter=start>\n1\n</"
+        "parameter>\n"
+        "</function>\n</tool_call>",
+        "[call]read_file[args]{\"path\": \"a\", \"start\": 1}[end][1]");
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</function>\n</tool_call>",
+        "[call]read_file[args]{\"path\": \"a\"}[end][1]");
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</function>",
+        "[call]read_file[args]{\"path\": \"a\"}[end][1]");
+    xml("<tool_call>\n<function=nobody>\n<parameter=p>\na\n<parameter=q>\nb\n",
+        "[call]nobody[args]{\"p\": \"a\"[0]");
+    /* no end is sure: the first one counts */
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\nI wait for it.",
+        "[call]read_file[args]{\"path\": \"a\"}[end][content]I wait for it.[1]");
+    /* twice opened */
+    xml("<tool_call>\n<tool_call>\n<function=list_tabs>\n</function>\n</function>\n</tool_call>\n",
+        "[call]list_tabs[args]{}[end][1]");
+}
+
+TEST(chat_parse_xml_cut_off_calls_stay_open)
+{
+    xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</"
+        "parameter>\n<parameter=content>\n"
+        "int main",
+        "[call]write_file[args]{\"path\": \"a\", \"content\": \"int main[0]");
+    xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</parameter>\n<parameter=con",
+        "[call]write_file[args]{\"path\": \"a\"[0]");
+    xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</parameter>\n</fun",
+        "[call]write_file[args]{\"path\": \"a\"[0]");
+    xml("<tool_call>\n<function=list_tabs>\n</func", "[call]list_tabs[args]{}[end][1]");
+    xml("<tool_call>\n<function=list_tabs>\n</function>\n</tool_",
+        "[call]list_tabs[args]{}[end][1]");
+    xml("a\n<tool_call>\n<function=li", "[content]a[0]");
+    xml("a\n<tool_call>\n", "[content]a[0]");
+    xml("<tool_call>\n<function=all>\n<parameter=i>\n12", "[call]all[args]{[0]");
+}
+
+TEST(chat_parse_xml_values_have_the_type_of_the_schema)
+{
+    static const char *const cases[][3] = {
+        {"s", "[1, 2]", "\"[1, 2]\""},
+        {"s", "null", "\"null\""},
+        {"i", "-7", "-7"},
+        {"i", " 7 ", "7"},
+        {"i", "123456789012345678901234567890", "123456789012345678901234567890"},
+        {"i", "seven", "\"seven\""},
+        {"i", "007", "\"007\""},
+        {"n", "1.50", "1.50"},
+        {"n", "1e+20", "1e+20"},
+        {"b", "True", "true"},
+        {"b", "false", "false"},
+        {"b", "yes", "\"yes\""},
+        {"o", "{\"k\": [1, \"x\\n\"]}", "{\"k\": [1, \"x\\n\"]}"},
+        {"o", "{'k': 1}", "\"{'k': 1}\""},
+        {"a", "[\n  1\n]", "[\n  1\n]"},
+        {"z", "None", "null"},
+        {"i", "None", "null"},
+        {"nl", "None", "null"},
+        {"sn", "None", "null"},
+        {"sn", "null", "null"},
+        {"sn", "nul", "\"nul\""},
+        {"sn", "12", "\"12\""},
+        {"si", "12", "12"},
+        {"si", "12 apples", "\"12 apples\""},
+        {"si", "[1]", "\"[1]\""},
+        {"sa", "[\"a\"]", "[\"a\"]"},
+        {"sa", "a", "\"a\""},
+        {"sa", "\"a\"", "\"\\\"a\\\"\""},
+        {"e", "1", "\"1\""},
+        {"in", "3", "3"},
+        {"in", "None", "null"},
+        {"loop", "x", "\"x\""},
+        {"unknown", "x", "\"x\""},
+        {"unknown", "{\"a\": 1}", "{\"a\": 1}"},
+        {"unknown", "true", "true"},
+        {"unknown", "null", "\"null\""},
+        {"unknown", "True", "\"True\""},
+        {"unknown", " 1", "\" 1\""},
+        {"we\"ird", "1", "1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf text = {0}, want = {0};
+        buf_fmt(&text,
+                "<tool_call>\n<function=all>\n<parameter=%s>\n%s\n</parameter>\n</function>\n"
+                "</tool_call>",
+                cases[i][0], cases[i][1]);
+        buf_str(&want, STR("[call]all[args]{"));
+        json_quote(str_of(cases[i][0]), &want);
+        buf_fmt(&want, ": %s}[end][1]", cases[i][2]);
+        xml(text.p, want.p);
+        buf_free(&text);
+        buf_free(&want);
+    }
+}
+
+/* ---- Hermes calls ---- */
+
+TEST(chat_parse_hermes_calls)
+{
+    both("Let me check.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"city\": \"Oslo\"}}\n"
+         "</tool_call>\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"n\": 1.50}}\n</tool_call>",
+         "[content]Let me check.[call]f[args]{\"city\": \"Oslo\"}[end][call]f[args]{\"n\": "
+         "1.50}[end]"
+         "[2]");
+    /* closing tags and braces inside strings */
+    both("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"t\": "
+         "\"</tool_call>}\\\"}\\\\\"}}\n</tool_call>",
+         "[call]f[args]{\"t\": \"</tool_call>}\\\"}\\\\\"}[end][1]");
+    /* arguments as a string, as "parameters", first, missing, null */
+    both("<tool_call>{\"name\":\"f\",\"arguments\":\" {\\\"a\\\":1}\"}</tool_call>",
+         "[call]f[args]{\"a\":1}[end][1]");
+    both("<tool_call>{\"name\":\"f\",\"parameters\":{\"a\":1}}", "[call]f[args]{\"a\":1}[end][1]");
+    both("<tool_call>{ \"arguments\" : {\"a\" : [ ] } , \"name\" : \"f\" } ",
+         "[call]f[args]{\"a\" : [ ] }[end][1]");
+    both("<tool_call>{\"name\":\"f\"}", "[call]f[args]{}[end][1]");
+    both("<tool_call>{\"name\":\"f\",\"arguments\":null}\n\nNow.",
+         "[call]f[args]{}[end][content]Now.[1]");
+}
+
+TEST(chat_parse_hermes_broken_calls_are_content)
+{
+    both("A\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}\n</tool_call>\n",
+         "[content]A\n{\"name\": \"f\", \"arguments\": {\"a\": 1}[0]");
+    both("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\ny\"}}\n</tool_call>\nB",
+         "[content]{\"name\": \"f\", \"arguments\": {\"a\": \"x\ny\"}}\nB[0]");
+    both("<tool_call>{\"nam\": \"f\"}</tool_call>", "[content]{\"nam\": \"f\"}[0]");
+    both("<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
+         "[content]{\"name\": \"f\", \"arguments\": [1]}[0]");
+    both("<tool_call>{\"name\": \"f\", \"arguments\": \"x\"}</tool_call>",
+         "[content]{\"name\": \"f\", \"arguments\": \"x\"}[0]");
+    both("<tool_call>\n{\"name\": \"f\", \"argum", "[content]{\"name\": \"f\", \"argum[0]");
+    both("<tool_call>\n{\"a\" 1}\n</tool_call>\n<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
+         "[content]{\"a\" 1}[call]f[args]{}[end][1]");
+    both("<tool_call>\n{'name': 'f'}<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
+         "[content]{'name': 'f'}[call]f[args]{}[end][1]");
+}
