@@ -76,10 +76,17 @@ struct progress bar_progress(struct bar *b)
     return (struct progress){.step = step, .ctx = b};
 }
 
-void bar_close(struct bar *b)
+void bar_wipe(struct bar *b)
 {
+    pthread_mutex_lock(&b->lock);
     if (b->drawn)
         fputs("\r\033[K", stderr);
     b->drawn = false;
+    pthread_mutex_unlock(&b->lock);
+}
+
+void bar_close(struct bar *b)
+{
+    bar_wipe(b);
     pthread_mutex_destroy(&b->lock);
 }

@@ -101,12 +101,11 @@ void table_cell(struct table *t, const char *format, ...)
     t->n_cells++;
 }
 
-/* Columns that a UTF-8 text takes, counting code points: all that tawny prints in tables. */
-static size_t text_width(const char *s)
+size_t term_width(const char *text)
 {
     size_t n = 0;
-    for (; *s; s++)
-        n += ((unsigned char)*s & 0xc0) != 0x80;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
     return n;
 }
 
@@ -115,14 +114,14 @@ static size_t *column_widths(const struct table *t, size_t n_cols)
     size_t *width = mem_new(n_cols, sizeof *width);
     const char *cell = t->cells.p;
     for (size_t i = 0; i < t->n_cells; i++, cell += strlen(cell) + 1)
-        width[i % n_cols] = num_max(width[i % n_cols], text_width(cell));
+        width[i % n_cols] = num_max(width[i % n_cols], term_width(cell));
     return width;
 }
 
 static void put_cell(const struct table *t, size_t col, const char *cell, size_t width, bool pad,
                      struct buf *out)
 {
-    int fill = (int)(width - text_width(cell));
+    int fill = (int)(width - term_width(cell));
     if (t->align[col] == 'r')
         buf_fmt(out, "%*s%s", fill, "", cell);
     else

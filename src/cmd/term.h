@@ -48,8 +48,12 @@ void bar_open(struct bar *b, const char *label, enum bar_unit unit);
 struct progress bar_progress(struct bar *b);
 /* Draws done of total; total 0: only what is done. */
 void bar_step(struct bar *b, uint64_t done, uint64_t total);
-/* Wipes the bar. */
+/* Takes the bar off the screen until the next step: for other output. */
+void bar_wipe(struct bar *b);
 void bar_close(struct bar *b);
+
+/* Columns that UTF-8 text takes: code points, which is right for all that tawny prints. */
+size_t term_width(const char *text);
 
 /* A table of text cells; widths follow the widest cell. Zero-initialise, set align. */
 struct table {

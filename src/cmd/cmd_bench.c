@@ -1,0 +1,409 @@
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "cmd/bench.h"
+#include "cmd/cmd_model.h"
+#include "cmd/opts.h"
+#include "cmd/term.h"
+#include "compute/exec.h"
+
+enum { MAX_LIST = 64, MAX_TESTS = 4096, MAX_TOKENS = 1 << 22 };
+
+struct bench_opts {
+    const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend;
+    uint32_t reps, n_batch, n_ubatch;
+    enum block_type type_k, type_v;
+    bool no_warmup, progress;
+};
+
+#define AT(field) offsetof(struct bench_opts, field)
+static const struct opt bench_table[] = {
+    {"-m --model", "FILE", "model", "demo", OPT_TEXT, AT(model), 0, 0},
+    {"-p --n-prompt", "TOKENS", "prompt lengths, a list; 0: none", "512", OPT_TEXT, AT(n_prompt), 0,
+     0},
+    {"-n --n-gen", "TOKENS", "tokens to generate, a list; 0: none", "128", OPT_TEXT, AT(n_gen), 0,
+     0},
+    {"-d --n-depth", "TOKENS", "tokens in the cache before, a list", "0", OPT_TEXT, AT(n_depth), 0,
+     0},
+    {"-t --threads", "N", "threads, a list", "one per core", OPT_TEXT, AT(threads), 0, 0},
+    {"-r --repetitions", "N", "runs of each test", "5", OPT_U32, AT(reps), 1, BENCH_MAX_REPS},
+    {"-o --output", "FORMAT", "md, csv, json or jsonl, on standard output", "md", OPT_TEXT,
+     AT(format), 0, 0},
+};
+static const struct opt more_table[] = {
+    {"-pg", "PP,TG", "also a prompt of PP followed by TG tokens", NULL, OPT_TEXT, AT(pg), 0, 0},
+    {"-b --batch-size", "TOKENS", "prompt tokens handed over at once", "2048", OPT_U32, AT(n_batch),
+     1, 1 << 20},
+    {"-ub --ubatch-size", "TOKENS", "prompt tokens run at once", "512", OPT_U32, AT(n_ubatch), 1,
+     1 << 16},
+    {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
+     AT(type_k), 0, 0},
+    {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
+     AT(type_v), 0, 0},
+    {"--backend", "NAME", "cpu, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0, 0},
+    {"--no-warmup", NULL, "no run before the first that counts", NULL, OPT_FLAG, AT(no_warmup), 0,
+     0},
+    {"--progress", NULL, "a line on standard error per run", NULL, OPT_FLAG, AT(progress), 0, 0},
+    {"-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU", NULL, OPT_IGNORED, 0, 0,
+     0},
+    {"-fa --flash-attn", "[on|off|auto|0|1]", "attention is always fused", NULL, OPT_IGNORED, 0, 0,
+     0},
+    {"-mmp --mmap", "0|1", "weights are read, never mapped", NULL, OPT_IGNORED, 0, 0, 0},
+};
+#undef AT
+
+static const struct opt_example examples[] = {
+    {"tawny bench -m model.gguf", "prompt of 512, then 128 tokens, five times each"},
+    {"tawny bench -m model.gguf -p 0 -n 64 -d 0,4096,16384", "generation at three depths"},
+    {"tawny bench -m model.gguf -t 1-8*2 -o csv", "1, 2, 4 and 8 threads, for a program"},
+    {NULL, NULL},
+};
+
+static const char notes[] =
+    "Lists: 128,256,512, or FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR.\n"
+    "Options, columns and field names are llama-bench's; bytes_per_token (weights and cache that "
+    "a\n"
+    "generated token reads) and gb_per_s are tawny's.";
+
+/* ---- what to measure ------------------------------------------------------------------------- */
+
+struct list {
+    uint32_t at[MAX_LIST];
+    size_t n;
+};
+
+static bool bad_list(const char *option, const char *text, struct err *e)
+{
+    return err_set(e, ERR_USAGE, "bench: %s: '%s' is not a list of at most %d numbers up to %d",
+                   option, text, MAX_LIST, MAX_TOKENS);
+}
+
+/* "512", "1-8", "1-8+2" or "1-8*2", appended to l. */
+static bool read_range(str item, struct list *l)
+{
+    str last = {NULL, 0}, step = {NULL, 0};
+    int64_t from, to, by = 1;
+    bool times = str_find(item, STR("*"), 0) != SIZE_MAX;
+    str first = str_cut(item, '-', &last);
+    bool range = first.n < item.n;
+    last = str_cut(last, times ? '*' : '+', &step);
+    if (!str_to_i64(first, &from) || (range && !str_to_i64(last, &to)) ||
+        (step.n && !str_to_i64(step, &by)))
+        return false;
+    if (!range)
+        to = from;
+    if (from < 0 || to > MAX_TOKENS || by < (times ? 2 : 1) || by > MAX_TOKENS || (times && !from))
+        return false;
+    for (int64_t v = from; v <= to; v = times ? v * by : v + by) {
+        if (l->n == MAX_LIST)
+            return false;
+        l->at[l->n++] = (uint32_t)v;
+    }
+    return true;
+}
+
+static bool read_list(const char *option, const char *text, struct list *l, struct err *e)
+{
+    l->n = 0;
+    for (str rest = str_of(text); rest.n;)
+        if (!read_range(str_cut(rest, ',', &rest), l))
+            return bad_list(option, text, e);
+    return l->n > 0 || bad_list(option, text, e);
+}
+
+struct tests {
+    struct bench_test at[MAX_TESTS];
+    size_t n;
+};
+
+static void add_test(struct tests *t, struct bench_test test, uint32_t n_prompt, uint32_t n_gen)
+{
+    test.n_prompt = n_prompt;
+    test.n_gen = n_gen;
+    if ((n_prompt || n_gen) && t->n < MAX_TESTS)
+        t->at[t->n++] = test;
+}
+
+/* llama-bench's order: prompts, then generation, then both, for each depth. */
+static bool make_tests(const struct bench_opts *o, struct tests *t, struct err *e)
+{
+    struct list threads, depths, prompts, gens, pg = {0};
+    if (!read_list("-t", o->threads, &threads, e) || !read_list("-d", o->n_depth, &depths, e) ||
+        !read_list("-p", o->n_prompt, &prompts, e) || !read_list("-n", o->n_gen, &gens, e) ||
+        (o->pg && !read_list("-pg", o->pg, &pg, e)))
+        return false;
+    if (o->pg && pg.n != 2)
+        return err_set(e, ERR_USAGE, "bench: -pg: '%s' is not two numbers PP,TG", o->pg);
+    for (size_t i = 0; i < threads.n; i++) {
+        for (size_t d = 0; d < depths.n; d++) {
+            struct bench_test test = {.n_depth = depths.at[d], .n_threads = threads.at[i]};
+            for (size_t k = 0; k < prompts.n; k++)
+                add_test(t, test, prompts.at[k], 0);
+            for (size_t k = 0; k < gens.n; k++)
+                add_test(t, test, 0, gens.at[k]);
+            if (pg.n)
+                add_test(t, test, pg.at[0], pg.at[1]);
+        }
+    }
+    return t->n > 0 || err_set(e, ERR_USAGE, "bench: nothing to measure: -p and -n are both 0");
+}
+
+static bool format_of(const char *name, enum bench_format *out, struct err *e)
+{
+    static const char *const names[] = {"md", "csv", "json", "jsonl"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i])) {
+            *out = (enum bench_format)i;
+            return true;
+        }
+    return err_set(e, ERR_USAGE, "bench: -o: '%s' is not one of md, csv, json, jsonl", name);
+}
+
+/* ---- measuring ------------------------------------------------------------------------------- */
+
+struct bench {
+    const struct bench_opts *opts;
+    struct bench_setup setup;
+    struct gguf *file;
+    struct model *model;
+    struct exec *exec;
+    uint32_t exec_threads; /* that exec was opened with */
+    uint32_t n_ctx;        /* of the longest test */
+    int32_t *ids;          /* [n_batch] */
+    uint32_t *pos;         /* [n_batch] */
+    struct rng rng;
+    struct bar bar;
+    size_t i_test, n_tests;
+};
+
+/* Reads n random tokens at positions from..., in batches. */
+static bool read_tokens(struct bench *b, uint32_t from, uint32_t n, struct err *e)
+{
+    while (n) {
+        uint32_t k = (uint32_t)num_min(n, b->opts->n_batch);
+        for (uint32_t i = 0; i < k; i++) {
+            b->ids[i] = (int32_t)rng_below(&b->rng, b->model->hp.n_vocab);
+            b->pos[i] = from + i;
+        }
+        const struct batch batch = {.n = k, .ids = b->ids, .pos = b->pos};
+        if (!exec_run(b->exec, &batch, e))
+            return false;
+        from += k;
+        n -= k;
+    }
+    return true;
+}
+
+/* One token at a time: what generation costs. Which token comes does not matter. */
+static bool generate(struct bench *b, uint32_t from, uint32_t n, struct err *e)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!read_tokens(b, from + i, 1, e))
+            return false;
+    return true;
+}
+
+static void show_run(struct bench *b, const struct bench_test *t, uint32_t run)
+{
+    char name[64];
+    bench_name(t, name, sizeof name);
+    if (b->opts->progress && run)
+        fprintf(stderr, "tawny: test %zu/%zu: %s: run %u/%u\n", b->i_test + 1, b->n_tests, name,
+                run, b->opts->reps);
+    else if (b->opts->progress)
+        fprintf(stderr, "tawny: test %zu/%zu: %s: warm-up\n", b->i_test + 1, b->n_tests, name);
+    else
+        bar_step(&b->bar, b->i_test * (b->opts->reps + 1) + run, b->n_tests * (b->opts->reps + 1));
+}
+
+static bool run_once(struct bench *b, const struct bench_test *t, uint64_t *ns, struct err *e)
+{
+    uint64_t start = clock_ns();
+    if (!read_tokens(b, t->n_depth, t->n_prompt, e) ||
+        !generate(b, t->n_depth + t->n_prompt, t->n_gen, e))
+        return false;
+    *ns = clock_ns() - start;
+    return true;
+}
+
+/* Warm-up as llama-bench does it: the prompt once, one token. The tokens before stay in the cache;
+ * each run writes over the same positions behind them. */
+static bool run_test(struct bench *b, struct bench_result *r, struct err *e)
+{
+    const struct bench_test *t = &r->test;
+    show_run(b, t, 0);
+    if (!b->opts->no_warmup &&
+        (!read_tokens(b, 0, t->n_prompt, e) || !generate(b, t->n_prompt, t->n_gen ? 1 : 0, e)))
+        return false;
+    if (!read_tokens(b, 0, t->n_depth, e))
+        return false;
+    r->test_time = clock_unix();
+    for (r->n_samples = 0; r->n_samples < b->opts->reps; r->n_samples++) {
+        show_run(b, t, r->n_samples + 1);
+        if (!run_once(b, t, &r->samples_ns[r->n_samples], e))
+            return false;
+    }
+    double kv = (double)plan_kv_bytes_per_token(&b->model->plan, b->opts->type_k, b->opts->type_v);
+    r->bytes_per_token = 0;
+    if (!t->n_prompt)
+        r->bytes_per_token =
+            plan_weight_bytes_per_token(&b->model->plan) + kv * (t->n_depth + (t->n_gen + 1) / 2.0);
+    return true;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static void read_cpu_name(char *out, size_t room)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    snprintf(out, room, "unknown");
+    while (f && fgets(line, sizeof line, f)) {
+        str value = {NULL, 0};
+        str key = str_trim(str_cut(str_of(line), ':', &value));
+        if (str_eq(key, STR("model name"))) {
+            value = str_trim(value);
+            snprintf(out, room, "%.*s", STRF(value));
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+}
+
+static bool open_exec(struct bench *b, uint32_t n_threads, struct err *e)
+{
+    if (b->exec && b->exec_threads == n_threads)
+        return true;
+    exec_close(b->exec);
+    struct bar bar;
+    const struct log log = term_log(false);
+    const struct exec_params params = {.n_ctx = b->n_ctx,
+                                       .n_ubatch = b->opts->n_ubatch,
+                                       .type_k = b->opts->type_k,
+                                       .type_v = b->opts->type_v,
+                                       .n_threads = (int)n_threads};
+    bar_open(&bar, "Loading", BAR_BYTES);
+    const struct progress progress = bar_progress(&bar);
+    b->exec_threads = n_threads;
+    b->exec =
+        exec_open(backend_find(b->opts->backend), &b->model->plan, &params, &log, &progress, e);
+    bar_close(&bar);
+    return b->exec != NULL;
+}
+
+static bool open_model(struct bench *b, const char *path, struct err *e)
+{
+    const struct log log = term_log(false);
+    if (!backend_find(b->opts->backend))
+        return err_set(e, ERR_USAGE, "bench: there is no backend '%s'", b->opts->backend);
+    b->file = gguf_open(path, &log, e);
+    b->model = b->file ? model_open(b->file, &log, e) : NULL;
+    if (!b->model)
+        return false;
+    b->setup = (struct bench_setup){.model = b->model,
+                                    .path = path,
+                                    .backend = b->opts->backend,
+                                    .n_batch = b->opts->n_batch,
+                                    .n_ubatch = b->opts->n_ubatch,
+                                    .type_k = b->opts->type_k,
+                                    .type_v = b->opts->type_v};
+    read_cpu_name(b->setup.cpu, sizeof b->setup.cpu);
+    b->ids = mem_new(b->opts->n_batch, sizeof *b->ids);
+    b->pos = mem_new(b->opts->n_batch, sizeof *b->pos);
+    return true;
+}
+
+/* Wipes the bar before a line goes out: both may stand on one terminal. */
+static bool put_line(struct bench *b, struct buf *out, struct err *e)
+{
+    bar_wipe(&b->bar);
+    return term_put(out, e);
+}
+
+static bool run_all(struct bench *b, const struct tests *t, enum bench_format f, struct err *e)
+{
+    struct bench_result *r = mem_new(1, sizeof *r);
+    struct buf out = {0};
+    bool ok = true;
+    b->n_tests = t->n;
+    for (size_t i = 0; i < t->n; i++)
+        b->n_ctx =
+            (uint32_t)num_max(b->n_ctx, t->at[i].n_prompt + t->at[i].n_gen + t->at[i].n_depth + 1);
+    bench_begin(f, &out);
+    for (b->i_test = 0; ok && b->i_test < t->n; b->i_test++) {
+        r->test = t->at[b->i_test];
+        ok = open_exec(b, r->test.n_threads, e) && run_test(b, r, e);
+        if (ok) {
+            bench_line(f, &b->setup, r, b->i_test == 0, &out);
+            ok = put_line(b, &out, e);
+        }
+    }
+    bench_end(f, &out);
+    ok = ok && put_line(b, &out, e);
+    buf_free(&out);
+    free(r);
+    return ok;
+}
+
+/* One per physical core, as the engine takes by default. */
+static void default_threads(char *out, size_t room)
+{
+    struct err e;
+    struct pool *pool = pool_open(0, &e);
+    snprintf(out, room, "%d", pool ? pool_size(pool) : 1);
+    pool_close(pool);
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    char threads[16];
+    struct bench_opts o = {.n_prompt = "512",
+                           .n_gen = "128",
+                           .n_depth = "0",
+                           .threads = threads,
+                           .format = "md",
+                           .backend = "cpu",
+                           .reps = 5,
+                           .n_batch = 2048,
+                           .n_ubatch = 512,
+                           .type_k = BLOCK_F16,
+                           .type_v = BLOCK_F16};
+    struct opt_group groups[] = {OPT_GROUP("Options", bench_table, &o),
+                                 OPT_GROUP("More options", more_table, &o)};
+    const struct opt_command c = {
+        "bench", "", "measures prompt and generation speed", examples, groups, 2, 0, 0, notes};
+    struct opt_words words;
+    int status;
+    if (!opts_parse(&c, argc, argv, &words, &status))
+        return status;
+
+    struct err e = {0};
+    enum bench_format format = BENCH_MD;
+    struct tests *tests = mem_new(1, sizeof *tests);
+    struct bench b = {.opts = &o, .rng = {1}};
+    char *path = NULL;
+    default_threads(threads, sizeof threads);
+    bar_open(&b.bar, "Measuring", BAR_COUNT);
+    bool ok = format_of(o.format, &format, &e) && make_tests(&o, tests, &e) &&
+              (path = model_path(o.model, &e)) != NULL && open_model(&b, path, &e) &&
+              run_all(&b, tests, format, &e);
+    bar_close(&b.bar);
+    status = ok ? EXIT_OK : term_fail(&e);
+    exec_close(b.exec);
+    model_close(b.model);
+    gguf_close(b.file);
+    free(b.ids);
+    free(b.pos);
+    free(tests);
+    free(path);
+    return status;
+}
