@@ -2,6 +2,7 @@
  * weights) and the toy models of ../shared/spec (float64). Each backend is one row of the table. */
 #include <math.h>
 
+#include "base/json.h"
 #include "kit/models.h"
 #include "test.h"
 
@@ -25,12 +26,15 @@ static double exact_limit(double llama_err)
     return 1e-3;
 }
 
-static const struct {
+static const struct checked_backend {
     const char *name;
     double (*limit)(double llama_err); /* largest relative error allowed */
     double batch_limit;                /* between batch sizes */
+    /* On the toy models: largest difference of a logit where all weights are floats, where some are
+     * quantised, and the largest relative error. */
+    double toy_float, toy_quantised, toy_rel;
 } backends[] = {
-    {"ref", exact_limit, 1e-5},
+    {"ref", exact_limit, 1e-5, 1e-4, 1e-3, 1e-4},
 };
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
@@ -124,4 +128,99 @@ TEST(logits_do_not_depend_on_the_batch_size)
         }
         unload(&l);
     }
+}
+
+/* ---- toy models ------------------------------------------------------------------------------ */
+
+/* got: all rows of a run; want: rows at `positions` (NULL: all), with their largest logit. */
+static void check_toy(const struct checked_backend *b, const char *what, double limit,
+                      const float *got, size_t n_vocab, const struct json *run)
+{
+    const struct json *positions = json_get(run, "positions"), *logits = json_get(run, "logits");
+    double largest = 0, difference = 0, norm = 0;
+    for (size_t i = 0; i < json_count(logits); i++) {
+        const size_t pos = positions ? (size_t)json_int(json_at(positions, i)) : i;
+        const int64_t top = json_int(json_at(json_get(run, "argmax"), i));
+        const float *row = got + pos * n_vocab;
+        double row_best = -INFINITY;
+        for (size_t j = 0; j < n_vocab; j++) {
+            const double want = json_float(json_at(json_at(logits, i), j));
+            const double d = fabs((double)row[j] - want);
+            largest = fmax(largest, isnan(d) ? HUGE_VAL : d);
+            difference += d * d;
+            norm += want * want;
+            row_best = fmax(row_best, (double)row[j]);
+        }
+        /* README of the toys: the same largest logit unless the two best are nearly equal. */
+        CHECK((double)row[top] >= row_best - 0.3);
+    }
+    const double rel = sqrt(difference / norm);
+    printf("    %-4s %-28s largest difference %.1e, relative error %.1e\n", b->name, what, largest,
+           rel);
+    if (!(largest <= limit && rel <= b->toy_rel))
+        test_fail(__FILE__, __LINE__,
+                  "%s on %s: difference %g over %g or relative error %g over %g", b->name, what,
+                  largest, limit, rel, b->toy_rel);
+}
+
+/* Every batch size, on a fresh cache each. */
+static void check_toy_run(const struct plan *plan, const char *what, bool quantised,
+                          const struct json *run)
+{
+    static const uint32_t batches[] = {0, 1, 7};
+    const struct json *tokens = json_get(run, "tokens");
+    const uint32_t n = (uint32_t)json_count(tokens);
+    int32_t *ids = mem_new(n, sizeof *ids);
+    float *got = mem_new((size_t)n * plan->n_vocab, sizeof *got);
+    for (uint32_t i = 0; i < n; i++)
+        ids[i] = (int32_t)json_int(json_at(tokens, i));
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        const struct checked_backend *b = &backends[i];
+        for (size_t j = 0; j < 3; j++) {
+            char label[64];
+            const struct exec_params params = {.n_ctx = n, .n_threads = 2};
+            struct exec *x = kit_open_exec(b->name, plan, &params);
+            if (!x)
+                continue;
+            snprintf(label, sizeof label, "%s, %u tokens by %u", what, n, batches[j]);
+            kit_run(x, ids, 0, n, batches[j], plan->n_vocab, got);
+            check_toy(b, label, quantised ? b->toy_quantised : b->toy_float, got, plan->n_vocab,
+                      run);
+            exec_close(x);
+        }
+    }
+    free(ids);
+    free(got);
+}
+
+TEST(logits_agree_with_the_toy_models)
+{
+    struct err e = {0};
+    size_t n_bytes;
+    int n_models = 0;
+    char *text = kit_read_shared("spec/data/toy/expected.json", &n_bytes);
+    struct json *root = json_parse((str){text, n_bytes}, &e);
+    CHECK_OK(root != NULL);
+    const struct json *models = json_get(root, "models");
+    for (size_t i = 0; i < json_count(models); i++) {
+        const struct json *m = json_at(models, i);
+        const str name = json_str(json_get(m, "file"));
+        if (!str_starts(name, STR("qwen3moe")))
+            continue;
+        char path[128];
+        snprintf(path, sizeof path, "spec/data/toy/%.*s", STRF(name));
+        struct gguf *file = gguf_open(test_shared(path), NULL, &e);
+        CHECK_OK(file != NULL);
+        struct model *model = model_open(file, NULL, &e);
+        CHECK_OK(model != NULL);
+        const bool quantised = model->plan.ops[0].embed.table->type != BLOCK_F32;
+        check_toy_run(&model->plan, path + 14, quantised, m);
+        check_toy_run(&model->plan, path + 14, quantised, json_get(m, "long"));
+        model_close(model);
+        gguf_close(file);
+        n_models++;
+    }
+    CHECK_INT(n_models, 2);
+    json_free(root);
+    free(text);
 }
