@@ -17,6 +17,7 @@ struct command {
 /* In the order of the help text; NULL ends it. */
 static const struct command commands[] = {
     {"show", cmd_show, "what is in a model file and what it needs"},
+    {"debug", cmd_debug, "the raw logits of a model for given tokens"},
     {"bench", cmd_bench, "measures prompt and generation speed"},
     {NULL, NULL, NULL},
 };
