@@ -1,5 +1,6 @@
 #include "compute/exec.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,6 +336,7 @@ static bool run_pieces(struct exec *x, const struct batch *b, struct err *e)
 bool exec_run(struct exec *x, const struct batch *b, struct err *e)
 {
     size_t n_wanted = 0;
+    assert(b->ids || !x->embed);
     x->n_logits = 0;
     for (uint32_t i = 0; i < b->n; i++) {
         if (!check_row(x, b, i, e))

@@ -311,7 +311,7 @@ double kit_rel_err(const float *got, const float *want, size_t n)
     for (size_t i = 0; i < n; i++) {
         double d = (double)got[i] - (double)want[i];
         if (!isfinite(d))
-            return INFINITY;
+            return HUGE_VAL;
         difference += d * d;
         norm += (double)want[i] * (double)want[i];
     }

@@ -142,7 +142,7 @@ static void check_toy(const struct checked_backend *b, const char *what, double 
         const size_t pos = positions ? (size_t)json_int(json_at(positions, i)) : i;
         const int64_t top = json_int(json_at(json_get(run, "argmax"), i));
         const float *row = got + pos * n_vocab;
-        double row_best = -INFINITY;
+        double row_best = -HUGE_VAL;
         for (size_t j = 0; j < n_vocab; j++) {
             const double want = json_float(json_at(json_at(logits, i), j));
             const double d = fabs((double)row[j] - want);

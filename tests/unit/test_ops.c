@@ -345,7 +345,7 @@ static double routed(const struct rig *r, const float *got, const float *want)
     for (size_t i = 0; i < n_ids; i++)
         if (memcmp(&got[n_weights + i], &want[n_weights + i], sizeof *got) &&
             fabsf(got[i] - want[i]) > 1e-5f)
-            return INFINITY;
+            return HUGE_VAL;
     return err;
 }
 

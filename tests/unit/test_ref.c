@@ -367,27 +367,47 @@ TEST(exec_refuses_rows_that_do_not_fit_the_cache)
     kit_close_model(&m);
 }
 
+/* ref, with a caller that asks to stop while the third piece runs. */
+static struct {
+    atomic_bool cancel;
+    int n_pieces;
+} impatient;
+
+static bool run_impatiently(void *state, const struct batch *b, float *logits, struct err *e)
+{
+    atomic_store(&impatient.cancel, ++impatient.n_pieces == 3);
+    return backend_ref.run(state, b, logits, e);
+}
+
 TEST(exec_cancelled_run_goes_on_from_before_it)
 {
     struct err e = {0};
+    struct backend backend = backend_ref;
+    backend.run = run_impatiently;
     struct kit_model m = kit_open_model(&(struct kit_spec){0});
     int32_t ids[N_IDS];
     uint32_t pos[N_IDS];
-    atomic_bool cancel = true;
     random_ids(ids, N_IDS, 8);
     for (uint32_t i = 0; i < N_IDS; i++)
         pos[i] = i;
-    const struct exec_params params = {.n_ctx = N_IDS, .n_ubatch = 4};
+    const struct exec_params params = {.n_ctx = N_IDS, .n_ubatch = 5};
     float *want = run_cold(&m, &params, ids, 0), *got = mem_new(N_ALL, sizeof *got);
-    struct exec *x = kit_open_exec("ref", &m.model->plan, &params);
+    struct exec *x = exec_open(&backend, &m.model->plan, &params, NULL, NULL, &e);
+    CHECK_OK(x != NULL);
     kit_run(x, ids, 0, 10, 0, N_VOCAB, got);
-    struct batch b = {.n = 20, .ids = ids + 10, .pos = pos + 10, .cancel = &cancel};
+    impatient.n_pieces = 0;
+    struct batch b = {.n = 25, .ids = ids + 10, .pos = pos + 10, .cancel = &impatient.cancel};
     CHECK(!exec_run(x, &b, &e));
     CHECK_INT(e.code, ERR_CANCELLED);
+    CHECK_INT(impatient.n_pieces, 3);
     CHECK(exec_logits(x, 0) == NULL);
-    /* Position 30 would follow the cancelled rows: they do not count. */
-    b = (struct batch){.n = 1, .ids = ids + 30, .pos = pos + 30};
+    /* A flag that is up from the start: no piece runs. */
     CHECK(!exec_run(x, &b, &e));
+    CHECK_INT(impatient.n_pieces, 3);
+    /* Position 11 would follow rows that were cancelled: they do not count. */
+    b = (struct batch){.n = 1, .ids = ids + 11, .pos = pos + 11};
+    CHECK(!exec_run(x, &b, &e));
+    CHECK_INT(e.code, ERR_USAGE);
     kit_run(x, ids, 10, N_IDS, 0, N_VOCAB, got);
     check_same(got, want + 10 * N_VOCAB, 30 * N_VOCAB);
     exec_close(x);
