@@ -134,7 +134,8 @@ struct reader {
     str text;
     size_t at;
     bool build;
-    struct buf scratch; /* a stack of unescaped strings, each followed by NUL */
+    bool has_nul;       /* the last string holds one */
+    struct buf scratch; /* a stack of unescaped strings; names are followed by NUL */
     const char *why;    /* what is wrong at .at, once something is */
 };
 
@@ -197,6 +198,7 @@ static bool read_unicode_escape(struct reader *r)
         else
             r->at = second;
     }
+    r->has_nul = r->has_nul || cp == 0;
     if (r->build)
         utf8_put(cp, &r->scratch);
     return true;
@@ -240,6 +242,7 @@ static bool read_string(struct reader *r)
 {
     if (!accept(r, '"'))
         return broken(r, "expected a string");
+    r->has_nul = false;
     for (;;) {
         size_t from = r->at;
         if (!skip_plain(r))
@@ -333,13 +336,12 @@ static bool read_member(struct reader *r, int depth, struct json_object *object)
     size_t at = r->at;
     if (!read_string(r))
         return false;
-    if (r->build) {
-        if (memchr(buf_view(&r->scratch).p + mark, 0, r->scratch.n - mark)) {
-            r->at = at;
-            return broken(r, "NUL in a member name");
-        }
-        buf_byte(&r->scratch, 0);
+    if (r->has_nul) {
+        r->at = at;
+        return broken(r, "NUL in a member name");
     }
+    if (r->build)
+        buf_byte(&r->scratch, 0);
     skip_space(r);
     if (!accept(r, ':'))
         return broken(r, "expected ':'");

@@ -88,10 +88,24 @@ unsigned chat_types_of(const struct chat_tool *tool, const char *parameter)
     return types_of_schema(tool->parameters, schema, MAX_SCHEMA_DEPTH);
 }
 
-/* The type of a JSON text; 0 when s is not one value and nothing else. */
+/* Is s one JSON value and nothing else, flat enough to stand inside the arguments? */
+static bool is_value(str s)
+{
+    if (s.n == 0 || chat_blank(s) || json_scan(s) != s.n)
+        return false;
+    struct buf inside = {0};
+    buf_byte(&inside, '[');
+    buf_str(&inside, s);
+    buf_byte(&inside, ']');
+    bool ok = json_scan(buf_view(&inside)) > 0;
+    buf_free(&inside);
+    return ok;
+}
+
+/* The type of a JSON text; 0 when s is none. */
 static unsigned type_of_text(str s)
 {
-    if (chat_blank(s) || s.n == 0 || json_scan(s) != s.n)
+    if (!is_value(s))
         return 0;
     switch (s.p[0]) {
     case '{': return CHAT_OBJECT;

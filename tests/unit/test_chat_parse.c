@@ -1,99 +1,13 @@
 /* Parsing model output: what is text, what is a call, and that no cut of the text matters. */
-#include "base/rng.h"
+#include "kit/chat_record.h"
 #include "test.h"
-#include "text/chat.h"
-
-/* ---- events as one text: fragments joined, one "[kind]" per run of a kind ---- */
-
-struct record {
-    struct buf text;
-    int last_kind; /* -1: none */
-    size_t last_call;
-    size_t n_calls;
-};
-
-static void put_event(void *ctx, const struct chat_event *e)
-{
-    static const char *const names[] = {"content", "think", "call", "args", "end"};
-    struct record *r = ctx;
-    bool same = r->last_kind == (int)e->kind && r->last_call == e->i_call;
-    bool fragment = e->kind <= CHAT_REASONING || e->kind == CHAT_CALL_ARGUMENTS;
-    CHECK(!fragment || e->text.n > 0);
-    if (!same || !fragment)
-        buf_fmt(&r->text, "[%s]", names[e->kind]);
-    if (fragment) {
-        buf_str(&r->text, e->text);
-    } else if (e->kind == CHAT_CALL_BEGIN) {
-        CHECK_INT(e->i_call, r->n_calls++);
-        CHECK(str_starts(e->id, STR("call_")) && e->id.n == 29);
-        buf_str(&r->text, e->name);
-    }
-    r->last_kind = (int)e->kind;
-    r->last_call = e->i_call;
-}
-
-/* Feeds text in pieces of at most max_piece bytes (0: at once; random lengths with r). */
-static struct buf parse(enum chat_format f, const struct chat_tool *tools, size_t n_tools, str text,
-                        size_t max_piece, struct rng *r)
-{
-    struct record record = {.last_kind = -1};
-    struct chat_parser *p = chat_parser_open(f, tools, n_tools, 7, put_event, &record);
-    for (size_t at = 0; at < text.n;) {
-        size_t n = max_piece ? max_piece : text.n;
-        if (r)
-            n = 1 + rng_below(r, n);
-        chat_parser_put(p, str_sub(text, at, at + n));
-        at += n;
-    }
-    chat_parser_end(p);
-    buf_fmt(&record.text, "[%zu]", chat_parser_n_calls(p));
-    chat_parser_close(p);
-    return record.text;
-}
-
-/* ---- the tools of the tests ---- */
-
-static const char tools_text[] =
-    "[{\"name\":\"read_file\",\"parameters\":{\"type\":\"object\",\"properties\":{\"path\":{"
-    "\"type\":"
-    "\"string\"},\"start\":{\"type\":\"integer\"}},\"required\":[\"path\"]}},"
-    "{\"name\":\"write_file\",\"parameters\":{\"properties\":{\"path\":{\"type\":\"string\"},"
-    "\"content\":{\"type\":\"string\"}},\"required\":[\"path\",\"content\"]}},"
-    "{\"name\":\"list_tabs\",\"parameters\":{\"properties\":{}}},"
-    "{\"name\":\"all\",\"parameters\":{\"$defs\":{\"N\":{\"type\":\"number\"},\"L\":{\"$ref\":"
-    "\"#/$defs/L\"}},\"properties\":{"
-    "\"s\":{\"type\":\"string\"},\"i\":{\"type\":\"integer\"},\"n\":{\"$ref\":\"#/$defs/N\"},"
-    "\"b\":{\"type\":\"boolean\"},\"o\":{\"type\":\"object\"},\"a\":{\"items\":{}},"
-    "\"z\":{\"type\":\"null\"},\"sn\":{\"type\":[\"string\",\"null\"]},"
-    "\"si\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"}]},"
-    "\"sa\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\"}]},"
-    "\"e\":{\"enum\":[\"x\",\"1\"]},\"in\":{\"anyOf\":[{\"const\":3},{\"type\":\"null\"}]},"
-    "\"loop\":{\"$ref\":\"#/$defs/L\"},\"nl\":{\"type\":\"integer\",\"nullable\":true}}}}]";
-
-struct kit {
-    struct json *root;
-    struct chat_tool tools[4];
-};
-
-static struct kit kit_open(void)
-{
-    struct err e = {0};
-    struct kit k = {.root = json_parse(STR(tools_text), &e)};
-    if (!k.root)
-        test_fail(__FILE__, __LINE__, "%s", e.msg);
-    for (size_t i = 0; i < 4; i++) {
-        const struct json *spec = json_at(k.root, i);
-        k.tools[i] = (struct chat_tool){json_str(json_get(spec, "name")), spec,
-                                        json_get(spec, "parameters")};
-    }
-    return k;
-}
 
 static void check(enum chat_format f, bool with_tools, str text, str want)
 {
-    struct kit k = kit_open();
+    struct chat_record_tools k = chat_record_open_tools();
     for (size_t piece = 0; piece < 4; piece++) {
-        struct buf got = parse(f, k.tools, with_tools ? 4 : 0, text, piece, NULL);
+        struct buf got = chat_record_parse(f, k.tools, with_tools ? CHAT_RECORD_TOOLS : 0, text,
+                                           (struct chat_record_cut){piece, NULL});
         if (!str_eq(buf_view(&got), want))
             test_fail(__FILE__, __LINE__,
                       "pieces of %zu:\n--- text\n%.*s\n--- got\n%.*s\n--- want\n%.*s", piece,

@@ -304,6 +304,7 @@ TEST(json_scan_finds_the_end_and_no_earlier_one)
     CHECK_INT(json_scan(STR("true, tail")), 4);
     CHECK_INT(json_scan(STR("12 ")), 2);
     CHECK_INT(json_scan(STR("{\"a\":1,]")), 0);
+    CHECK_INT(json_scan(STR("{\"a\\u0000\":1}")), 0);
 }
 
 /* Valid text with random bytes changed: parsing may refuse it, but whatever it accepts must print
