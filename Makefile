@@ -103,6 +103,13 @@ fuzz-%:
 	    -malloc_limit_mb=16 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/$*- \
 	    build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
+$(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+bench-tok: $(BUILD)/bench_tok ## tokenizer speed on source code (M="FILE..." for other vocabularies)
+	@bench/tok $< $(M)
+
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
 
@@ -115,5 +122,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-demo unit fuzz layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-demo unit fuzz bench-tok layers fmt clean help
 .SECONDARY:
