@@ -101,11 +101,12 @@ static enum MHD_Result on_head(struct http_request *r)
     return r->answer ? queue_refusal(r) : MHD_YES;
 }
 
-/* Takes in body bytes; those of a request that is already refused only count. */
+/* Takes in body bytes; those of a request that is already refused are thrown away. */
 static enum MHD_Result on_body(struct http_request *r, const char *bytes, size_t n)
 {
-    if (!r->answer)
-        buf_put(&r->body, bytes, n);
+    if (r->answer)
+        return MHD_YES;
+    buf_put(&r->body, bytes, n);
     /* A chunked upload over the limit: libmicrohttpd takes no answer in the middle of a body. */
     return r->body.over ? MHD_NO : MHD_YES;
 }

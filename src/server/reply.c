@@ -1,0 +1,477 @@
+/* reply: one request on its way: prompt -> tokens -> job -> tokens -> text -> stop strings -> chat
+ * parser -> chunks or one body. All of it runs on the connection's thread; the engine's thread only
+ * feeds the job's events. */
+#include "server/serve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "server/logprobs.h"
+#include "server/openai_reply.h"
+#include "server/stops.h"
+
+enum {
+    POLL_MS = 20,         /* how late a hung-up client is noticed while nothing else happens */
+    IDLE_CHUNK_EVERY = 3, /* keep-alives: so many comments, then a chunk */
+};
+
+struct collected_call {
+    str id, name;
+    struct buf arguments;
+};
+
+struct reply {
+    const struct server *server;
+    struct http_request *http;
+    struct openai_request request;
+    struct openai_head head;
+    struct job *job;
+
+    struct tok_stream decode;
+    struct stops stops;
+    struct chat_parser *parser; /* NULL: a plain completion */
+    struct buf piece, clean;    /* of one token: decoded, then past the stop strings */
+    size_t n_decoded, n_clean;  /* bytes of the reply so far */
+    size_t n_tokens, n_reasoning;
+    struct logprobs logprobs;
+    struct job_event progress; /* the last JOB_PREFILL */
+
+    struct buf *out; /* streaming: where chunks go at the moment */
+    struct buf content, reasoning;
+    struct collected_call *calls;
+    size_t n_calls;
+
+    bool started;   /* the first chunk is out */
+    bool gone;      /* nobody is there to read the rest */
+    bool call_done; /* the one call that was allowed is complete */
+    const char *finish;
+    struct err error; /* code ERR_NONE: none */
+    uint64_t sent_ns;
+    uint32_t n_keepalives;
+};
+
+/* ---- what the parser says ---- */
+
+static struct collected_call *call_at(struct reply *r, size_t i)
+{
+    while (r->n_calls <= i) {
+        r->calls = mem_grow(r->calls, r->n_calls + 1, sizeof *r->calls);
+        r->calls[r->n_calls++] = (struct collected_call){0};
+    }
+    return &r->calls[i];
+}
+
+static void collect(struct reply *r, const struct chat_event *event)
+{
+    switch (event->kind) {
+    case CHAT_CONTENT: buf_str(&r->content, event->text); break;
+    case CHAT_REASONING: buf_str(&r->reasoning, event->text); break;
+    case CHAT_CALL_BEGIN: {
+        struct collected_call *call = call_at(r, event->i_call);
+        call->id = arena_str(&r->request.arena, event->id);
+        call->name = arena_str(&r->request.arena, event->name);
+        break;
+    }
+    case CHAT_CALL_ARGUMENTS: buf_str(&call_at(r, event->i_call)->arguments, event->text); break;
+    case CHAT_CALL_END: break;
+    }
+}
+
+static void send_chunk(struct reply *r, const struct chat_event *event)
+{
+    size_t n = logprobs_before(&r->logprobs, r->n_clean);
+    openai_chunk_event(&r->head, event, n ? r->logprobs.tokens : NULL, n, r->out);
+    logprobs_drop(&r->logprobs, n);
+}
+
+static void on_event(void *ctx, const struct chat_event *event)
+{
+    struct reply *r = ctx;
+    if (r->call_done)
+        return;
+    r->n_reasoning += event->kind == CHAT_REASONING;
+    if (r->request.stream)
+        send_chunk(r, event);
+    else
+        collect(r, event);
+    r->call_done = event->kind == CHAT_CALL_END && r->request.one_call;
+}
+
+/* ---- tokens to text ---- */
+
+/* Did we end the reply, before the model did? */
+static bool is_cut(const struct reply *r)
+{
+    return r->stops.hit || r->call_done;
+}
+
+static void pass_on(struct reply *r)
+{
+    str text = buf_view(&r->clean);
+    r->n_clean += text.n;
+    if (r->parser)
+        chat_parser_put(r->parser, text);
+    else if (text.n)
+        on_event(r, &(struct chat_event){.kind = CHAT_CONTENT, .text = text});
+    buf_clear(&r->clean);
+}
+
+static void take_token(struct reply *r, const struct job_event *event)
+{
+    r->n_tokens++;
+    if (r->request.want_logprobs)
+        logprobs_put(&r->logprobs, r->server->tok, event, r->n_decoded);
+    buf_clear(&r->piece);
+    tok_stream_put(&r->decode, event->token.id, &r->piece);
+    r->n_decoded += r->piece.n;
+    stops_put(&r->stops, buf_view(&r->piece), &r->clean);
+    pass_on(r);
+}
+
+static const char *finish_reason(const struct reply *r, enum finish finish)
+{
+    if (finish == FINISH_LENGTH && !is_cut(r))
+        return "length";
+    return r->parser && chat_parser_n_calls(r->parser) > 0 ? "tool_calls" : "stop";
+}
+
+/* The end of the text: what was held back comes out. */
+static void finish(struct reply *r, enum finish why)
+{
+    if (!r->stops.hit) {
+        buf_clear(&r->piece);
+        tok_stream_end(&r->decode, &r->piece);
+        r->n_decoded += r->piece.n;
+        stops_put(&r->stops, buf_view(&r->piece), &r->clean);
+        stops_end(&r->stops, &r->clean);
+        pass_on(r);
+    }
+    if (r->parser)
+        chat_parser_end(r->parser);
+    r->finish = finish_reason(r, why);
+}
+
+/* ---- the job ---- */
+
+/* Cancels and waits for the end (300 ms at most, the engine promises): usage is known only then. */
+static void stop_job(struct reply *r)
+{
+    struct job_event event;
+    job_cancel(r->job);
+    do
+        job_next(r->job, 1000, &event);
+    while (event.kind != JOB_DONE && event.kind != JOB_TIMEOUT);
+}
+
+/* The client hung up: the engine is told, and how long it took is worth knowing. */
+static void abandon(struct reply *r)
+{
+    uint64_t from = clock_ns();
+    r->gone = true;
+    stop_job(r);
+    log_info(
+        &r->server->params.log,
+        "%s: the client went away after %zu of %zu prompt tokens and %zu generated; stopped in "
+        "%.0f ms",
+        r->head.id, r->progress.n_done, r->progress.n_total, r->n_tokens,
+        1e-6 * (double)(clock_ns() - from));
+}
+
+static void done(struct reply *r, const struct job_event *event)
+{
+    if (event->finish == FINISH_ERROR)
+        r->error = event->error;
+    else if (event->finish == FINISH_CANCELLED)
+        err_set(&r->error, ERR_CANCELLED, "the server is shutting down");
+    else
+        finish(r, event->finish);
+}
+
+/* Takes the job's next event, waiting a moment for it. False: the reply has ended (finish is set,
+ * or gone, or error). */
+static bool advance(struct reply *r)
+{
+    struct job_event event;
+    if (http_gone(r->http)) {
+        abandon(r);
+        return false;
+    }
+    job_next(r->job, POLL_MS, &event);
+    switch (event.kind) {
+    case JOB_TIMEOUT: return true;
+    case JOB_PREFILL: r->progress = event; return true;
+    case JOB_TOKEN:
+        take_token(r, &event);
+        if (!is_cut(r))
+            return true;
+        stop_job(r);
+        finish(r, FINISH_STOP);
+        return false;
+    case JOB_DONE: done(r, &event); return false;
+    }
+    return true;
+}
+
+static struct openai_usage usage_of(struct reply *r)
+{
+    struct job_usage u = job_usage(r->job);
+    return (struct openai_usage){.n_prompt = u.n_prompt,
+                                 .n_cached = u.n_cached,
+                                 .n_generated = is_cut(r) ? r->n_tokens : u.n_generated,
+                                 .n_reasoning = r->n_reasoning};
+}
+
+static void log_reply(struct reply *r)
+{
+    struct openai_usage u = usage_of(r);
+    struct job_usage j = job_usage(r->job);
+    log_info(&r->server->params.log,
+             "%s: %zu prompt tokens (%zu cached), %zu generated, %s; queued %.2f s, prompt %.2f s, "
+             "reply %.2f s",
+             r->head.id, u.n_prompt, u.n_cached, u.n_generated,
+             r->error.code ? r->error.msg : r->finish, 1e-9 * (double)j.queue_ns,
+             1e-9 * (double)j.prefill_ns, 1e-9 * (double)j.decode_ns);
+}
+
+static void close_reply(void *ctx)
+{
+    struct reply *r = ctx;
+    if (!r)
+        return;
+    job_close(r->job);
+    chat_parser_close(r->parser);
+    logprobs_free(&r->logprobs);
+    stops_free(&r->stops);
+    for (size_t i = 0; i < r->n_calls; i++)
+        buf_free(&r->calls[i].arguments);
+    free(r->calls);
+    buf_free(&r->piece);
+    buf_free(&r->clean);
+    buf_free(&r->content);
+    buf_free(&r->reasoning);
+    openai_request_free(&r->request);
+    free(r);
+}
+
+/* ---- streamed ---- */
+
+/* Some clients count bytes, some count data events: a comment each interval, sometimes a chunk. */
+static void keep_alive(struct reply *r)
+{
+    uint64_t interval_ns = (uint64_t)r->server->params.keepalive_ms * 1000000;
+    if (clock_ns() - r->sent_ns < interval_ns)
+        return;
+    if (++r->n_keepalives % IDLE_CHUNK_EVERY == 0)
+        openai_chunk_idle(&r->head, r->out);
+    else
+        buf_fmt(r->out, ": %zu of %zu prompt tokens read\n\n", r->progress.n_done,
+                r->progress.n_total);
+}
+
+static void finish_stream(struct reply *r)
+{
+    if (r->error.code) {
+        struct openai_error e;
+        openai_fail(&e, 500, NULL, "%s", r->error.msg);
+        buf_str(r->out, STR("data: "));
+        openai_error_body(&e, r->out);
+        buf_str(r->out, STR("\n\n"));
+        return;
+    }
+    size_t n = logprobs_before(&r->logprobs, r->n_clean);
+    openai_chunk_finish(&r->head, r->finish, n ? r->logprobs.tokens : NULL, n, r->out);
+    if (r->request.include_usage) {
+        struct openai_usage u = usage_of(r);
+        openai_chunk_usage(&r->head, &u, r->out);
+    }
+    openai_chunk_done(r->out);
+}
+
+static bool next_bytes(void *ctx, struct buf *out)
+{
+    struct reply *r = ctx;
+    r->out = out;
+    if (!r->started) {
+        r->started = true;
+        openai_chunk_first(&r->head, out);
+    }
+    while (out->n == 0) {
+        if (!advance(r)) {
+            if (r->gone)
+                return false;
+            finish_stream(r);
+            log_reply(r);
+            return false;
+        }
+        if (out->n == 0)
+            keep_alive(r);
+    }
+    r->sent_ns = clock_ns();
+    return true;
+}
+
+/* ---- at once ---- */
+
+static void send_whole(struct reply *r)
+{
+    struct buf body = {0};
+    struct chat_call *calls = arena_new(&r->request.arena, r->n_calls + 1, sizeof *calls);
+    for (size_t i = 0; i < r->n_calls; i++)
+        calls[i] =
+            (struct chat_call){r->calls[i].id, r->calls[i].name, buf_view(&r->calls[i].arguments)};
+    openai_reply_body(&r->head,
+                      &(struct openai_reply){
+                          .content = buf_view(&r->content),
+                          .reasoning = buf_view(&r->reasoning),
+                          .calls = calls,
+                          .n_calls = r->n_calls,
+                          .finish = r->finish,
+                          .tokens = r->request.want_logprobs ? r->logprobs.tokens : NULL,
+                          .n_tokens = logprobs_before(&r->logprobs, r->n_clean),
+                          .usage = usage_of(r),
+                      },
+                      &body);
+    http_send(r->http, 200, "application/json", buf_view(&body));
+    buf_free(&body);
+}
+
+static void answer_at_once(struct reply *r)
+{
+    struct openai_error e;
+    while (advance(r))
+        ;
+    if (r->gone)
+        openai_fail(&e, 503, NULL, "The request was cancelled.");
+    else if (r->error.code)
+        openai_fail(&e, 500, NULL, "%s", r->error.msg);
+    if (r->gone || r->error.code)
+        server_refuse(r->http, &e);
+    else
+        send_whole(r);
+    if (!r->gone)
+        log_reply(r);
+}
+
+/* ---- the beginning ---- */
+
+static void add_bos(const struct tok *t, struct tok_ids *ids)
+{
+    int32_t bos = tok_bos(t);
+    if (!tok_add_bos(t) || bos < 0 || (ids->n && ids->ids[0] == bos))
+        return;
+    tok_ids_put(ids, bos);
+    memmove(ids->ids + 1, ids->ids, (ids->n - 1) * sizeof *ids->ids);
+    ids->ids[0] = bos;
+}
+
+static bool prompt_ids(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
+                       struct openai_error *e)
+{
+    struct err why;
+    if (q->chat) {
+        struct chat_prompt prompt = {0};
+        bool rendered = chat_render(s->format, &q->conversation, &prompt, &why);
+        if (rendered)
+            tok_encode(s->tok, buf_view(&prompt.text),
+                       &(struct tok_params){
+                           .special = true, .literal = prompt.spans, .n_literal = prompt.n_spans},
+                       ids);
+        chat_prompt_free(&prompt);
+        if (!rendered)
+            return openai_refuse(e, "messages", "%s", why.msg);
+    } else if (q->prompt_ids) {
+        for (size_t i = 0; i < q->n_prompt_ids; i++)
+            tok_ids_put(ids, q->prompt_ids[i]);
+        return true;
+    } else {
+        tok_encode(s->tok, q->prompt, &(struct tok_params){.special = true}, ids);
+    }
+    add_bos(s->tok, ids);
+    return true;
+}
+
+static bool submit(struct reply *r, const struct tok_ids *ids, struct openai_error *e)
+{
+    const struct openai_request *q = &r->request;
+    const char *param = q->chat ? "messages" : "prompt";
+    size_t n_ctx = engine_n_ctx(r->server->engine);
+    struct err why;
+    if (ids->n == 0)
+        return openai_refuse(e, param, "The prompt has no tokens.");
+    if (ids->n >= n_ctx)
+        return openai_overflow(e, param, ids->n, n_ctx);
+    r->progress.n_total = ids->n;
+    size_t room = n_ctx - ids->n;
+    size_t wanted = q->max_tokens > 0 ? (size_t)q->max_tokens : room;
+    r->job = engine_submit(r->server->engine,
+                           &(struct job_params){
+                               .prompt = ids->ids,
+                               .n_prompt = ids->n,
+                               .max_tokens = (uint32_t)(wanted < room ? wanted : room),
+                               .sampling = q->sampling,
+                               .n_top_logprobs = q->want_logprobs ? q->n_top_logprobs : 0,
+                               .want_logprobs = q->want_logprobs,
+                               .ignore_stop = q->ignore_stop,
+                           },
+                           &why);
+    if (r->job)
+        return true;
+    if (why.code == ERR_USAGE || why.code == ERR_LIMIT)
+        return openai_refuse(e, NULL, "%s", why.msg);
+    return openai_fail(e, 500, NULL, "%s", why.msg);
+}
+
+static void make_head(struct reply *r)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    struct buf id = {0};
+    buf_str(&id, r->request.chat ? STR("chatcmpl-") : STR("cmpl-"));
+    for (int i = 0; i < 24; i++)
+        buf_byte(&id, letters[server_random() % (sizeof letters - 1)]);
+    r->head = (struct openai_head){.chat = r->request.chat,
+                                   .created = clock_unix(),
+                                   .model = r->server->model_id,
+                                   .usage_in_chunks = r->request.include_usage};
+    memcpy(r->head.id, id.p, id.n + 1);
+    buf_free(&id);
+}
+
+static struct reply *open_reply(const struct server *s, struct http_request *http,
+                                struct openai_request *request)
+{
+    struct reply *r = mem_new(1, sizeof *r);
+    r->server = s;
+    r->http = http;
+    r->request = *request;
+    r->sent_ns = clock_ns();
+    r->decode.tok = s->tok;
+    r->stops.list = request->stops;
+    r->stops.n = request->n_stops;
+    if (r->request.random_seed)
+        r->request.sampling.seed = server_random();
+    make_head(r);
+    if (request->chat)
+        r->parser = chat_parser_open(s->format, request->conversation.tools,
+                                     request->conversation.n_tools, server_random(), on_event, r);
+    return r;
+}
+
+void reply_run(const struct server *s, struct http_request *http, struct openai_request *request)
+{
+    struct reply *r = open_reply(s, http, request);
+    struct tok_ids ids = {0};
+    struct openai_error e;
+    bool running = prompt_ids(s, &r->request, &ids, &e) && submit(r, &ids, &e);
+    free(ids.ids);
+    if (!running) {
+        server_refuse(http, &e);
+        close_reply(r);
+    } else if (r->request.stream) {
+        http_sse(http, &(struct http_source){next_bytes, close_reply, r});
+    } else {
+        answer_at_once(r);
+        close_reply(r);
+    }
+}

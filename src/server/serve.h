@@ -1,0 +1,38 @@
+/* serve: what the files of this room share while a server runs. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "engine/engine.h"
+#include "server/http.h"
+#include "server/openai.h"
+#include "server/server.h"
+#include "text/chat.h"
+#include "text/tok.h"
+
+/* Set up before the first connection, not changed after: all threads read it. */
+struct server {
+    struct engine *engine;
+    const struct tok *tok;
+    struct server_params params;
+    enum chat_format format;
+    str model_id;
+    struct buf model_entry; /* the model as one JSON object (models.c) */
+    bool loopback;          /* listening on loopback only */
+    struct buf too_large;   /* body of a 413 */
+};
+
+/* The entry of /v1/models, under every name that a client looks for. created: seconds since 1970.
+ */
+void models_entry(const struct engine *g, str id, int64_t created, struct buf *out);
+
+/* Answers with an error body. */
+void server_refuse(struct http_request *http, const struct openai_error *e);
+/* Bytes nobody can guess, from the system. */
+uint64_t server_random(void);
+
+/* Runs a checked request and answers it, streamed or at once. Takes over what request owns. */
+void reply_run(const struct server *s, struct http_request *http, struct openai_request *request);

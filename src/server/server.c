@@ -1,0 +1,257 @@
+#include "server/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "server/guard.h"
+#include "server/serve.h"
+
+void server_refuse(struct http_request *http, const struct openai_error *e)
+{
+    struct buf body = {0};
+    openai_error_body(e, &body);
+    http_send(http, e->status, "application/json", buf_view(&body));
+    buf_free(&body);
+}
+
+uint64_t server_random(void)
+{
+    uint64_t bits = 0;
+    if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
+        bits = clock_ns(); /* ids need not be secret */
+    return bits;
+}
+
+/* ---- endpoints ---- */
+
+static void send_json(struct http_request *http, struct buf *body)
+{
+    http_send(http, 200, "application/json", buf_view(body));
+    buf_free(body);
+}
+
+static void get_health(const struct server *s, struct http_request *http)
+{
+    (void)s;
+    http_send(http, 200, "application/json", STR("{\"status\":\"ok\"}\n"));
+}
+
+static void get_models(const struct server *s, struct http_request *http)
+{
+    struct buf body = {0};
+    str entry = buf_view(&s->model_entry);
+    buf_str(&body, STR("{\"object\":\"list\",\"data\":["));
+    buf_str(&body, entry);
+    buf_str(&body, STR("],\"models\":["));
+    buf_str(&body, entry);
+    buf_str(&body, STR("]}\n"));
+    send_json(http, &body);
+}
+
+static const str model_prefix = STR("/v1/models/");
+
+static void get_model(const struct server *s, struct http_request *http)
+{
+    struct openai_error e;
+    str path = http_path(http);
+    str id = str_sub(path, model_prefix.n, path.n);
+    if (str_eq(id, s->model_id)) {
+        http_send(http, 200, "application/json", buf_view(&s->model_entry));
+        return;
+    }
+    openai_fail(&e, 404, "model_not_found",
+                "The model '%.*s' does not exist; this server has '%.*s'.",
+                (int)(id.n < 100 ? id.n : 100), id.p, STRF(s->model_id));
+    server_refuse(http, &e);
+}
+
+static void generate(const struct server *s, struct http_request *http, bool chat)
+{
+    struct openai_request request;
+    struct openai_error e;
+    struct sampling defaults;
+    engine_sampling_defaults(s->engine, &defaults);
+    if (!openai_parse(http_body(http), chat, &defaults, &request, &e)) {
+        server_refuse(http, &e);
+        return;
+    }
+    if (request.notice[0])
+        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), request.notice);
+    reply_run(s, http, &request);
+}
+
+static void post_chat(const struct server *s, struct http_request *http)
+{
+    generate(s, http, true);
+}
+
+static void post_completion(const struct server *s, struct http_request *http)
+{
+    generate(s, http, false);
+}
+
+/* ---- routes ---- */
+
+static const struct route {
+    const char *path;
+    bool post; /* else GET and HEAD */
+    bool open; /* needs no key */
+    void (*handle)(const struct server *s, struct http_request *http);
+} routes[] = {
+    {"/health", false, true, get_health},
+    {"/v1/models", false, false, get_models},
+    {"/v1/chat/completions", true, false, post_chat},
+    {"/v1/completions", true, false, post_completion},
+};
+static const struct route model_route = {"", false, false, get_model};
+
+static const struct route *find_route(str path)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+        if (str_eq(path, str_of(routes[i].path)))
+            return &routes[i];
+    return str_starts(path, model_prefix) && path.n > model_prefix.n ? &model_route : NULL;
+}
+
+static bool method_fits(const struct route *route, str method)
+{
+    if (route->post)
+        return str_eq(method, STR("POST"));
+    return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD"));
+}
+
+/* Everything that can be said no to before the body is read. */
+static bool check_head(const struct server *s, struct http_request *http, struct openai_error *e)
+{
+    str method = http_method(http), path = http_path(http), bound = str_of(s->params.host);
+    const struct route *route = find_route(path);
+    if (s->loopback && (!guard_host_ok(http_header(http, "Host"), bound) ||
+                        !guard_origin_ok(http_header(http, "Origin"), bound)))
+        return openai_fail(e, 403, "host_not_allowed",
+                           "This server listens on loopback and takes requests from local programs "
+                           "only: Host or Origin names another site.");
+    if (!route)
+        return openai_fail(e, 404, "unknown_url", "Unknown request URL: %.*s %.*s.", STRF(method),
+                           (int)(path.n < 200 ? path.n : 200), path.p);
+    if (!method_fits(route, method)) {
+        http_set(http, "Allow", route->post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+        return openai_fail(e, 405, "method_not_allowed", "%.*s takes %s, not %.*s.", STRF(path),
+                           route->post ? "POST" : "GET", STRF(method));
+    }
+    if (s->params.api_key && !route->open &&
+        !guard_key_ok(http_header(http, "Authorization"), http_header(http, "x-api-key"),
+                      str_of(s->params.api_key))) {
+        http_set(http, "WWW-Authenticate", "Bearer");
+        return openai_fail(e, 401, "invalid_api_key",
+                           "Incorrect API key: send the server's as 'Authorization: Bearer KEY'.");
+    }
+    return true;
+}
+
+static void admit(void *ctx, struct http_request *http)
+{
+    struct openai_error e;
+    if (check_head(ctx, http, &e))
+        return;
+    if (e.status == 405 && str_eq(http_method(http), STR("OPTIONS")))
+        http_send(http, 204, "text/plain", STR(""));
+    else
+        server_refuse(http, &e);
+}
+
+static void handle(void *ctx, struct http_request *http)
+{
+    find_route(http_path(http))->handle(ctx, http);
+}
+
+/* ---- the server ---- */
+
+/* "dir/name-00001-of-00003.gguf" -> "name" */
+static str name_of_file(const char *path)
+{
+    str name = str_of(path);
+    for (size_t slash; (slash = str_find(name, STR("/"), 0)) != SIZE_MAX;)
+        name = str_sub(name, slash + 1, name.n);
+    if (str_ends(name, STR(".gguf")))
+        name = str_sub(name, 0, name.n - 5);
+    size_t shard = str_find(name, STR("-00001-of-"), 0);
+    return shard == SIZE_MAX ? name : str_sub(name, 0, shard);
+}
+
+static bool fill(struct server *s, struct engine *g, const struct server_params *p, struct err *e)
+{
+    str template_text = {0};
+    struct openai_error too_large;
+    *s = (struct server){.engine = g, .tok = engine_tok(g), .params = *p};
+    if (!s->tok)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s has no tokenizer that tawny knows: it cannot be served",
+                       gguf_path(engine_file(g)));
+    if (!gguf_str(engine_file(g), "tokenizer.chat_template", false, &template_text, e))
+        return false;
+    if (!s->params.host)
+        s->params.host = "127.0.0.1";
+    if (!s->params.keepalive_ms)
+        s->params.keepalive_ms = 5000;
+    s->loopback = guard_is_loopback(str_of(s->params.host));
+    s->format = chat_format_of(template_text);
+    s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
+    models_entry(g, s->model_id, clock_unix(), &s->model_entry);
+    openai_fail(&too_large, 413, "request_too_large", "The request body is too large.");
+    openai_error_body(&too_large, &s->too_large);
+    return true;
+}
+
+static void announce(const struct server *s, uint16_t port)
+{
+    struct buf url = {0};
+    bool v6 = strchr(s->params.host, ':') != NULL;
+    buf_fmt(&url, v6 ? "http://[%s]:%u" : "http://%s:%u", s->params.host, port);
+    if (!s->loopback && !s->params.api_key)
+        log_warn(&s->params.log,
+                 "listening on %s without --api-key: everybody who can reach this machine can use "
+                 "the model",
+                 s->params.host);
+    if (s->params.ready)
+        s->params.ready(s->params.ready_ctx, url.p);
+    buf_free(&url);
+}
+
+static bool wait_for_stop(int fd, struct err *e)
+{
+    struct pollfd stop = {.fd = fd, .events = POLLIN};
+    while (poll(&stop, 1, -1) < 0)
+        if (errno != EINTR)
+            return err_sys(e, "cannot wait for the stop signal");
+    return true;
+}
+
+bool server_run(struct engine *g, const struct server_params *p, struct err *e)
+{
+    struct server s;
+    struct http *http = NULL;
+    bool ok = fill(&s, g, p, e);
+    if (ok) {
+        http = http_open(&(struct http_params){.host = s.params.host,
+                                               .port = p->port,
+                                               .max_connections = p->max_connections,
+                                               .max_body = p->max_body,
+                                               .too_large = buf_view(&s.too_large),
+                                               .admit = admit,
+                                               .handle = handle,
+                                               .ctx = &s},
+                         e);
+        ok = http != NULL;
+    }
+    if (ok) {
+        announce(&s, http_port(http));
+        ok = wait_for_stop(p->stop_fd, e);
+    }
+    http_close(http);
+    buf_free(&s.model_entry);
+    buf_free(&s.too_large);
+    return ok;
+}

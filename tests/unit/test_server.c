@@ -1,0 +1,237 @@
+/* The server over raw sockets: what it answers, and what hostile or broken clients cannot do. */
+#include "test.h"
+
+#include <unistd.h>
+
+#include "kit/server_kit.h"
+
+static bool has(const struct buf *b, const char *text)
+{
+    return str_find(buf_view(b), str_of(text), 0) != SIZE_MAX;
+}
+
+static size_t count(const struct buf *b, const char *text)
+{
+    size_t n = 0;
+    for (size_t at = 0; (at = str_find(buf_view(b), str_of(text), at)) != SIZE_MAX; at++)
+        n++;
+    return n;
+}
+
+#define CHECK_HAS(b, text)                                                                         \
+    do {                                                                                           \
+        if (!has(b, text))                                                                         \
+            test_fail(__FILE__, __LINE__, "no '%s' in: %s", text, (b)->p ? (b)->p : "");           \
+    } while (0)
+
+/* It still answers. */
+static void check_alive(struct kit_server *s)
+{
+    struct buf in = {0};
+    CHECK_INT(kit_fetch(s, "GET", "/health", "", STR(""), &in), 200);
+    CHECK_HAS(&in, "{\"status\":\"ok\"}");
+    buf_free(&in);
+}
+
+TEST(server_describes_its_model)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.n_ctx = 512});
+    struct buf in = {0};
+    CHECK_INT(kit_fetch(s, "GET", "/v1/models?limit=1000", "", STR(""), &in), 200);
+    static const char *const members[] = {"\"object\":\"list\"",
+                                          "\"data\":[{",
+                                          "\"models\":[{",
+                                          "\"id\":\"kit\"",
+                                          "\"n_ctx\":512",
+                                          "\"context_length\":512",
+                                          "\"max_context_length\":512",
+                                          "\"max_model_len\":512",
+                                          "\"context_window\":512",
+                                          "\"n_ctx_train\":4096"};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        CHECK_HAS(&in, members[i]);
+    CHECK_INT(kit_fetch(s, "GET", "/v1/models/kit", "", STR(""), &in), 200);
+    CHECK_INT(kit_fetch(s, "GET", "/v1/models/other", "", STR(""), &in), 404);
+    CHECK_HAS(&in, "\"code\":\"model_not_found\"");
+    CHECK_INT(kit_fetch(s, "HEAD", "/v1/models", "", STR(""), &in), 200);
+    CHECK(!has(&in, "context_length"));
+    buf_free(&in);
+    kit_server_close(s);
+}
+
+TEST(server_refuses_before_it_reads_the_body)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.api_key = "secret"});
+    struct buf in = {0};
+    str body = STR("{\"prompt\":\"x\",\"max_tokens\":1}");
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "", body, &in), 401);
+    CHECK_HAS(&in, "\"code\":\"invalid_api_key\"");
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "Authorization: Bearer no\r\n", body, &in),
+              401);
+    CHECK_INT(
+        kit_fetch(s, "POST", "/v1/completions", "Authorization: Bearer secret\r\n", body, &in),
+        200);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "X-Api-Key: secret\r\n", body, &in), 200);
+    CHECK_INT(kit_fetch(s, "GET", "/v1/models", "", STR(""), &in), 401);
+    CHECK_INT(kit_fetch(s, "GET", "/v2/models", "", STR(""), &in), 404);
+    CHECK_HAS(&in, "\"code\":\"unknown_url\"");
+    CHECK_INT(kit_fetch(s, "GET", "/v1/completions", "", STR(""), &in), 405);
+    CHECK_HAS(&in, "Allow: POST");
+    CHECK_INT(kit_fetch(s, "OPTIONS", "/v1/completions", "", STR(""), &in), 204);
+    CHECK_INT(kit_fetch(s, "GET", "/health", "Origin: https://evil.example\r\n", STR(""), &in),
+              403);
+    CHECK(!has(&in, "Access-Control"));
+    int fd = kit_dial(s);
+    buf_clear(&in);
+    kit_send(fd, STR("GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"));
+    kit_read_all(fd, &in);
+    close(fd);
+    CHECK_INT(kit_status(&in), 403);
+    check_alive(s);
+    buf_free(&in);
+    kit_server_close(s);
+}
+
+TEST(server_answers_a_chat_at_once_and_in_chunks)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){0});
+    struct buf in = {0}, body = {0};
+    kit_chat_body(20, "\"max_tokens\":6,\"ignore_eos\":true,\"logprobs\":true,", &body);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 200);
+    CHECK_HAS(&in, "\"object\":\"chat.completion\"");
+    CHECK_HAS(&in, "\"finish_reason\":\"length\"");
+    CHECK_HAS(&in, "\"completion_tokens\":6,");
+    CHECK_INT(count(&in, "\"top_logprobs\":[]"), 6);
+    CHECK_HAS(&in, "\"cached_tokens\":0");
+    kit_chat_body(20,
+                  "\"max_tokens\":6,\"ignore_eos\":true,\"logprobs\":true,\"stream\":true,"
+                  "\"stream_options\":{\"include_usage\":true},",
+                  &body);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 200);
+    CHECK_HAS(&in, "Content-Type: text/event-stream");
+    CHECK_HAS(&in, "{\"role\":\"assistant\",\"content\":\"\"}");
+    CHECK_INT(count(&in, "\"finish_reason\":\"length\""), 1);
+    CHECK_INT(count(&in, "\"top_logprobs\":[]"), 6);
+    CHECK_INT(count(&in, "\"choices\":[],\"usage\":{"), 1);
+    CHECK(!has(&in, "\"cached_tokens\":0"));
+    CHECK_HAS(&in, "data: [DONE]\n\n");
+    buf_free(&in);
+    buf_free(&body);
+    kit_server_close(s);
+}
+
+TEST(server_says_what_does_not_fit)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.n_ctx = 64});
+    struct buf in = {0}, body = {0};
+    kit_chat_body(100, "\"stream\":true,", &body);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 400);
+    CHECK_HAS(&in, "prompt is too long: ");
+    CHECK_HAS(&in, " tokens > 64 maximum. This model's maximum context length is 64 tokens.");
+    CHECK_HAS(&in, "\"code\":\"context_length_exceeded\"");
+    CHECK_HAS(&in, "\"n_ctx\":64}}");
+    /* max_tokens over what is left is cut, not refused. */
+    kit_chat_body(4, "\"max_tokens\":1000000,\"ignore_eos\":true,", &body);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 200);
+    CHECK_HAS(&in, "\"finish_reason\":\"length\"");
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "", STR("{\"prompt\":[999999]}"), &in), 400);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "", STR("{\"prompt\":\"\"}"), &in), 400);
+    CHECK_INT(
+        kit_fetch(s, "POST", "/v1/completions", "", STR("{\"prompt\":\"x\",\"n\":true}"), &in),
+        400);
+    CHECK_HAS(&in, "\"param\":\"n\"");
+    buf_free(&in);
+    buf_free(&body);
+    kit_server_close(s);
+}
+
+TEST(server_serves_many_requests_on_one_connection)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){0});
+    struct buf in = {0};
+    int fd = kit_dial(s);
+    for (int i = 0; i < 3; i++) {
+        kit_send_request(fd, "POST", "/v1/completions", "",
+                         STR("{\"prompt\":\"ab\",\"max_tokens\":2,\"stream\":true}"));
+        buf_clear(&in);
+        CHECK(kit_read_until(fd, "data: [DONE]\n\n\r\n0\r\n\r\n", &in));
+        CHECK_INT(kit_status(&in), 200);
+    }
+    /* Pipelined: the second head is there while the first is answered. */
+    buf_clear(&in);
+    kit_send(fd,
+             STR("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                 "GET /v1/models/kit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+    kit_read_all(fd, &in);
+    CHECK_INT(count(&in, "HTTP/1.1 200 "), 2);
+    close(fd);
+    /* A refusal keeps the connection when the body was small. */
+    fd = kit_dial(s);
+    buf_clear(&in);
+    kit_send_request(fd, "POST", "/nowhere", "", STR("{\"a\":1}"));
+    CHECK(kit_read_until(fd, "unknown_url", &in));
+    kit_send_request(fd, "GET", "/health", "Connection: close\r\n", STR(""));
+    kit_read_all(fd, &in);
+    CHECK_HAS(&in, "{\"status\":\"ok\"}");
+    close(fd);
+    buf_free(&in);
+    kit_server_close(s);
+}
+
+TEST(server_survives_broken_clients)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.max_body = 4096});
+    static const char *const garbage[] = {
+        "\x16\x03\x01\x02hello\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n{}",
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999"
+        "\r\n\r\n{}",
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+        "chunked\r\n\r\nzz\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{\"prompt\"",
+        "GET /%00%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof garbage / sizeof garbage[0]; i++) {
+        int fd = kit_dial(s);
+        kit_send(fd, str_of(garbage[i]));
+        close(fd);
+    }
+    check_alive(s);
+
+    struct buf in = {0}, big = {0};
+    int fd = kit_dial(s);
+    const char *slow = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for (size_t i = 0; slow[i]; i++)
+        kit_send(fd, (str){slow + i, 1});
+    kit_read_all(fd, &in);
+    CHECK_INT(kit_status(&in), 200);
+    close(fd);
+
+    for (int i = 0; i < 200000; i++)
+        buf_byte(&big, 'a');
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "", buf_view(&big), &in), 413);
+    CHECK_HAS(&in, "\"code\":\"request_too_large\"");
+
+    /* A chunked body does not say its size: the connection is cut when it is over the limit. */
+    fd = kit_dial(s);
+    kit_send(fd, STR("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+                     "Transfer-Encoding: chunked\r\n\r\n30d40\r\n"));
+    kit_send(fd, buf_view(&big));
+    buf_clear(&in);
+    kit_read_all(fd, &in);
+    CHECK(kit_status(&in) != 200);
+    close(fd);
+
+    struct buf head = {0};
+    buf_str(&head, STR("X-Long: "));
+    buf_str(&head, buf_view(&big));
+    buf_str(&head, STR("\r\n"));
+    CHECK_INT(kit_fetch(s, "GET", "/health", head.p, STR(""), &in), 431);
+    check_alive(s);
+    buf_free(&head);
+    buf_free(&in);
+    buf_free(&big);
+    kit_server_close(s);
+}
