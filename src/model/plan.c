@@ -99,10 +99,10 @@ const char *op_name(enum op_kind kind)
         [OP_EMBED] = "embed",
         [OP_PROJECT] = "project",
         [OP_ATTEND] = "attend",
-        [OP_ADD_PROJECT] = "add-project",
+        [OP_ADD_PROJECT] = "add_project",
         [OP_ROUTE] = "route",
-        [OP_EXPERTS_UP] = "experts-up",
-        [OP_EXPERTS_DOWN] = "experts-down",
+        [OP_EXPERTS_UP] = "experts_up",
+        [OP_EXPERTS_DOWN] = "experts_down",
         [OP_HEAD] = "head",
     };
     return names[kind];
