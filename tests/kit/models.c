@@ -194,6 +194,16 @@ static void block_tensors(struct writing *g, uint32_t layer)
     }
 }
 
+static void rope_scaling(struct writing *g)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s.rope.scaling.type", g->spec->arch);
+    gguf_writer_str(g->w, full, str_of(g->spec->rope));
+    snprintf(full, sizeof full, "%s.rope.scaling.factor", g->spec->arch);
+    gguf_writer_f32(g->w, full, 4);
+    key(g, "rope.scaling.original_context_length", 1024);
+}
+
 static void metadata(struct writing *g)
 {
     const struct kit_spec *s = g->spec;
@@ -214,6 +224,8 @@ static void metadata(struct writing *g)
     snprintf(eps, sizeof eps, "%s.attention.layer_norm_rms_epsilon", s->arch);
     if (!is(s->without, "attention.layer_norm_rms_epsilon"))
         gguf_writer_f32(g->w, eps, 1e-6f);
+    if (s->rope)
+        rope_scaling(g);
 }
 
 char *kit_write_model(const struct kit_spec *given)

@@ -30,6 +30,7 @@ struct kit_spec {
     uint64_t seed;        /* weights, on top of test_seed() */
     bool tied;            /* no output.weight */
     bool fused;           /* attn_qkv, ffn_gate_up_exps */
+    const char *rope;     /* rope.scaling.type, with factor 4 from 1024 tokens [none of the keys] */
     /* For refusals. */
     const char *arch;        /* ["qwen3moe"] */
     const char *without;     /* a key (without "qwen3moe.") or tensor that is left out */

@@ -46,6 +46,8 @@ static const struct {
     {{.reshaped = "blk.1.ffn_down_exps.weight"}, "has shape {256, 257, 8}, must be {256, 256, 8}"},
     {{.reshaped = "blk.1.attn_norm.weight"}, "has shape {256, 2}, must be {256}"},
     {{.reshaped = "output.weight"}, "has shape {256, 97}, must be {256, 96}"},
+    {{.rope = "longrope"},
+     "key 'qwen3moe.rope.scaling.type' is 'longrope', must be none, linear or yarn"},
     {{.fused = true, .reshaped = "blk.0.attn_qkv.weight"}, "{256, 513}, must be {256, 512}"},
 };
 
@@ -348,6 +350,24 @@ TEST(model_rope_table_is_plain_linear_or_yarn)
     }
     CHECK(plain->mscale == 1 && linear->mscale == 1);
     arena_free(&a);
+}
+
+TEST(model_takes_rope_scaling_from_the_keys)
+{
+    static const struct {
+        const char *type;
+        double first, last; /* factors on the frequencies of the fastest and the slowest pair */
+        double mscale;
+    } cases[] = {{"none", 1, 1, 1}, {"linear", 0.25, 0.25, 1}, {"yarn", 1, 0.25, 1.138629436}};
+    for (int i = 0; i < 3; i++) {
+        struct kit_model m = kit_open_model(&(struct kit_spec){.rope = cases[i].type});
+        const struct rope *rope = m.model->plan.ops[2].attend.rope;
+        CHECK_INT(rope->n_rot, 64);
+        CHECK(fabs(rope->inv_freq[0] - cases[i].first) < 1e-12);
+        CHECK(fabs(rope->inv_freq[31] / pow(10000, -62.0 / 64) - cases[i].last) < 1e-9);
+        CHECK(fabs((double)rope->mscale - cases[i].mscale) < 1e-6);
+        kit_close_model(&m);
+    }
 }
 
 TEST(model_yarn_table_matches_the_golden_one)
