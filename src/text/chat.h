@@ -80,13 +80,15 @@ struct chat_event {
 typedef void chat_sink(void *ctx, const struct chat_event *event);
 
 struct chat_parser;
-/* tools: of the request, must outlive the parser; with no tools everything is content. id_seed
- * makes the call ids. */
+/* tools: of the request, must outlive the parser; with none nothing is a call. id_seed makes the
+ * call ids. Content and reasoning are not cut inside a UTF-8 sequence. */
 struct chat_parser *chat_parser_open(enum chat_format f, const struct chat_tool *tools,
                                      size_t n_tools, uint64_t id_seed, chat_sink *sink, void *ctx);
 /* Any split of the text into pieces gives the same events after joining fragments of a kind. */
 void chat_parser_put(struct chat_parser *p, str text);
-/* End of generation: what was held back comes out, open calls are closed where they are usable. */
+/* End of generation: what was held back comes out, and an open call is closed if only closing tags
+ * are missing. One that was cut off inside stays open: its arguments are no complete object, no END
+ * comes, and it does not count. */
 void chat_parser_end(struct chat_parser *p);
 /* Calls completed so far: the finish reason is "tool_calls" when there are any. */
 size_t chat_parser_n_calls(const struct chat_parser *p);

@@ -116,16 +116,14 @@ void chat_go(struct chat_parser *p, enum chat_state state, size_t position)
 
 static bool step_start(struct chat_parser *p)
 {
-    str s = chat_rest(p, p->done);
-    size_t n_blank = chat_blank(s);
-    enum chat_match m = chat_match(p, str_sub(s, n_blank, SIZE_MAX), STR("<think>"));
-    if (m == CHAT_MAYBE)
-        return false;
+    str open = STR("<think>");
+    p->scan += chat_blank(chat_rest(p, p->scan));
+    enum chat_match m = chat_match(p, chat_rest(p, p->scan), open);
     if (m == CHAT_YES)
-        chat_go(p, CHAT_IN_THINK, p->done + n_blank + STR("<think>").n);
-    else
+        chat_go(p, CHAT_IN_THINK, p->scan + open.n);
+    else if (m == CHAT_NO)
         chat_go(p, CHAT_IN_CONTENT, p->done);
-    return true;
+    return m != CHAT_MAYBE;
 }
 
 /* Delivers reasoning up to position `to`, without line ends at both ends of the whole. */

@@ -105,7 +105,8 @@ static inline struct chat_record_tools chat_record_open_tools(void)
         "\"si\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"}]},"
         "\"sa\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\"}]},"
         "\"e\":{\"enum\":[\"x\",\"1\"]},\"in\":{\"anyOf\":[{\"const\":3},{\"type\":\"null\"}]},"
-        "\"loop\":{\"$ref\":\"#/$defs/L\"},\"nl\":{\"type\":\"integer\",\"nullable\":true}}}}]";
+        "\"loop\":{\"$ref\":\"#/$defs/L\"},\"nl\":{\"type\":\"integer\",\"nullable\":true},"
+        "\"ao\":{\"allOf\":[{\"type\":\"boolean\"}]}}}}]";
     struct err e;
     struct chat_record_tools k = {.root = json_parse(STR(text), &e)};
     chat_record_promise(json_count(k.root) == CHAT_RECORD_TOOLS);

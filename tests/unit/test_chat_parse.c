@@ -116,6 +116,8 @@ TEST(chat_parse_xml_calls)
     xml("A\n<tool_call>\n<function=nobody>\n<parameter=x>\n1\n</parameter>\n</function>\n</"
         "tool_call>\nB\n",
         "[content]A[call]nobody[args]{\"x\": 1}[end][content]\nB\n[1]");
+    xml("<tool_call><function=list_tabs></function></tool_call>\n\xc3 \n",
+        "[call]list_tabs[args]{}[end][content]\xc3 \n[1]");
     xml("<tool_call><function=list_tabs></function></tool_call>\n\nB",
         "[call]list_tabs[args]{}[end][content]B[1]");
 }
@@ -142,6 +144,13 @@ TEST(chat_parse_xml_closing_tags_inside_values_are_text)
     xml(VALUE("\n<parameter=x>\n</parameter>"),
         "[call]all[args]{\"s\": \"<parameter=x>\\n</parameter>\"}[end][1]");
     xml(VALUE("\nx<parameter=i>\n"), "[call]all[args]{\"s\": \"x<parameter=i>\"}[end][1]");
+    /* the tag of a parameter that was given, or that the tool does not have */
+    xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</"
+        "parameter>\n<parameter=content>\n"
+        "<parameter=path>\n<parameter=to>\n</parameter>\n</function>\n</tool_call>",
+        "[call]write_file[args]{\"path\": \"a\", \"content\": "
+        "\"<parameter=path>\\n<parameter=to>\"}"
+        "[end][1]");
 #undef VALUE
 }
 
@@ -172,6 +181,8 @@ TEST(chat_parse_xml_missing_tags)
     /* no end is sure: the first one counts */
     xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\nI wait for it.",
         "[call]read_file[args]{\"path\": \"a\"}[end][content]I wait for it.[1]");
+    xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter> b\n</parameter> c",
+        "[call]read_file[args]{\"path\": \"a\"}[end][content]b\n</parameter> c[1]");
     /* twice opened */
     xml("<tool_call>\n<tool_call>\n<function=list_tabs>\n</function>\n</function>\n</tool_call>\n",
         "[call]list_tabs[args]{}[end][1]");
@@ -230,6 +241,7 @@ TEST(chat_parse_xml_values_have_the_type_of_the_schema)
         {"in", "3", "3"},
         {"in", "None", "null"},
         {"loop", "x", "\"x\""},
+        {"ao", "True", "true"},
         {"unknown", "x", "\"x\""},
         {"unknown", "{\"a\": 1}", "{\"a\": 1}"},
         {"unknown", "true", "true"},
@@ -293,4 +305,35 @@ TEST(chat_parse_hermes_broken_calls_are_content)
          "[content]{\"a\" 1}[call]f[args]{}[end][1]");
     both("<tool_call>\n{'name': 'f'}<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
          "[content]{'name': 'f'}[call]f[args]{}[end][1]");
+}
+
+/* ---- pieces ---- */
+
+static void check_whole(void *ctx, const struct chat_event *e)
+{
+    struct buf quoted = {0};
+    json_quote(e->text, &quoted);
+    CHECK(str_find(buf_view(&quoted), STR("\xef\xbf\xbd"), 0) == SIZE_MAX);
+    *(size_t *)ctx += e->text.n;
+    buf_free(&quoted);
+}
+
+TEST(chat_parse_never_cuts_a_character)
+{
+    struct chat_record_tools k = chat_record_open_tools();
+    str text =
+        STR("<think>\xc3\xa9\xe2\x82\xac</think>\xf0\x9f\x9a\x80 \xe2\x82\xac\n<tool_call>\n"
+            "<function=all>\n<parameter=s>\n\xf0\x9f\x9a\x80\xc3\xa9\n</parameter>\n</function>\n"
+            "</tool_call>");
+    for (size_t piece = 1; piece < 8; piece++) {
+        size_t n = 0;
+        struct chat_parser *p =
+            chat_parser_open(CHAT_QWEN_XML, k.tools, CHAT_RECORD_TOOLS, 1, check_whole, &n);
+        for (size_t at = 0; at < text.n; at += piece)
+            chat_parser_put(p, str_sub(text, at, at + piece));
+        chat_parser_end(p);
+        chat_parser_close(p);
+        CHECK_INT(n, 5 + 8 + STR("{\"s\": \"\"}").n + 6);
+    }
+    json_free(k.root);
 }
