@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 enum {
     UC_LETTER = 1,  /* L */
