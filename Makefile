@@ -51,8 +51,10 @@ $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 # Kernels are compiled for one instruction set each and chosen at run time: the file's suffix says which.
-$(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c -mbmi2
-$(BUILD)/%_avx512.o: ISA := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
+KERNEL_OPT_release := -O3
+$(BUILD)/%_portable.o: ISA := $(KERNEL_OPT_$(MODE))
+$(BUILD)/%_avx2.o: ISA := $(KERNEL_OPT_$(MODE)) -mavx2 -mfma -mf16c
+$(BUILD)/%_avx512.o: ISA := $(KERNEL_OPT_$(MODE)) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
 
 # The scalar formats are the truth, to the last bit on every machine: no fused multiply-add.
 # Without -O3 gcc leaves the encoders' loops scalar.

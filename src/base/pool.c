@@ -170,7 +170,7 @@ static bool leads_its_core(int cpu, const cpu_set_t *allowed)
     return true;
 }
 
-static int physical_cores(void)
+int pool_default_size(void)
 {
     cpu_set_t allowed;
     int n = 0;
@@ -200,7 +200,7 @@ struct pool *pool_open(int n_threads, struct err *e)
         return NULL;
     }
     if (n_threads == 0)
-        n_threads = physical_cores();
+        n_threads = pool_default_size();
     struct pool *p = aligned_alloc(LINE, sizeof *p);
     if (!p) {
         err_set(e, ERR_MEMORY, "no memory for a thread pool");

@@ -10,6 +10,8 @@ struct pool;
 
 /* n_threads in all, the caller included; 0: one per physical core this process may use. */
 struct pool *pool_open(int n_threads, struct err *e);
+/* The number of threads that 0 stands for. */
+int pool_default_size(void);
 int pool_size(const struct pool *p);
 /* Runs fn(ctx, i, n) for i = 0 .. n-1, one thread each (i = 0 on the caller); returns when all did.
  */

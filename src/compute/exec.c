@@ -8,7 +8,7 @@
 
 #include "base/num.h"
 
-static const struct backend *const backends[] = {&backend_ref};
+static const struct backend *const backends[] = {&backend_ref, &backend_cpu};
 
 enum { DEFAULT_UBATCH = 512, ERROR_ROWS = 3 };
 

@@ -98,5 +98,6 @@ TEST(pool_default_is_at_least_one_thread)
     struct pool *p;
     CHECK_OK(p = pool_open(0, &e));
     CHECK(pool_size(p) >= 1);
+    CHECK_INT(pool_size(p), pool_default_size());
     pool_close(p);
 }
