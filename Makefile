@@ -92,6 +92,10 @@ SAMPLE ?= 40
 check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
 
+check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, and run on a terminal
+	@tests/cli/run $(BUILD)
+	@tests/cli/interactive $(BUILD)
+
 unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
 	@$(BUILD)/unit-tests $(if $(T),--filter $(T))
 
@@ -124,5 +128,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-demo unit fuzz bench-tok layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-demo unit fuzz bench-tok layers fmt clean help
 .SECONDARY:

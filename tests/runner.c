@@ -1,6 +1,7 @@
 /* Runs the registered tests, each in a process of its own, and ends with the line
  * "N passed, N failed, N skipped".
- * usage: tests [--filter TEXT] [--no-fork] [--seed N] [--shared DIR] [--list] */
+ * usage: tests [--filter TEXT] [--no-fork] [--seed N] [--shared DIR] [--list]
+ *        tests --make-model PATH     writes the kit's small chat model, for tests of the program */
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kit/chat_model.h"
 #include "test.h"
 
 enum { EXIT_SKIP = 77, LIMIT_S = 240 };
@@ -106,6 +108,14 @@ static struct test *sorted_by_file(struct test *list)
     return sorted;
 }
 
+static void make_model(const char *path)
+{
+    char *made = kit_write_chat_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+    if (rename(made, path))
+        test_fail(__FILE__, __LINE__, "cannot rename %s to %s", made, path);
+    exit(0);
+}
+
 static void parse_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -116,6 +126,8 @@ static void parse_options(int argc, char **argv)
             runner.seed = strtoull(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--shared") && more)
             runner.shared = argv[++i];
+        else if (!strcmp(argv[i], "--make-model") && more)
+            make_model(argv[++i]);
         else if (!strcmp(argv[i], "--no-fork"))
             runner.no_fork = true;
         else if (!strcmp(argv[i], "--list"))

@@ -16,9 +16,12 @@ struct command {
 
 /* In the order of the help text; NULL ends it. */
 static const struct command commands[] = {
+    {"run", cmd_run, "talks to a model"},
     {"show", cmd_show, "what is in a model file and what it needs"},
-    {"debug", cmd_debug, "the raw logits of a model for given tokens"},
     {"bench", cmd_bench, "measures prompt and generation speed"},
+    {"quantize", cmd_quantize, "writes a model file with its matrices in another type"},
+    {"synth", cmd_synth, "writes a model file with known shapes and random weights"},
+    {"debug", cmd_debug, "the raw logits of a model for given tokens"},
     {NULL, NULL, NULL},
 };
 

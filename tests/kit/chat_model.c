@@ -8,8 +8,8 @@
 
 static void put_tokenizer(struct gguf_writer *w)
 {
-    static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>",
-                                          "[unused]"};
+    static const char *const after[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "th",
+                                        "[unused]"};
     struct arena arena = {0};
     str tokens[CHAT_MODEL_TOKENS];
     int32_t types[CHAT_MODEL_TOKENS];
@@ -22,14 +22,16 @@ static void put_tokenizer(struct gguf_writer *w)
         buf_free(&letter);
     }
     for (int i = 256; i < CHAT_MODEL_TOKENS; i++) {
-        tokens[i] = str_of(special[i - 256]);
-        types[i] = i == CHAT_MODEL_UNUSED ? TOK_UNUSED : TOK_CONTROL;
+        tokens[i] = str_of(after[i - 256]);
+        types[i] = i == CHAT_MODEL_UNUSED ? TOK_UNUSED
+                   : i == CHAT_MODEL_TH   ? TOK_NORMAL
+                                          : TOK_CONTROL;
     }
     gguf_writer_str(w, "tokenizer.ggml.model", STR("gpt2"));
     gguf_writer_str(w, "tokenizer.ggml.pre", STR("qwen2"));
     gguf_writer_strs(w, "tokenizer.ggml.tokens", tokens, CHAT_MODEL_TOKENS);
     gguf_writer_i32s(w, "tokenizer.ggml.token_type", types, CHAT_MODEL_TOKENS);
-    gguf_writer_strs(w, "tokenizer.ggml.merges", &STR("no merge"), 1);
+    gguf_writer_strs(w, "tokenizer.ggml.merges", &STR("t h"), 1);
     gguf_writer_u32(w, "tokenizer.ggml.eos_token_id", CHAT_MODEL_IM_END);
     gguf_writer_str(w, "tokenizer.chat_template",
                     STR("{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"

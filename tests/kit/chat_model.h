@@ -2,12 +2,13 @@
 #pragma once
 #include "kit/models.h"
 
-/* Ids: byte b is token b; then the special tokens below; then one unused token; the rest of the
- * vocabulary has no token (padding). */
+/* Ids: byte b is token b; then the special tokens below, the only merge and one unused token; the
+ * rest of the vocabulary has no token (padding). */
 enum {
     CHAT_MODEL_ENDOFTEXT = 256,
     CHAT_MODEL_IM_START,
     CHAT_MODEL_IM_END, /* the end of a turn: generation stops on it */
+    CHAT_MODEL_TH,     /* "th" */
     CHAT_MODEL_UNUSED,
     CHAT_MODEL_TOKENS,        /* tokens that the tokenizer has */
     CHAT_MODEL_N_VOCAB = 288, /* rows of the output matrix */
