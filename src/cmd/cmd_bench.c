@@ -354,15 +354,6 @@ static bool run_all(struct bench *b, const struct tests *t, enum bench_format f,
     return ok;
 }
 
-/* One per physical core, as the engine takes by default. */
-static void default_threads(char *out, size_t room)
-{
-    struct err e;
-    struct pool *pool = pool_open(0, &e);
-    snprintf(out, room, "%d", pool ? pool_size(pool) : 1);
-    pool_close(pool);
-}
-
 int cmd_bench(int argc, char **argv)
 {
     char threads[16];
@@ -391,7 +382,7 @@ int cmd_bench(int argc, char **argv)
     struct tests *tests = mem_new(1, sizeof *tests);
     struct bench b = {.opts = &o, .rng = {1}};
     char *path = NULL;
-    default_threads(threads, sizeof threads);
+    snprintf(threads, sizeof threads, "%d", pool_default_size());
     bar_open(&b.bar, "Measuring", BAR_COUNT);
     bool ok = format_of(o.format, &format, &e) && make_tests(&o, tests, &e) &&
               (path = model_path(o.model, &e)) != NULL && open_model(&b, path, &e) &&

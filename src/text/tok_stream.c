@@ -1,5 +1,5 @@
+#include "base/utf8.h"
 #include "text/tok_int.h"
-#include "text/utf8.h"
 
 /* Is b[0, n), n = 1 to 3, the head of a longer UTF-8 sequence? */
 static bool is_head(const unsigned char *b, size_t n)

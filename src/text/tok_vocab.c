@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "text/tok.h"
-#include "text/utf8.h"
 
 /* Bytes that print as themselves in Latin-1 stand for themselves; the 68 others, in order, are
  * U+0100 and up. */

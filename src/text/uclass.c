@@ -55,9 +55,18 @@ static void mark_renorm(uint8_t *all, uint32_t cp)
         all[cp] |= UC_RENORM;
 }
 
+/* Planes 4 to 13 have had no character in any version so far, 15 and 16 are private use: no flags,
+ * and three quarters of the work saved. */
+static bool is_empty_plane(uint32_t cp)
+{
+    return cp >= 0x40000 && cp >> 16 != 14;
+}
+
 static void fill(uint8_t *all)
 {
     for (uint32_t cp = 0; cp < UC_N_CODE_POINTS; cp++) {
+        if (is_empty_plane(cp))
+            continue;
         utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
         all[cp] |= (uint8_t)category_flags(c);
         if (is_white_space(cp))
@@ -69,17 +78,19 @@ static void fill(uint8_t *all)
     all['\n'] |= UC_EOL;
 }
 
-/* Keeps one copy of each distinct block. A block is looked for among those kept so far, newest
- * first: neighbours are alike. */
+/* Keeps one copy of each distinct block. A block is mostly like the one before it; else it is
+ * looked for among those kept so far, newest first. */
 static void compact(struct uclass *u, const uint8_t *all)
 {
-    size_t n_kept = 0;
+    size_t n_kept = 0, k = 0;
     u->flags = mem_new(UC_N_CODE_POINTS, 1);
     for (size_t b = 0; b < UC_N_CODE_POINTS >> UC_BLOCK_BITS; b++) {
         const uint8_t *block = all + (b << UC_BLOCK_BITS);
-        size_t k = n_kept;
-        while (k > 0 && memcmp(u->flags + ((k - 1) << UC_BLOCK_BITS), block, UC_BLOCK) != 0)
-            k--;
+        if (b == 0 || memcmp(block - UC_BLOCK, block, UC_BLOCK) != 0) {
+            k = n_kept;
+            while (k > 0 && memcmp(u->flags + ((k - 1) << UC_BLOCK_BITS), block, UC_BLOCK) != 0)
+                k--;
+        }
         if (k == 0) {
             memcpy(u->flags + (n_kept << UC_BLOCK_BITS), block, UC_BLOCK);
             k = ++n_kept;

@@ -1,12 +1,12 @@
 /* uclass: what the pre-tokenizers and the normaliser must know of each code point, one byte each in
- * a two-stage table (about 70 KB), filled from the distribution's utf8proc at open (2.8.0 of Debian
+ * a two-stage table (46 KB), filled from the distribution's utf8proc at open (2.8.0 of Debian
  * 12 has Unicode 15.0; a newer one differs in newly assigned characters only). Immutable after
  * open: readers are thread-safe. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 enum {
     UC_LETTER = 1,  /* L */
