@@ -1,0 +1,82 @@
+"""Batches for training, made on the fly by worker processes: conversations and free text,
+packed into rows of equal length. Batch number i depends only on the seed and i."""
+import random
+import numpy as np
+import torch
+import bpe, dialogs, names, render
+
+# How much the loss of a token counts.
+ASSISTANT, OTHER, TEXT = 1.0, 0.04, 0.2
+FREE_TEXT = 0.08   # share of documents that are plain corpus text
+
+
+class Source:
+    """Endless documents as (ids, weights) from one random stream."""
+
+    def __init__(self, folder, seed):
+        self.words = names.load_words(folder)
+        with open(f"{folder}/corpus.txt", encoding="utf-8") as f:
+            self.corpus = f.read()
+        self.tok = bpe.Tokenizer.load(f"{folder}/tokenizer.json")
+        self.end = self.tok.special["<|endoftext|>"]
+        self.reseed(seed)
+
+    def reseed(self, seed):
+        self.rng = random.Random(seed)
+        self.maker = dialogs.Maker(self.rng, self.words, self.corpus)
+
+    def dialog(self, long):
+        messages, tools = self.maker.any(long)
+        ids, weights = [], []
+        for text, mine in render.segments(messages, tools):
+            part = self.tok.encode(text)
+            ids += part
+            weights += [ASSISTANT if mine else OTHER] * len(part)
+        return ids + [self.end], weights + [0.0]
+
+    def free_text(self, chars):
+        ids = self.tok.encode(self.maker.text(self.rng.randint(500, chars))) + [self.end]
+        return ids, [TEXT] * len(ids)
+
+    def document(self, rows_of):
+        """One document; long rows get long conversations half of the time."""
+        long = int(rows_of * 2.2) if rows_of > 4096 and self.rng.random() < .5 else 0
+        if self.rng.random() < FREE_TEXT:
+            return self.free_text(4000)
+        return self.dialog(long)
+
+
+def pack(source, rows, length):
+    """Rows that start with the start of a document; the last document of a row may be cut."""
+    ids = np.zeros((rows, length + 1), np.int64)
+    weights = np.zeros((rows, length + 1), np.float32)
+    pool = [source.document(length) for _ in range(24)]
+    for row in range(rows):
+        at = 0
+        while at <= length:
+            room = length + 1 - at
+            fits = [i for i, d in enumerate(pool) if len(d[0]) <= room]
+            i = fits[0] if fits else 0
+            doc, weight = pool[i]
+            pool[i] = source.document(length)
+            ids[row, at:at + room] = (doc[:room] + [0] * room)[:room]
+            weights[row, at:at + room] = (weight[:room] + [0.0] * room)[:room]
+            at += min(len(doc), room)
+    weights[:, 0] = 0
+    return ids, weights
+
+
+class Batches(torch.utils.data.IterableDataset):
+    """plan: list of (rows, length) for each step."""
+
+    def __init__(self, folder, seed, plan):
+        self.folder, self.seed, self.plan = folder, seed, plan
+
+    def __iter__(self):
+        info = torch.utils.data.get_worker_info()
+        first, step = (info.id, info.num_workers) if info else (0, 1)
+        source = Source(self.folder, 0)
+        for i in range(first, len(self.plan), step):
+            source.reseed(f"{self.seed}/{i}")
+            ids, weights = pack(source, *self.plan[i])
+            yield torch.from_numpy(ids), torch.from_numpy(weights)

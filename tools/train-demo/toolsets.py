@@ -1,0 +1,453 @@
+"""Tool lists in many styles: those of well-known coding agents and invented ones.
+
+A Tool knows which *ability* it has (write, read, list, run, search, find, edit, delete,
+mkdir, move or none) and which slot of a request each of its parameters takes.
+"""
+import json
+
+
+class Tool:
+    def __init__(self, ability, name, description, params):
+        """params: list of (name, type, description, required, slot)"""
+        self.ability, self.name, self.description, self.params = ability, name, description, params
+        self.extra = {}
+
+    def spec(self):
+        props = {}
+        for name, kind, text, _, _ in self.params:
+            field = dict(kind) if isinstance(kind, dict) else {"type": kind}
+            if kind == "strings":
+                field = {"type": "array", "items": {"type": "string"}}
+            if text:
+                field["description"] = text
+            props[name] = field
+        schema = {"type": "object", "properties": props,
+                  "required": [p[0] for p in self.params if p[3]], **self.extra}
+        fn = {"name": self.name, "description": self.description, "parameters": schema}
+        if not self.description:
+            del fn["description"]
+        return {"type": "function", "function": fn}
+
+    def arguments(self, slots):
+        """Arguments for a request: required parameters, and optional ones that were asked for."""
+        out = {}
+        for name, kind, _, required, slot in self.params:
+            if slot == "argv":
+                out[name] = ["bash", "-lc", slots["command"]]
+            elif slot == "patch":
+                out[name] = patch(slots)
+            elif slot in slots:
+                out[name] = slots[slot]
+            elif required:
+                out[name] = DEFAULTS[slot]
+        return out
+
+
+# What a required parameter gets when the request does not say.
+DEFAULTS = {"dir": ".", "flag": False, "timeout": 60, "offset": 0, "limit": 100, "desc": "Work on the task"}
+
+
+def patch(slots):
+    """A new file or one replacement in the patch format of Codex."""
+    def lines(sign, text):
+        return "".join(f"{sign}{line}\n" for line in text.split("\n"))
+    if "content" in slots:
+        body = f"*** Add File: {slots['path']}\n" + lines("+", slots["content"])
+    else:
+        body = f"*** Update File: {slots['path']}\n@@\n" + lines("-", slots["old"]) + lines("+", slots["new"])
+    return f"*** Begin Patch\n{body}*** End Patch"
+
+
+S, N, I, B = "string", "number", "integer", "boolean"
+
+
+def T(ability, name, description, *params):
+    return (ability, name, description, params)
+
+
+# The tool lists of real agents, in outline; descriptions are ours.
+OPENCODE = [
+    T("run", "bash", "Executes a bash command in a persistent shell session.",
+      ("command", S, "The command to execute", True, "command"),
+      ("timeout", N, "Optional timeout in milliseconds", False, "timeout"),
+      ("description", S, "Clear, concise description of what this command does in 5-10 words", True, "desc")),
+    T("read", "read", "Reads a file from the local filesystem.",
+      ("filePath", S, "The path to the file to read", True, "path"),
+      ("offset", N, "The line number to start reading from (0-based)", False, "offset"),
+      ("limit", N, "The number of lines to read (defaults to 2000)", False, "limit")),
+    T("find", "glob", "Fast file pattern matching tool that works with any codebase size.",
+      ("pattern", S, "The glob pattern to match files against", True, "glob"),
+      ("path", S, "The directory to search in.", False, "dir")),
+    T("search", "grep", "Fast content search tool that works with any codebase size.",
+      ("pattern", S, "The regex pattern to search for in file contents", True, "pattern"),
+      ("path", S, "The directory to search in.", False, "dir"),
+      ("include", S, "File pattern to include in the search (e.g. \"*.js\")", False, None)),
+    T("edit", "edit", "Performs exact string replacements in files.",
+      ("filePath", S, "The absolute path to the file to modify", True, "path"),
+      ("oldString", S, "The text to replace", True, "old"),
+      ("newString", S, "The text to replace it with (must be different from oldString)", True, "new"),
+      ("replaceAll", B, "Replace all occurrences of oldString (default false)", False, "all")),
+    T("write", "write", "Writes a file to the local filesystem.",
+      ("content", S, "The content to write to the file", True, "content"),
+      ("filePath", S, "The absolute path to the file to write", True, "path")),
+    T("list", "list", "Lists files and directories in a given path.",
+      ("path", S, "The path to the directory to list", False, "dir"),
+      ("ignore", "strings", "List of glob patterns to ignore", False, None)),
+    T(None, "webfetch", "Fetches content from a specified URL.",
+      ("url", S, "The URL to fetch content from", True, None),
+      ("format", {"type": "string", "enum": ["text", "markdown", "html"]}, "The format to return", True, None)),
+    T(None, "todowrite", "Use this tool to create and manage a structured task list.",
+      ("todos", {"type": "array", "items": {"type": "object", "properties": {"content": {"type": "string"},
+       "status": {"type": "string"}}}}, "The updated todo list", True, None)),
+    T(None, "todoread", "Use this tool to read your todo list"),
+    T(None, "task", "Launch a new agent to handle complex, multistep tasks autonomously.",
+      ("description", S, "A short (3-5 words) description of the task", True, None),
+      ("prompt", S, "The task for the agent to perform", True, None),
+      ("subagent_type", S, "The type of specialized agent to use for this task", True, None)),
+]
+CLAUDE = [
+    T(None, "Task", "Launch a new agent to handle complex, multi-step tasks autonomously.",
+      ("description", S, "A short (3-5 word) description of the task", True, None),
+      ("prompt", S, "The task for the agent to perform", True, None),
+      ("subagent_type", S, "The type of specialized agent to use for this task", True, None)),
+    T("run", "Bash", "Executes a given bash command in a persistent shell session with optional timeout.",
+      ("command", S, "The command to execute", True, "command"),
+      ("timeout", N, "Optional timeout in milliseconds (max 600000)", False, "timeout"),
+      ("description", S, "Clear, concise description of what this command does in 5-10 words", False, "desc"),
+      ("run_in_background", B, "Set to true to run this command in the background.", False, None)),
+    T("find", "Glob", "Fast file pattern matching tool. Supports glob patterns like \"**/*.js\".",
+      ("pattern", S, "The glob pattern to match files against", True, "glob"),
+      ("path", S, "The directory to search in.", False, "dir")),
+    T("search", "Grep", "A powerful search tool built on ripgrep.",
+      ("pattern", S, "The regular expression pattern to search for in file contents", True, "pattern"),
+      ("path", S, "File or directory to search in.", False, "dir"),
+      ("glob", S, "Glob pattern to filter files (e.g. \"*.js\")", False, None),
+      ("output_mode", {"type": "string", "enum": ["content", "files_with_matches", "count"]}, "Output mode", False, None),
+      ("-n", B, "Show line numbers in output", False, None),
+      ("-i", B, "Case insensitive search", False, None)),
+    T("read", "Read", "Reads a file from the local filesystem. You can access any file directly by using this tool.",
+      ("file_path", S, "The absolute path to the file to read", True, "path"),
+      ("offset", N, "The line number to start reading from", False, "offset"),
+      ("limit", N, "The number of lines to read", False, "limit")),
+    T("edit", "Edit", "Performs exact string replacements in files.",
+      ("file_path", S, "The absolute path to the file to modify", True, "path"),
+      ("old_string", S, "The text to replace", True, "old"),
+      ("new_string", S, "The text to replace it with (must be different from old_string)", True, "new"),
+      ("replace_all", B, "Replace all occurences of old_string (default false)", False, "all")),
+    T("write", "Write", "Writes a file to the local filesystem.",
+      ("file_path", S, "The absolute path to the file to write (must be absolute, not relative)", True, "path"),
+      ("content", S, "The content to write to the file", True, "content")),
+    T("list", "LS", "Lists files and directories in a given path.",
+      ("path", S, "The absolute path to the directory to list", True, "dir"),
+      ("ignore", "strings", "List of glob patterns to ignore", False, None)),
+    T(None, "NotebookEdit", "Replaces the contents of a specific cell in a Jupyter notebook.",
+      ("notebook_path", S, "The absolute path to the Jupyter notebook file", True, None),
+      ("cell_id", S, "The ID of the cell to edit", False, None),
+      ("new_source", S, "The new source for the cell", True, None)),
+    T(None, "WebFetch", "Fetches content from a specified URL and processes it.",
+      ("url", S, "The URL to fetch content from", True, None), ("prompt", S, "The prompt to run on the content", True, None)),
+    T(None, "WebSearch", "Search the web and use the results to inform responses.",
+      ("query", S, "The search query to use", True, None)),
+    T(None, "TodoWrite", "Use this tool to create and manage a structured task list for your current coding session.",
+      ("todos", {"type": "array", "items": {"type": "object", "properties": {"content": {"type": "string"},
+       "status": {"type": "string", "enum": ["pending", "in_progress", "completed"]}}}}, "The updated todo list", True, None)),
+    T(None, "BashOutput", "Retrieves output from a running or completed background bash shell",
+      ("bash_id", S, "The ID of the background shell to retrieve output from", True, None)),
+    T(None, "KillShell", "Kills a running background bash shell by its ID",
+      ("shell_id", S, "The ID of the background shell to kill", True, None)),
+    T(None, "ExitPlanMode", "Use this tool when you are in plan mode and have finished presenting your plan.",
+      ("plan", S, "The plan you came up with", True, None)),
+]
+CODEX_SHELL = [
+    T("run", "shell", "Runs a shell command and returns its output.",
+      ("command", "strings", "The command to execute", True, "argv"),
+      ("workdir", S, "The working directory to execute the command in", False, None),
+      ("timeout_ms", N, "The timeout for the command in milliseconds", False, None)),
+    T(None, "update_plan", "Updates the task plan.",
+      ("explanation", S, "", False, None),
+      ("plan", {"type": "array", "items": {"type": "object", "properties": {"step": {"type": "string"},
+       "status": {"type": "string"}}}}, "The list of steps", True, None)),
+    T("patch", "apply_patch", "Use the `apply_patch` tool to edit files.",
+      ("input", S, "The entire contents of the apply_patch command", True, "patch")),
+    T(None, "view_image", "Attach a local image (by filesystem path) to the conversation context for this turn.",
+      ("path", S, "Local filesystem path to an image file", True, None)),
+]
+CODEX_EXEC = [
+    T("run", "exec_command", "Runs a command in a PTY, returning output or a session ID for ongoing interaction.",
+      ("cmd", S, "Shell command to execute.", True, "command"),
+      ("workdir", S, "Optional working directory to run the command in; defaults to the turn cwd.", False, None),
+      ("yield_time_ms", N, "How long to wait (in milliseconds) for output before yielding.", False, None),
+      ("max_output_tokens", N, "Maximum number of tokens to return.", False, None)),
+    T(None, "write_stdin", "Writes characters to an existing unified exec session and returns recent output.",
+      ("session_id", N, "Identifier of the running unified exec session.", True, None),
+      ("chars", S, "Bytes to write to stdin (may be empty to poll).", False, None)),
+    CODEX_SHELL[1], CODEX_SHELL[2], CODEX_SHELL[3],
+]
+CODEX_STRING = [
+    T("run", "shell_command", "Runs a shell command and returns its output.",
+      ("command", S, "The shell script to execute in the user's default shell", True, "command"),
+      ("workdir", S, "The working directory to execute the command in", False, None),
+      ("timeout_ms", N, "The timeout for the command in milliseconds", False, None)),
+    CODEX_SHELL[1], CODEX_SHELL[2], CODEX_SHELL[3],
+]
+QWEN = [
+    T("list", "list_directory", "Lists the names of files and subdirectories directly within a specified directory path.",
+      ("path", S, "The absolute path to the directory to list", True, "dir"),
+      ("ignore", "strings", "List of glob patterns to ignore", False, None)),
+    T("read", "read_file", "Reads and returns the content of a specified file.",
+      ("absolute_path", S, "The absolute path to the file to read", True, "path"),
+      ("offset", N, "Optional: the 0-based line number to start reading from", False, "offset"),
+      ("limit", N, "Optional: maximum number of lines to read", False, "limit")),
+    T("search", "grep_search", "A powerful search tool for finding patterns in files.",
+      ("pattern", S, "The regular expression pattern to search for in file contents", True, "pattern"),
+      ("path", S, "File or directory to search in", False, "dir"),
+      ("glob", S, "Glob pattern to filter files", False, None)),
+    T("find", "glob", "Fast file pattern matching tool that works with any codebase size",
+      ("pattern", S, "The glob pattern to match files against", True, "glob"),
+      ("path", S, "The directory to search in", False, "dir")),
+    T("edit", "edit", "Replaces text within a file.",
+      ("file_path", S, "The absolute path to the file to modify", True, "path"),
+      ("old_string", S, "The exact literal text to replace", True, "old"),
+      ("new_string", S, "The exact literal text to replace `old_string` with", True, "new"),
+      ("replace_all", B, "Replace all occurrences", False, "all")),
+    T("write", "write_file", "Writes content to a specified file in the local filesystem.",
+      ("file_path", S, "The absolute path to the file to write to", True, "path"),
+      ("content", S, "The content to write to the file.", True, "content")),
+    T("run", "run_shell_command", "Executes a given shell command.",
+      ("command", S, "Exact bash command to execute", True, "command"),
+      ("is_background", B, "Whether to run the command in background", True, "flag"),
+      ("description", S, "Brief description of the command for the user", False, "desc"),
+      ("directory", S, "The directory to run the command in", False, None)),
+    T(None, "save_memory", "Saves a specific piece of information or fact to your long-term memory.",
+      ("fact", S, "The specific fact or piece of information to remember", True, None)),
+    T(None, "todo_write", "Creates and manages a structured task list for your current coding session.",
+      ("todos", {"type": "array", "items": {"type": "object"}}, "The updated todo list", True, None)),
+    T(None, "web_fetch", "Fetches content from a specified URL and processes it",
+      ("url", S, "The URL to fetch content from", True, None), ("prompt", S, "The prompt", True, None)),
+    T(None, "exit_plan_mode", "Use this tool when you are in plan mode.", ("plan", S, "The plan", True, None)),
+    T(None, "task", "Launch a new agent to handle complex, multi-step tasks autonomously.",
+      ("description", S, "A short description", True, None), ("prompt", S, "The task", True, None)),
+]
+PI = [
+    T("read", "read", "Read the contents of a file. Supports text files and images.",
+      ("path", S, "Path to the file to read (relative or absolute)", True, "path"),
+      ("offset", N, "Line number to start reading from (1-indexed)", False, "offset"),
+      ("limit", N, "Maximum number of lines to read", False, "limit")),
+    T("run", "bash", "Execute a bash command in the current working directory. Returns stdout and stderr.",
+      ("command", S, "Bash command to execute", True, "command"),
+      ("timeout", N, "Timeout in seconds (optional, no default timeout)", False, "timeout")),
+    T("edit", "edit", "Edit a file by replacing exact text. The oldText must match exactly.",
+      ("path", S, "Path to the file to edit (relative or absolute)", True, "path"),
+      ("oldText", S, "Exact text to find and replace (must match exactly)", True, "old"),
+      ("newText", S, "New text to replace the old text with", True, "new")),
+    T("write", "write", "Write content to a file. Creates the file if it doesn't exist, overwrites if it does.",
+      ("path", S, "Path to the file to write (relative or absolute)", True, "path"),
+      ("content", S, "Content to write to the file", True, "content")),
+]
+CRUSH = [
+    T("run", "bash", "Run a shell command", ("command", S, "The command to execute", True, "command"),
+      ("timeout", N, "Optional timeout in milliseconds", False, None)),
+    T("read", "view", "Show a file's contents", ("file_path", S, "The path to the file to read", True, "path"),
+      ("offset", I, "The line number to start reading from", False, "offset"), ("limit", I, "The number of lines", False, "limit")),
+    T("list", "ls", "List a directory as a tree", ("path", S, "The path to the directory to list", False, "dir")),
+    T("write", "write", "Write a file", ("file_path", S, "The path to the file to write", True, "path"),
+      ("content", S, "The content to write to the file", True, "content")),
+    T("edit", "edit", "Replace text in a file", ("file_path", S, "The path to the file", True, "path"),
+      ("old_string", S, "The text to replace", True, "old"), ("new_string", S, "The new text", True, "new"),
+      ("replace_all", B, "Replace all occurrences", False, "all")),
+    T("search", "grep", "Search file contents", ("pattern", S, "The regex pattern", True, "pattern"),
+      ("path", S, "The directory to search in", False, "dir"), ("literal_text", B, "Take the pattern literally", False, None)),
+    T("find", "glob", "Find files by name", ("pattern", S, "The glob pattern", True, "glob"), ("path", S, "Where", False, "dir")),
+    T(None, "fetch", "Fetch a URL", ("url", S, "The URL", True, None), ("format", S, "text, markdown or html", True, None)),
+]
+CLINE = [
+    T("read", "read_file", "Request to read the contents of a file at the specified path.", ("path", S, "The path of the file to read", True, "path")),
+    T("write", "write_to_file", "Request to write content to a file at the specified path.",
+      ("path", S, "The path of the file to write to", True, "path"), ("content", S, "The content to write to the file", True, "content")),
+    T("run", "execute_command", "Request to execute a CLI command on the system.", ("command", S, "The CLI command to execute", True, "command"),
+      ("requires_approval", B, "Whether this command requires explicit user approval", True, "flag")),
+    T("list", "list_files", "Request to list files and directories within the specified directory.",
+      ("path", S, "The path of the directory to list contents for", True, "dir"), ("recursive", B, "Whether to list recursively", False, "recursive")),
+    T("search", "search_files", "Request to perform a regex search across files in a specified directory.",
+      ("path", S, "The path of the directory to search in", True, "dir"), ("regex", S, "The regular expression pattern", True, "pattern")),
+    T(None, "ask_followup_question", "Ask the user a question.", ("question", S, "The question to ask the user", True, None)),
+]
+REAL = [OPENCODE, CLAUDE, CODEX_SHELL, CODEX_EXEC, CODEX_STRING, QWEN, PI, CRUSH, CLINE]
+
+# Material for invented tools: ability -> verbs, nouns, descriptions, parameters by slot.
+FILE_PARAMS = ["path", "file_path", "filePath", "filename", "file", "file_name", "target", "target_file",
+               "name", "absolute_path", "uri", "location", "dest", "filepath", "relative_path"]
+DIR_PARAMS = ["path", "dir", "directory", "folder", "dir_path", "directory_path", "root", "where", "dirPath",
+              "target_directory", "base"]
+INVENTED = {
+    "write": (["write", "create", "save", "put", "make", "store", "add", "new"], ["file", "text", "document", "contents", ""],
+              ["Write text to a file.", "Create a file with the given content.", "Save content to disk.",
+               "Creates or overwrites a file.", "Stores text in a new file.", "Put text into a file at a path.",
+               "Create a new file or replace an existing one."],
+              [("path", FILE_PARAMS, "Path of the file to write|Where to save it|The file to create|Target file"),
+               ("content", ["content", "text", "contents", "data", "body", "file_text", "code", "value", "new_content", "string"],
+                "Text to write|The content of the file|What to put in the file|Full file content")]),
+    "read": (["read", "show", "open", "get", "view", "load", "cat", "fetch", "display"], ["file", "text", "contents", "document", ""],
+             ["Read a file.", "Show the content of a file.", "Returns the text of one file.", "Open a file and return what is in it.",
+              "Loads a file from disk.", "Get file contents.", "View a file."],
+             [("path", FILE_PARAMS, "Path of the file to read|The file|Which file to show|File to open")]),
+    "list": (["list", "ls", "show", "get", "enumerate", "browse", "scan"], ["dir", "directory", "files", "folder", "entries"],
+             ["List the entries of a directory.", "Show which files are in a folder.", "Returns the names in a directory.",
+              "Lists files.", "Get the content of a folder.", "List a directory on disk."],
+             [("dir", DIR_PARAMS, "Directory to list|The folder|Which directory|Path of the folder")]),
+    "run": (["run", "exec", "execute", "shell", "bash", "terminal", "call"], ["command", "shell", "cmd", "script", "bash", ""],
+            ["Run a shell command.", "Execute a command and return its output.", "Runs a program in the terminal.",
+             "Execute a command line in the project folder.", "Shell access.", "Run a command in bash."],
+            [("command", ["command", "cmd", "command_line", "script", "commandLine", "line", "input", "shell_command", "code"],
+              "The command to run|Command line|What to execute|Shell command")]),
+    "search": (["search", "grep", "find", "rg", "query", "scan"], ["text", "code", "in_files", "content", "pattern", "project"],
+               ["Search for text in files.", "Find lines that match a pattern.", "Search file contents with a regular expression.",
+                "Look for a string in the project.", "Grep through the source."],
+               [("pattern", ["pattern", "query", "regex", "text", "needle", "search_term", "q", "expression", "term"],
+                 "Text to search for|The pattern|What to look for"),
+                ("dir?", DIR_PARAMS, "Where to search|Directory to search in")]),
+    "find": (["find", "glob", "locate", "match"], ["files", "paths", "names", "by_name", "file"],
+             ["Find files by name.", "Find files that match a glob pattern.", "Locate files.", "Match file names against a pattern."],
+             [("glob", ["pattern", "glob", "name_pattern", "filename_pattern", "mask", "glob_pattern"], "Glob pattern|File name pattern")]),
+    "edit": (["edit", "replace", "change", "modify", "update", "patch", "substitute"], ["file", "text", "in_file", "string", ""],
+             ["Replace text in a file.", "Edit a file by replacing a string.", "Change one text to another in a file.",
+              "Modify an existing file."],
+             [("path", FILE_PARAMS, "File to edit|The file to change"),
+              ("old", ["old", "old_string", "oldText", "search", "find", "old_text", "from", "before", "old_str"], "Text to replace|What to find"),
+              ("new", ["new", "new_string", "newText", "replace", "replacement", "new_text", "to", "after", "new_str"], "New text|What to put instead")]),
+    "delete": (["delete", "remove", "rm", "unlink", "erase"], ["file", "path", "document", ""],
+               ["Delete a file.", "Remove a file from disk.", "Erases one file."], [("path", FILE_PARAMS, "File to delete|The file")]),
+    "mkdir": (["make", "create", "mk", "add", "new"], ["dir", "directory", "folder"],
+              ["Create a directory.", "Make a new folder.", "Creates a folder."], [("dir", DIR_PARAMS, "Directory to create|The folder")]),
+    "move": (["move", "rename", "mv"], ["file", "path", ""], ["Move or rename a file.", "Rename a file."],
+             [("path", ["source", "src", "from", "old_path", "path"], "Source|Old path"),
+              ("dest", ["destination", "dst", "to", "new_path", "target"], "Destination|New path")]),
+}
+OTHER_NOUNS = ["issue", "email", "calendar", "weather", "image", "database", "page", "ticket", "user", "branch", "memory",
+               "window", "song", "order", "invoice", "graph", "map", "timer", "container", "queue", "note", "contact"]
+OTHER_VERBS = ["get", "create", "update", "send", "list", "search", "query", "open", "close", "fetch", "render", "resolve"]
+
+
+def style(r, words):
+    """Join words the way some naming convention does."""
+    words = [w for part in words if part for w in part.split("_")]
+    k = r.random()
+    if k < .5:
+        return "_".join(words)
+    if k < .65:
+        return words[0] + "".join(w.capitalize() for w in words[1:])
+    if k < .78:
+        return "".join(w.capitalize() for w in words)
+    if k < .9:
+        return "-".join(words)
+    return "".join(words)
+
+
+def invented(r, names, ability):
+    verbs, nouns, texts, params = INVENTED[ability]
+    odd = r.random() < .15  # a name that says nothing: the description must be read
+    name = names.ident().replace(".", "_") if odd else style(r, [r.choice(verbs), r.choice(nouns)])
+    if not odd and r.random() < .15:
+        name = r.choice(["fs", "mcp__files", "functions", "workspace", "dev", "local", names.atom()]) + r.choice(["_", "__", "."]) + name
+    text = r.choice(texts)
+    if r.random() < .25:
+        text += " " + r.choice(["Use this when the user asks for it.", "Paths are relative to the project root.",
+                                "Returns an error text when it fails.", "Prefer this over other tools.",
+                                "Only use it inside the workspace.", "The result is plain text."])
+    out, used = [], set()
+    for slot, pnames, ptexts in params:
+        optional = slot.endswith("?")
+        if optional and r.random() < .4:
+            continue
+        slot = slot.rstrip("?")
+        choices = [p for p in pnames if p not in used]
+        pname = names.letters(3, 7) if r.random() < .05 else r.choice(choices)
+        used.add(pname)
+        if slot == "command" and r.random() < .12:
+            out.append((pname, "strings", "Program and arguments, for example [\"bash\", \"-lc\", \"ls\"]", True, "argv"))
+            continue
+        ptext = "" if r.random() < .12 else r.choice(ptexts.split("|"))
+        out.append((pname, S, ptext, not optional, slot))
+    if ability in ("write", "edit", "move") and r.random() < .3:
+        out.reverse()
+    for extra in EXTRA.get(ability, []):
+        if r.random() < .15 and extra[0] not in used:
+            out.append(extra)
+    tool = Tool(ability, name, text, out)
+    if r.random() < .12:
+        tool.description = ""
+        if odd:
+            tool.description = text
+    return tool
+
+
+EXTRA = {
+    "read": [("offset", I, "First line", False, "offset"), ("limit", I, "Number of lines", False, "limit"),
+             ("encoding", S, "Text encoding", False, None)],
+    "run": [("timeout", I, "Seconds to wait", False, "timeout"), ("cwd", S, "Working directory", False, None),
+            ("background", B, "Run in the background", True, "flag"),
+            ("description", S, "What the command does", True, "desc")],
+    "list": [("recursive", B, "List subfolders too", False, "recursive"), ("hidden", B, "Show hidden files", False, None)],
+    "write": [("append", B, "Append instead of replacing", False, None), ("overwrite", B, "Replace an existing file", False, None),
+              ("mode", S, "File mode, such as 0644", False, None)],
+    "search": [("case_sensitive", B, "Match case", False, None), ("max_results", I, "Limit", False, None)],
+    "edit": [("replace_all", B, "Replace every occurrence", False, "all")],
+}
+
+
+def distractor(r, names):
+    """A tool that none of our requests needs."""
+    verb, noun = r.choice(OTHER_VERBS), r.choice(OTHER_NOUNS) if r.random() < .6 else names.word()
+    params = []
+    for _ in range(r.choices((0, 1, 2, 3, 4), (8, 35, 30, 18, 9))[0]):
+        pname = r.choice(["id", "query", "name", "title", "count", "url", "text", "message", "limit", "kind", names.word()])
+        kind = r.choices((S, I, B, "strings"), (70, 15, 10, 5))[0]
+        params.append((pname, kind, f"The {pname} of the {noun}" if r.random() < .8 else "", r.random() < .6, None))
+    params = list({p[0]: p for p in params}.values())
+    text = r.choice([f"{verb.capitalize()} a {noun}.", f"{verb.capitalize()} the {noun} of the {names.word()}.",
+                     f"Use this tool to {verb} a {noun} by its id.", f"{verb.capitalize()} {noun}s from the {names.word()} service."])
+    return Tool(None, style(r, [verb, noun]), text, params)
+
+
+def build(entry):
+    ability, name, text, params = entry
+    return Tool(ability, name, text, list(params))
+
+
+def lengthen(r, tool, filler, size):
+    """Real agents explain their tools at length: append paragraphs of filler text."""
+    tool.description += "\n\n" + filler(r.randint(40, size))
+
+
+def toolset(r, names, filler, need=None, long=0):
+    """A list of tools; with `need`, a set of abilities that it should have if it can."""
+    kind = r.random()
+    if kind < .45:
+        tools = [build(e) for e in r.choice(REAL)]
+        if r.random() < .5:  # drop some of them, but not what is needed
+            tools = [t for t in tools if r.random() < .8 or t.ability in (need or ())]
+        if r.random() < .3:
+            tools += [distractor(r, names) for _ in range(r.randint(1, 6))]
+    else:
+        abilities = set(need or ())
+        for a, p in (("write", .6), ("read", .7), ("list", .5), ("run", .7), ("search", .4), ("find", .3),
+                     ("edit", .4), ("delete", .2), ("mkdir", .15), ("move", .15)):
+            if r.random() < p:
+                abilities.add(a)
+        tools = [invented(r, names, a) for a in sorted(abilities)]
+        tools += [distractor(r, names) for _ in range(r.choices((0, 1, 2, 4, 8), (30, 25, 20, 15, 10))[0])]
+    if r.random() < .6:
+        r.shuffle(tools)
+    if r.random() < (.5 if long else .15):
+        for t in tools:
+            if r.random() < .6 and t.description:
+                lengthen(r, t, filler, long // 20 if long else 400)
+    if r.random() < .3:
+        for t in tools:
+            t.extra = {"additionalProperties": False}
+    seen, out = set(), []
+    for t in tools:
+        if t.name not in seen:
+            seen.add(t.name)
+            out.append(t)
+    return out

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Train the demo model on one GPU.
+
+usage: train.py FOLDER OUT [--minutes M] [--init WEIGHTS] [--seed S] [--lr LR] [--long-share F]
+
+FOLDER holds corpus.txt, words.txt, tokenizer.json. The run stops after M minutes: the learning
+rate falls with the time that has passed, so the schedule fits any GPU. OUT gets the weights as
+half-precision numbers (weights.pt) and a log.
+"""
+import argparse, json, math, os, time
+import torch
+import torch.nn.functional as F
+from data import Batches
+from model import Config, Model
+
+TOKENS = 65536             # of one step
+SHORT, LONG = 4096, 16384  # row lengths
+BALANCE = 0.01
+WARMUP_STEPS = 300
+
+
+def loss_of(hidden, embedding, targets, weights):
+    logits = F.linear(hidden, embedding.to(hidden.dtype)).float()
+    each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    w = weights.flatten()
+    mine = (w == 1).float()
+    return (each * w).sum() / w.sum(), (each * mine).sum() / mine.sum().clamp(min=1)
+
+
+def optimizer(model, lr):
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    rest = [p for p in model.parameters() if p.dim() == 1]
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": .05}, {"params": rest, "weight_decay": 0}],
+                             lr=lr, betas=(.9, .95), fused=True)
+
+
+def rate(progress, step):
+    """Warm up, stay, then fall along a cosine over the last 60 % of the time."""
+    if progress < .4:
+        return min(1, (step + 1) / WARMUP_STEPS)
+    return .02 + .98 * .5 * (1 + math.cos(math.pi * min(1, (progress - .4) / .6)))
+
+
+def plan(steps, long_share):
+    """Row shapes for each step: short rows first, long ones mixed in during the last part."""
+    start = int(steps * .5)
+    every = max(2, round(.5 / long_share)) if long_share else 0
+    return [(TOKENS // LONG, LONG) if every and i >= start and i % every == 0 else (TOKENS // SHORT, SHORT)
+            for i in range(steps)]
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("folder"), a.add_argument("out")
+    a.add_argument("--minutes", type=float, default=9)
+    a.add_argument("--init")
+    a.add_argument("--seed", default="tawny")
+    a.add_argument("--lr", type=float, default=2e-3)
+    a.add_argument("--long-share", type=float, default=.2)
+    a.add_argument("--rate", type=float, default=13.0, help="expected steps per second, for the plan")
+    a = a.parse_args()
+    torch.manual_seed(1)
+    torch.set_float32_matmul_precision("high")
+    os.makedirs(a.out, exist_ok=True)
+    cfg = Config()
+    model = Model(cfg)
+    if a.init:
+        model.load_state_dict({k: v.float() for k, v in torch.load(a.init).items()})
+    model.cuda()
+    print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
+    opt = optimizer(model, a.lr)
+    for block in model.blocks:
+        block.compile(dynamic=False)
+    loss_fn = torch.compile(loss_of, dynamic=False)
+    steps = plan(int(a.minutes * 60 * a.rate), a.long_share)
+    loader = iter(torch.utils.data.DataLoader(Batches(a.folder, a.seed, steps), batch_size=None,
+                                              num_workers=max(2, (os.cpu_count() or 4) - 2), prefetch_factor=4, pin_memory=True))
+    begin, log, seen = None, open(os.path.join(a.out, "log.jsonl"), "w"), 0
+    for step, (ids, weights) in enumerate(loader):
+        if step == 3:
+            torch.cuda.synchronize()
+            begin = time.time()  # after the compilation
+        # progress by time or by data, whichever is further
+        progress = max((time.time() - begin) / (60 * a.minutes) if begin else 0, step / len(steps))
+        if progress >= 1:
+            break
+        for g in opt.param_groups:
+            g["lr"] = a.lr * rate(progress, step)
+        ids, weights = ids.cuda(non_blocking=True), weights.cuda(non_blocking=True)
+        hidden, balance = model.hidden_states(ids[:, :-1])
+        loss, mine = loss_fn(hidden, model.token_embd, ids[:, 1:], weights[:, 1:])
+        (loss + BALANCE * balance).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
+        seen += ids.numel()
+        if step % 100 == 0 or step < 5:
+            row = {"step": step, "progress": round(progress, 4), "loss": round(loss.item(), 4), "assistant": round(mine.item(), 4),
+                   "balance": round(balance.item(), 3), "tokens": seen, "seconds": round(time.time() - begin, 1) if begin else 0}
+            print(json.dumps(row), file=log, flush=True)
+            if step % 500 == 0 or step < 5:
+                print(row, flush=True)
+    torch.cuda.synchronize()
+    print("steps", step, "tokens", seen, "seconds", round(time.time() - begin, 1), "peak GiB", torch.cuda.max_memory_allocated() >> 30, flush=True)
+    torch.save({k: v.detach().cpu().half() for k, v in model.state_dict().items()}, os.path.join(a.out, "weights.pt"))
+    os._exit(0)  # do not wait for the workers
+
+
+if __name__ == "__main__":
+    main()
