@@ -70,10 +70,14 @@ static bool check_model(const struct gguf *g, struct err *e)
 static bool find_pre(const struct gguf *g, const struct log *log, const struct pre **out,
                      struct err *e)
 {
-    str name = STR("default");
+    str name = STR("default"), arch = STR("");
     *out = &pres[0];
-    if (!gguf_str(g, "tokenizer.ggml.pre", false, &name, e))
+    if (!gguf_str(g, "tokenizer.ggml.pre", false, &name, e) ||
+        !gguf_str(g, "general.architecture", false, &arch, e))
         return false;
+    /* Ollama's first files of gpt-oss have this architecture, and a wrong name here. */
+    if (str_eq(arch, STR("gptoss")))
+        name = STR("gpt-4o");
     for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
         if (str_eq(name, str_of(pres[i].name))) {
             *out = &pres[i];
@@ -90,9 +94,7 @@ static bool find_pre(const struct gguf *g, const struct log *log, const struct p
 static int32_t checked_id(const struct tok *t, const struct gguf *g, const struct gguf_kv *kv,
                           uint64_t i, const struct log *log)
 {
-    bool number = kv->type != GGUF_STRING && kv->type != GGUF_F32 && kv->type != GGUF_F64 &&
-                  kv->type != GGUF_BOOL && kv->type != GGUF_ARRAY;
-    int64_t id = number ? gguf_elem_i64(kv, i) : -1;
+    int64_t id = tok_is_integer(kv->type) ? gguf_elem_i64(kv, i) : -1;
     if (id >= 0 && id < t->vocab.n)
         return (int32_t)id;
     log_warn(log, "%s: %.*s is not the id of a token (0 to %" PRIu32 "); ignored", gguf_path(g),
@@ -108,13 +110,20 @@ static int32_t named_id(const struct tok *t, const struct gguf *g, const char *k
     return kv && !kv->is_array ? checked_id(t, g, kv, 0, log) : -1;
 }
 
+static bool is_added(unsigned type)
+{
+    return type == TOK_CONTROL || type == TOK_USER_DEFINED || type == TOK_UNKNOWN;
+}
+
 static void load_special(struct tok *t, const struct gguf *g, const struct log *log)
 {
-    uint32_t n_left_out = 0;
-    t->special.all = mem_new(t->vocab.n, sizeof *t->special.all);
+    uint32_t n_added = 0, n_left_out = 0;
+    for (uint32_t id = 0; id < t->vocab.n; id++)
+        n_added += is_added(t->vocab.flags[id]);
+    t->special.all = mem_new(n_added, sizeof *t->special.all);
     for (uint32_t id = 0; id < t->vocab.n; id++) {
         unsigned type = t->vocab.flags[id];
-        if (type != TOK_CONTROL && type != TOK_USER_DEFINED && type != TOK_UNKNOWN)
+        if (!is_added(type))
             continue;
         str text = vocab_bytes(&t->vocab, id);
         if (text.n == 0 || text.n > SPECIAL_MAX_BYTES)
@@ -124,7 +133,6 @@ static void load_special(struct tok *t, const struct gguf *g, const struct log *
                 (struct special){text, (int32_t)id, type != TOK_USER_DEFINED};
     }
     special_index(&t->special);
-    t->special.all = mem_grow(t->special.all, t->special.n, sizeof *t->special.all);
     if (n_left_out)
         log_warn(log, "%s: %" PRIu32 " added tokens are empty or over %d bytes; never matched",
                  gguf_path(g), n_left_out, SPECIAL_MAX_BYTES);

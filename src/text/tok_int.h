@@ -19,6 +19,12 @@ struct tok {
     int32_t unknown; /* stands for a byte that has no token; -1: such bytes are dropped */
 };
 
+static inline bool tok_is_integer(enum gguf_type type)
+{
+    return type == GGUF_U8 || type == GGUF_I8 || type == GGUF_U16 || type == GGUF_I16 ||
+           type == GGUF_U32 || type == GGUF_I32 || type == GGUF_U64 || type == GGUF_I64;
+}
+
 /* Fill t->vocab and t->bpe from g. whole_first: a word that is an ordinary token is that token,
  * whatever the merges say. */
 bool tok_load_vocab(struct tok *t, const struct gguf *g, const struct log *log, struct err *e);

@@ -7,12 +7,6 @@
 
 enum { MAX_MERGES = 1 << 24, MAX_PROVEN_BYTES = 256 };
 
-static bool is_integer(enum gguf_type type)
-{
-    return type == GGUF_U8 || type == GGUF_I8 || type == GGUF_U16 || type == GGUF_I16 ||
-           type == GGUF_U32 || type == GGUF_I32 || type == GGUF_U64 || type == GGUF_I64;
-}
-
 /* A required array of strings with 1 to max elements; NULL and e otherwise. */
 static const struct gguf_kv *string_array(const struct gguf *g, const char *key, uint64_t max,
                                           struct err *e)
@@ -34,7 +28,7 @@ static bool load_types(struct vocab *v, const struct gguf *g, struct err *e)
 {
     const char *key = "tokenizer.ggml.token_type";
     const struct gguf_kv *kv = gguf_find(g, str_of(key));
-    if (kv && (!kv->is_array || !is_integer(kv->type)))
+    if (kv && (!kv->is_array || !tok_is_integer(kv->type)))
         return err_set(e, ERR_FORMAT, "%s: %s is not an array of integers", gguf_path(g), key);
     if (kv && kv->n != v->n)
         return err_set(e, ERR_FORMAT, "%s: %s has %" PRIu64 " entries for %" PRIu32 " tokens",

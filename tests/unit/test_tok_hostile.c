@@ -40,6 +40,14 @@ static struct tok *check_warned(void (*keys)(struct gguf_writer *w), const char 
     return t;
 }
 
+static size_t n_ids(const struct tok *t, str text)
+{
+    struct tok_ids ids = {0};
+    tok_encode(t, text, &(struct tok_params){.special = true}, &ids);
+    free(ids.ids);
+    return ids.n;
+}
+
 /* The 256 byte tokens and n others. */
 static void put_tokens(struct gguf_writer *w, const char *const *others, size_t n)
 {
@@ -177,6 +185,27 @@ static void keys_unknown_pre(struct gguf_writer *w)
     put_merges(w, "a b");
 }
 
+static void keys_old_gptoss(struct gguf_writer *w)
+{
+    gguf_writer_str(w, "general.architecture", STR("gptoss"));
+    gguf_writer_str(w, "tokenizer.ggml.model", STR("gpt2"));
+    gguf_writer_str(w, "tokenizer.ggml.pre", STR("made-up"));
+    put_tokens(w, (const char *const[]){"aB"}, 1);
+    put_merges(w, "a B");
+}
+
+TEST(tok_splits_old_gptoss_files_as_gpt_4o)
+{
+    struct err e;
+    struct lines lines = {0};
+    struct log log = {keep_line, &lines};
+    struct tok *t = tok_fixture_from_keys(keys_old_gptoss, &log, &e);
+    CHECK_OK(t);
+    CHECK_INT(lines.n_lines, 0);
+    CHECK_INT(n_ids(t, STR("aB")), 2); /* the case turns: two words, so no merge */
+    tok_close(t);
+}
+
 static void keys_duplicates(struct gguf_writer *w)
 {
     put_model(w);
@@ -223,14 +252,6 @@ static void keys_bad_types(struct gguf_writer *w)
     put_tokens(w, ab, 1);
     put_merges(w, "b a");
     gguf_writer_i32s(w, "tokenizer.ggml.token_type", types, 257);
-}
-
-static size_t n_ids(const struct tok *t, str text)
-{
-    struct tok_ids ids = {0};
-    tok_encode(t, text, &(struct tok_params){.special = true}, &ids);
-    free(ids.ids);
-    return ids.n;
 }
 
 TEST(tok_takes_odd_files_with_one_warning)
