@@ -17,6 +17,7 @@ struct command {
 /* In the order of the help text; NULL ends it. */
 static const struct command commands[] = {
     {"run", cmd_run, "talks to a model"},
+    {"serve", cmd_serve, "serves a model to OpenAI clients"},
     {"show", cmd_show, "what is in a model file and what it needs"},
     {"bench", cmd_bench, "measures prompt and generation speed"},
     {"quantize", cmd_quantize, "writes a model file with its matrices in another type"},

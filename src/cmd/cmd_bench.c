@@ -371,7 +371,14 @@ int cmd_bench(int argc, char **argv)
     struct opt_group groups[] = {OPT_GROUP("Options", bench_table, &o),
                                  OPT_GROUP("More options", more_table, &o)};
     const struct opt_command c = {
-        "bench", "", "measures prompt and generation speed", examples, groups, 2, 0, 0, notes};
+        .name = "bench",
+        .args = "",
+        .summary = "measures prompt and generation speed",
+        .examples = examples,
+        .groups = groups,
+        .n_groups = sizeof groups / sizeof *groups,
+        .notes = notes,
+    };
     struct opt_words words;
     int status;
     if (!opts_parse(&c, argc, argv, &words, &status))

@@ -177,7 +177,15 @@ int cmd_run(int argc, char **argv)
     struct opt_group groups[] = {OPT_GROUP("Options", run_table, &o), sampling_group(&s),
                                  model_group(&m)};
     const struct opt_command c = {
-        "run", "[MODEL] [PROMPT]", "talks to a model", examples, groups, 3, 0, 2, notes};
+        .name = "run",
+        .args = "[MODEL] [PROMPT]",
+        .summary = "talks to a model",
+        .examples = examples,
+        .groups = groups,
+        .n_groups = sizeof groups / sizeof *groups,
+        .max_words = 2,
+        .notes = notes,
+    };
     struct opt_words words;
     int status;
     if (!opts_parse(&c, argc, argv, &words, &status))

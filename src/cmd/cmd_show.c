@@ -368,9 +368,16 @@ int cmd_show(int argc, char **argv)
     struct show_opts o = {.n_sessions = 2};
     struct model_opts m;
     struct opt_group groups[] = {OPT_GROUP("Options", show_table, &o), model_group(&m)};
-    const struct opt_command c = {"show",   "MODEL", "what is in a model file and what it needs",
-                                  examples, groups,  2,
-                                  1,        1,       NULL};
+    const struct opt_command c = {
+        .name = "show",
+        .args = "MODEL",
+        .summary = "what is in a model file and what it needs",
+        .examples = examples,
+        .groups = groups,
+        .n_groups = sizeof groups / sizeof *groups,
+        .min_words = 1,
+        .max_words = 1,
+    };
     struct opt_words words;
     int status;
     if (!opts_parse(&c, argc, argv, &words, &status))

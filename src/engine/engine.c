@@ -44,6 +44,31 @@ static void open_tok(struct engine *g, const struct log *log)
         log_warn(log, "no tokenizer: %s", e.msg);
 }
 
+/* A default of the file is taken only where it is in range: it is a hint, not a part of the model.
+ */
+static void file_default(const struct gguf *f, const char *key, float min, float max, float *out)
+{
+    struct err e;
+    float v = *out;
+    if (gguf_f32(f, key, false, &v, &e) && v >= min && v <= max)
+        *out = v;
+}
+
+static struct sampling file_defaults(const struct gguf *f)
+{
+    struct err e;
+    uint32_t top_k = 20;
+    struct sampling s = {.temperature = 0.7f, .top_p = 0.8f};
+    file_default(f, "general.sampling.temp", 0, 5, &s.temperature);
+    file_default(f, "general.sampling.top_p", 0, 1, &s.top_p);
+    file_default(f, "general.sampling.min_p", 0, 1, &s.min_p);
+    file_default(f, "general.sampling.penalty_repeat", 0.5f, 2, &s.repeat_penalty);
+    if (!gguf_u32(f, "general.sampling.top_k", false, &top_k, &e) || top_k > INT32_MAX)
+        top_k = 20;
+    s.top_k = (int32_t)top_k;
+    return s;
+}
+
 /* Rows of the output matrix past the vocabulary are padding, unused tokens mean nothing. */
 static unsigned char *allowed_tokens(const struct engine *g)
 {
@@ -90,6 +115,7 @@ struct engine *engine_open(const struct engine_params *p, struct err *e)
         goto fail;
     open_tok(g, &p->log);
     g->allowed = allowed_tokens(g);
+    g->defaults = file_defaults(g->file);
     if (!open_exec(g, p, e))
         goto fail;
     open_sessions(g);
@@ -158,26 +184,12 @@ uint32_t engine_n_ctx(const struct engine *g)
     return g->n_ctx;
 }
 
-/* A default of the file is taken only where it is in range: it is a hint, not a part of the model.
- */
-static void file_default(const struct engine *g, const char *key, float min, float max, float *out)
-{
-    struct err e;
-    float v = *out;
-    if (gguf_f32(g->file, key, false, &v, &e) && v >= min && v <= max)
-        *out = v;
-}
-
 void engine_sampling_defaults(const struct engine *g, struct sampling *out)
 {
-    struct err e;
-    uint32_t top_k = 20;
-    *out = (struct sampling){.temperature = 0.7f, .top_p = 0.8f};
-    file_default(g, "general.sampling.temp", 0, 5, &out->temperature);
-    file_default(g, "general.sampling.top_p", 0, 1, &out->top_p);
-    file_default(g, "general.sampling.min_p", 0, 1, &out->min_p);
-    file_default(g, "general.sampling.penalty_repeat", 0.5f, 2, &out->repeat_penalty);
-    if (!gguf_u32(g->file, "general.sampling.top_k", false, &top_k, &e) || top_k > INT32_MAX)
-        top_k = 20;
-    out->top_k = (int32_t)top_k;
+    *out = g->defaults;
+}
+
+void engine_set_sampling_defaults(struct engine *g, const struct sampling *s)
+{
+    g->defaults = *s;
 }

@@ -45,6 +45,8 @@ const struct tok *engine_tok(const struct engine *g); /* NULL: the file has no t
 uint32_t engine_n_ctx(const struct engine *g);
 /* Sampling defaults of the file (general.sampling.*), else temperature 0.7, top_p 0.8, top_k 20. */
 void engine_sampling_defaults(const struct engine *g, struct sampling *out);
+/* Other defaults (the operator's), from now on. Only while no other thread uses the engine. */
+void engine_set_sampling_defaults(struct engine *g, const struct sampling *s);
 
 /* A request to generate. Everything is copied. */
 struct job_params {

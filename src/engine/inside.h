@@ -42,6 +42,7 @@ struct engine {
     struct tok *tok;
     struct exec *exec;
     uint32_t n_ctx, n_sessions, n_ubatch;
+    struct sampling defaults;
     unsigned char *allowed; /* [n_vocab] tokens that may be drawn */
     pthread_t thread;
     bool thread_runs;

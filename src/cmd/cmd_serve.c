@@ -1,0 +1,163 @@
+#include "cmd/cmd.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd_model.h"
+#include "cmd/interrupt.h"
+#include "cmd/loading.h"
+#include "cmd/opts.h"
+#include "cmd/term.h"
+#include "server/server.h"
+
+struct serve_opts {
+    const char *model, *alias, *host, *api_key;
+    uint32_t port, n_sessions;
+    bool verbose;
+};
+
+#define AT(field) offsetof(struct serve_opts, field)
+static const struct opt serve_table[] = {
+    {"-m --model", "FILE", "model, as the argument MODEL", "demo", OPT_TEXT, AT(model), 0, 0},
+    {"--host", "ADDRESS", "address to listen on; another than loopback needs --api-key",
+     "127.0.0.1", OPT_TEXT, AT(host), 0, 0},
+    {"--port", "N", "port to listen on; 0: any free one", "8383", OPT_U32, AT(port), 0, 65535},
+    {"--api-key", "KEY", "what clients must send", "none", OPT_TEXT, AT(api_key), 0, 0},
+    {"-a --alias", "NAME", "the model's name for clients", "the file's name", OPT_TEXT, AT(alias),
+     0, 0},
+    {"-np --parallel", "N", "conversations kept in memory side by side", "2", OPT_U32,
+     AT(n_sessions), 1, 256},
+    {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
+};
+#undef AT
+
+/* llama-server's, so that its command lines keep working. */
+static const struct opt ignored_table[] = {
+    {"-b --batch-size", "TOKENS", "prompts are read in pieces of -ub", NULL, OPT_IGNORED, 0, 0, 0},
+    {"-tb --threads-batch", "N", "prompts take as many threads as replies (-t)", NULL, OPT_IGNORED,
+     0, 0, 0},
+    {"-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU", NULL, OPT_IGNORED, 0, 0,
+     0},
+    {"-fa --flash-attn", "[on|off|auto]", "attention is always fused", NULL, OPT_IGNORED, 0, 0, 0},
+    {"--no-mmap --mmap", NULL, "weights are read, never mapped", NULL, OPT_IGNORED, 0, 0, 0},
+    {"--mlock", NULL, "weights are in ordinary memory", NULL, OPT_IGNORED, 0, 0, 0},
+    {"--jinja --no-jinja", NULL, "the model's chat layout is always used", NULL, OPT_IGNORED, 0, 0,
+     0},
+    {"-cb --cont-batching", NULL, "requests are answered one after the other", NULL, OPT_IGNORED, 0,
+     0, 0},
+    {"--no-webui --no-ui", NULL, "there is no web page", NULL, OPT_IGNORED, 0, 0, 0},
+    {"--metrics", NULL, "there are no metrics yet", NULL, OPT_IGNORED, 0, 0, 0},
+    {"--reasoning-format", "NAME", "reasoning goes into reasoning_content", NULL, OPT_IGNORED, 0, 0,
+     0},
+};
+
+static const struct opt_example examples[] = {
+    {"tawny serve", "the demo model on http://127.0.0.1:8383/v1"},
+    {"tawny serve model.gguf -c 65536 -ctk q8_0 -ctv q8_0", "a long context in less memory"},
+    {"tawny serve model.gguf --host 0.0.0.0 --api-key SECRET", "for other machines"},
+    {NULL, NULL},
+};
+
+static const char notes[] =
+    "Sampling options are the defaults for requests that leave them out.\n"
+    "Clients: POST /v1/chat/completions and /v1/completions, GET /v1/models and /health.\n"
+    "Options are spelt as llama-server spells them. Ctrl-C ends the server.";
+
+/* Is host the machine itself: a loopback address or its name? */
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return (ntohl(v4.s_addr) >> 24) == 127;
+    if (inet_pton(AF_INET6, host, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    return !strcmp(host, "localhost");
+}
+
+static bool check_opts(struct serve_opts *o, const struct opt_words *words, struct err *e)
+{
+    if (words->n && o->model)
+        return err_set(e, ERR_USAGE, "serve: two models: '%s' and '%s'", o->model, words->at[0]);
+    if (words->n)
+        o->model = words->at[0];
+    if (o->api_key && !*o->api_key)
+        return err_set(e, ERR_USAGE, "serve: --api-key: the key is empty");
+    if (!is_loopback(o->host) && !o->api_key)
+        return err_set(e, ERR_USAGE,
+                       "serve: --host %s: other machines could use the model: give --api-key, or "
+                       "listen on 127.0.0.1",
+                       o->host);
+    return true;
+}
+
+static void show_ready(void *ctx, const char *url)
+{
+    const struct engine *g = ctx;
+    fprintf(stderr, "tawny: %s is served on %s/v1, context %u tokens; Ctrl-C ends\n",
+            gguf_path(engine_file(g)), url, engine_n_ctx(g));
+}
+
+static bool serve(const struct serve_opts *o, const struct model_opts *m,
+                  const struct sampling_opts *s, const struct interrupt *interrupt, struct err *e)
+{
+    char *path = model_path(o->model, e);
+    if (!path)
+        return false;
+    struct engine_params p = model_params(m, path);
+    p.n_sessions = o->n_sessions;
+    struct engine *g = loading_open(&p, interrupt, o->verbose, e);
+    const struct server_params server = {.host = o->host,
+                                         .port = (uint16_t)o->port,
+                                         .api_key = o->api_key,
+                                         .model_id = o->alias,
+                                         .log = term_log(o->verbose),
+                                         .ready = show_ready,
+                                         .ready_ctx = g,
+                                         .stop_fd = interrupt->fd};
+    bool ok = g != NULL;
+    if (ok) {
+        struct sampling defaults;
+        engine_sampling_defaults(g, &defaults);
+        sampling_apply(s, &defaults);
+        engine_set_sampling_defaults(g, &defaults);
+        ok = server_run(g, &server, e);
+    }
+    engine_close(g);
+    free(path);
+    return ok;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct serve_opts o = {.host = "127.0.0.1", .port = 8383, .n_sessions = 2};
+    struct model_opts m;
+    struct sampling_opts s;
+    struct opt_group groups[] = {OPT_GROUP("Options", serve_table, &o), model_group(&m),
+                                 sampling_group(&s),
+                                 OPT_GROUP("Accepted and ignored", ignored_table, NULL)};
+    const struct opt_command c = {
+        .name = "serve",
+        .args = "[MODEL]",
+        .summary = "serves a model to OpenAI clients",
+        .examples = examples,
+        .groups = groups,
+        .n_groups = sizeof groups / sizeof *groups,
+        .max_words = 1,
+        .notes = notes,
+    };
+    struct opt_words words;
+    int status;
+    if (!opts_parse(&c, argc, argv, &words, &status))
+        return status;
+
+    struct err e = {0};
+    struct interrupt interrupt = {.fd = -1};
+    bool ok = check_opts(&o, &words, &e) && interrupt_open(&interrupt, &e) &&
+              serve(&o, &m, &s, &interrupt, &e);
+    status = ok ? EXIT_OK : term_fail(&e);
+    interrupt_close(&interrupt);
+    return status;
+}
