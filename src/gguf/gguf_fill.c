@@ -67,7 +67,8 @@ static bool do_piece(struct job *j, uint64_t i, void *out, struct err *e)
     if (!f->make(f->ctx, i_tensor, first, n, out, e) ||
         !gguf_writer_data(j->w, i_tensor, block_row_bytes(t->type, first), out, n_bytes, e))
         return false;
-    progress_step(f->progress, j->n_done += n_bytes, j->n_bytes);
+    uint64_t n_done = atomic_fetch_add(&j->n_done, n_bytes) + n_bytes;
+    progress_step(f->progress, n_done, j->n_bytes);
     return true;
 }
 
