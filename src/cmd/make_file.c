@@ -1,10 +1,10 @@
 #include "cmd/make_file.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "cmd/interrupt.h"
 #include "cmd/term.h"
 
 #define AT(field) offsetof(struct make_opts, field)
@@ -13,15 +13,6 @@ const struct opt make_table[2] = {
     {"--force", NULL, "replace OUT where it exists", NULL, OPT_FLAG, AT(force), 0, 0},
 };
 #undef AT
-
-/* A handler has no other way to reach anything. */
-static atomic_bool interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = true;
-}
 
 bool make_allowed(const struct make_opts *o, const char *path, struct err *e)
 {
@@ -43,20 +34,31 @@ static void report(const char *path, uint64_t from_ns)
             term_bytes((double)st.st_size / (seconds > 0 ? seconds : 1)).text);
 }
 
-bool make_run(const char *label, const char *path,
-              bool (*write)(void *ctx, const struct progress *progress, const atomic_bool *stop,
-                            struct err *e),
-              void *ctx, struct err *e)
-{
+struct making {
     struct bar bar;
-    struct sigaction old, new = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    struct interrupt interrupt;
+    atomic_bool stop;
+};
+
+/* Every piece that is done is an occasion to look for Ctrl-C. */
+static void step(void *ctx, uint64_t done, uint64_t total)
+{
+    struct making *m = ctx;
+    if (interrupt_take(&m->interrupt))
+        m->stop = true;
+    bar_step(&m->bar, done, total);
+}
+
+bool make_run(const char *label, const char *path, make_fn *write, void *ctx, struct err *e)
+{
+    struct making m = {.interrupt.fd = -1};
     uint64_t from_ns = clock_ns();
-    sigaction(SIGINT, &new, &old);
-    bar_open(&bar, label, BAR_BYTES);
-    struct progress progress = bar_progress(&bar);
-    bool ok = write(ctx, &progress, &interrupted, e);
-    bar_close(&bar);
-    sigaction(SIGINT, &old, NULL);
+    if (!interrupt_open(&m.interrupt, e))
+        return false;
+    bar_open(&m.bar, label, BAR_BYTES);
+    bool ok = write(ctx, &(struct progress){step, &m}, &m.stop, e);
+    bar_close(&m.bar);
+    interrupt_close(&m.interrupt);
     if (ok)
         report(path, from_ns);
     return ok;

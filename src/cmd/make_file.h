@@ -13,14 +13,15 @@ struct make_opts {
 };
 extern const struct opt make_table[2]; /* into a struct make_opts */
 
+/* Writes the file; see gguf_fill for progress and stop. */
+typedef bool make_fn(void *ctx, const struct progress *progress, const atomic_bool *stop,
+                     struct err *e);
+
 /* Refuses a path where something stands already, unless forced. */
 bool make_allowed(const struct make_opts *o, const char *path, struct err *e);
-/* Runs write(ctx, ...) with a bar; Ctrl-C sets *stop, so that nothing half done stays behind.
- * Prints what was written, and how fast. */
-bool make_run(const char *label, const char *path,
-              bool (*write)(void *ctx, const struct progress *progress, const atomic_bool *stop,
-                            struct err *e),
-              void *ctx, struct err *e);
-/* The type called `name`; false and e, which lists those that can be written, when there is none.
- * encodable: only types that numbers can be encoded to. */
+/* Runs write(ctx, ...) with a bar. After Ctrl-C it fails with ERR_CANCELLED, and nothing half done
+ * stays behind. Prints what was written, and how fast. */
+bool make_run(const char *label, const char *path, make_fn *write, void *ctx, struct err *e);
+/* The type called `name`; false and e, which lists what there is, when there is none. encodable:
+ * only types that numbers can be encoded to. */
 bool make_type(const char *name, bool encodable, enum block_type *out, struct err *e);
