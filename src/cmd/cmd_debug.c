@@ -19,6 +19,7 @@ struct debug_opts {
     const char *tokens, *out, *backend;
     uint32_t n_batch, n_threads;
     enum block_type type_k, type_v;
+    bool yarn_rounded;
 };
 
 #define AT(field) offsetof(struct debug_opts, field)
@@ -34,6 +35,8 @@ static const struct opt table[] = {
      OPT_CACHE_TYPE, AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f32 for ref, else f16",
      OPT_CACHE_TYPE, AT(type_v), 0, 0},
+    {"--yarn-rounded", NULL, "gpt-oss: stretch its context as llama.cpp does, to compare with it",
+     NULL, OPT_FLAG, AT(yarn_rounded), 0, 0},
 };
 #undef AT
 
@@ -71,9 +74,10 @@ static bool open_all(struct debugging *d, const struct debug_opts *o, const char
     const struct backend *backend = backend_find(o->backend);
     if (!backend)
         return err_set(e, ERR_USAGE, "--backend: there is no '%s'", o->backend);
+    const struct model_params how = {.yarn_rounded = o->yarn_rounded};
     const enum block_type preset = backend == &backend_ref ? BLOCK_F32 : BLOCK_F16;
     if (!read_tokens(o->tokens, &d->tokens, e) || !(d->file = gguf_open(path, &log, e)) ||
-        !(d->model = model_open(d->file, &log, e)))
+        !(d->model = model_open_with(d->file, &how, &log, e)))
         return false;
     const struct exec_params params = {
         .n_ctx = (uint32_t)(d->tokens.n / sizeof(int32_t)),

@@ -262,8 +262,12 @@ static void put_memory(const struct shown *s, struct buf *out)
 /* KV bytes that a token at this depth reads. */
 static double kv_read(const struct shown *s, uint32_t depth)
 {
-    return (double)plan_kv_bytes_per_token(&s->model->plan, s->opts->type_k, s->opts->type_v) *
-           depth;
+    return (double)plan_kv_bytes_read(&s->model->plan, depth, s->opts->type_k, s->opts->type_v);
+}
+
+static double kv_written(const struct shown *s)
+{
+    return (double)plan_kv_bytes_per_token(&s->model->plan, s->opts->type_k, s->opts->type_v);
 }
 
 static void put_bytes_per_token(const struct shown *s, struct buf *out)
@@ -277,7 +281,7 @@ static void put_bytes_per_token(const struct shown *s, struct buf *out)
         table_cell(&t, "%s", term_bytes(kv_read(s, depth)).text);
     }
     table_cell(&t, "  cache written");
-    table_cell(&t, "%s", term_bytes(kv_read(s, 1)).text);
+    table_cell(&t, "%s", term_bytes(kv_written(s)).text);
     buf_str(out, STR("\nBytes per generated token\n"));
     table_text(&t, out);
     table_free(&t);
@@ -304,7 +308,8 @@ static void json_memory(struct jout *j, const struct shown *s)
     jout_end(j, '}');
     jout_begin(j, "bytes_per_token", '{');
     jout_f64(j, "weights", plan_weight_bytes_per_token(&s->model->plan), 0);
-    jout_f64(j, "cache_per_token_of_depth", kv_read(s, 1), 0);
+    jout_f64(j, "cache_written", kv_written(s), 0);
+    jout_f64(j, "cache_per_token_of_depth", kv_read(s, s->n_ctx) - kv_read(s, s->n_ctx - 1), 0);
     jout_end(j, '}');
 }
 

@@ -8,7 +8,8 @@
 
 struct builder {
     const struct gguf *file;
-    const char *arch; /* prefix of the keys */
+    const char *arch; /* prefix of the keys, as the file spells it */
+    const struct model_params *params;
     const struct log *log;
     struct hparams *hp;
     struct plan *plan;
@@ -17,6 +18,7 @@ struct builder {
 };
 
 /* One file per architecture: hyper-parameters beyond the common ones, tensors, ops. */
+void arch_gpt_oss(struct builder *b);
 void arch_qwen3moe(struct builder *b);
 
 /* Stores the first failure. */
@@ -35,6 +37,9 @@ void key_u32_per_block(struct builder *b, const char *key, enum need need, uint3
                        uint32_t *out);
 /* Fills b->hp with the keys common to all architectures, and n_vocab. */
 void hparams_read(struct builder *b);
+/* For architectures with experts: fails without them. n_ff: their width when the key
+ * expert_feed_forward_length is missing; 0: the key is required. */
+void hparams_need_experts(struct builder *b, uint64_t n_ff);
 
 /* Shape of a tensor, as in the file: ne[0] runs fastest. */
 struct shape {
@@ -64,7 +69,12 @@ const struct weight *bind_optional(struct builder *b, int block, const char *nam
  * n_rows rows. */
 const struct weight *bind_rows(struct builder *b, int block, const char *name, struct shape part,
                                uint64_t first_row, uint64_t n_rows);
+/* The tensor under `name` or, where a file lacks that one, under `old_name`. */
+const struct weight *bind_renamed(struct builder *b, int block, const char *name,
+                                  const char *old_name, struct shape want);
 bool bind_has(const struct builder *b, int block, const char *name);
+/* ne[axis] of the tensor as the file has it, unchecked; 0: there is no such tensor. */
+uint64_t bind_size(const struct builder *b, int block, const char *name, int axis);
 /* One warning for all tensors of the file that nothing was bound to. */
 void bind_warn_unused(const struct builder *b);
 
@@ -78,9 +88,48 @@ struct rope_spec {
     double factor;      /* linear, yarn */
     double n_ctx_train; /* yarn: context before scaling */
     double attn_factor; /* yarn: multiplies cos and sin on top of YaRN's own; 1 as a rule */
-    bool yarn_rounded;  /* corrections rounded outwards (llama.cpp; Qwen) or exact (gpt-oss) */
+    double beta_fast, beta_slow; /* yarn: turns over n_ctx_train between which it blends; 32, 1 */
+    bool
+        yarn_rounded; /* the blend's limits rounded outwards (llama.cpp; Qwen) or exact (gpt-oss) */
 };
 /* The table lives in the arena. */
 const struct rope *rope_make(struct arena *a, const struct rope_spec *spec);
-/* The table that the keys rope.* and hp describe; for yarn with rounded corrections. */
+/* What the keys rope.* and hp describe; yarn with rounded limits. unnamed: the scaling of a file
+ * that has a factor but no type. Zeroed after a failure. */
+struct rope_spec rope_keys(struct builder *b, enum rope_pairs pairs, enum rope_scaling unnamed);
+/* The table that the keys describe, linear when they name no type; NULL after a failure. */
 const struct rope *rope_from_keys(struct builder *b, enum rope_pairs pairs);
+
+/* Stages that most architectures share (layer.c). Each adds one op over the tensors of block i
+ * under their usual names and returns it, valid until the next op: the architecture sets what is
+ * its own (biases, sinks, another gating). The slots are scratch of one block; all blocks share
+ * them. */
+struct layer_slots {
+    slot_id x;
+    slot_id q, k, v, attended;            /* layer_attention_slots */
+    slot_id normed, ids, weights, chosen; /* layer_expert_slots */
+};
+void layer_attention_slots(struct builder *b, struct layer_slots *s);
+void layer_expert_slots(struct builder *b, struct layer_slots *s);
+/* Makes slot x; token_embd. */
+void layer_embed(struct builder *b, struct layer_slots *s);
+/* output_norm; output, or token_embd where there is none. The plan's last op. */
+void layer_head(struct builder *b, const struct layer_slots *s);
+/* attn_norm; attn_q, attn_k, attn_v or parts of attn_qkv: outputs 0, 1, 2. */
+struct op_project *layer_qkv(struct builder *b, const struct layer_slots *s, uint32_t i);
+/* With a KV layer of its own, scaled by 1 / sqrt(hd). window as in op_attend. */
+struct op_attend *layer_attend(struct builder *b, const struct layer_slots *s,
+                               const struct rope *rope, uint32_t window, uint32_t i);
+/* attn_q_norm, attn_k_norm. */
+void layer_head_norms(struct builder *b, struct op_attend *o, uint32_t i);
+/* attn_output. */
+struct op_add_project *layer_attn_output(struct builder *b, const struct layer_slots *s,
+                                         uint32_t i);
+/* ffn_gate_inp behind the norm of this name; GATE_SOFTMAX_NORM. */
+struct op_route *layer_route(struct builder *b, const struct layer_slots *s, const char *norm,
+                             uint32_t i);
+/* ffn_gate_exps, ffn_up_exps or parts of ffn_gate_up_exps; ACT_SWIGLU. */
+struct op_experts_up *layer_experts_up(struct builder *b, const struct layer_slots *s, uint32_t i);
+/* ffn_down_exps. */
+struct op_experts_down *layer_experts_down(struct builder *b, const struct layer_slots *s,
+                                           uint32_t i);

@@ -28,6 +28,12 @@ bool bind_has(const struct builder *b, int block, const char *name)
     return find(b, block, name) != NULL;
 }
 
+uint64_t bind_size(const struct builder *b, int block, const char *name, int axis)
+{
+    const struct gguf_tensor *t = find(b, block, name);
+    return t ? t->ne[axis] : 0;
+}
+
 /* "{2048, 4096}": without the trailing ones. */
 static struct tensor_name shape_text(const uint64_t *ne, int n_dims)
 {
@@ -72,6 +78,13 @@ const struct weight *bind_tensor(struct builder *b, int block, const char *name,
     return w;
 }
 
+const struct weight *bind_renamed(struct builder *b, int block, const char *name,
+                                  const char *old_name, struct shape want)
+{
+    const bool old = !bind_has(b, block, name) && bind_has(b, block, old_name);
+    return bind_tensor(b, block, old ? old_name : name, want);
+}
+
 const struct weight *bind_rows(struct builder *b, int block, const char *name, struct shape part,
                                uint64_t first_row, uint64_t n_rows)
 {
@@ -95,6 +108,15 @@ static int by_address(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* Is it of a block that the plan leaves out? */
+static bool is_left_out(const struct builder *b, str name)
+{
+    int64_t block;
+    str rest = name;
+    return b->hp->n_nextn && str_eq(str_cut(rest, '.', &rest), STR("blk")) &&
+           str_to_i64(str_cut(rest, '.', &rest), &block) && block >= b->hp->n_layer;
+}
+
 void bind_warn_unused(const struct builder *b)
 {
     const struct plan *p = b->plan;
@@ -106,7 +128,7 @@ void bind_warn_unused(const struct builder *b)
     qsort(used, p->n_weights, sizeof *used, by_address);
     for (size_t i = 0; i < gguf_n_tensors(b->file); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(b->file, i);
-        if (bsearch(&t, used, p->n_weights, sizeof *used, by_address))
+        if (is_left_out(b, t->name) || bsearch(&t, used, p->n_weights, sizeof *used, by_address))
             continue;
         if (n_unused++ == 0)
             first = t->name;

@@ -163,20 +163,30 @@ static void read_experts(struct builder *b)
     key_u32(b, "expert_used_count", REQUIRED, 1, hp->n_expert, &hp->n_expert_used);
     if (b->failed)
         return;
-    hp->n_ff_expert = hp->n_ff / hp->n_expert_used;
-    key_u32(b, "expert_feed_forward_length", hp->n_ff_expert ? OPTIONAL : REQUIRED, 1, MAX_FF,
-            &hp->n_ff_expert);
+    key_u32(b, "expert_feed_forward_length", OPTIONAL, 1, MAX_FF, &hp->n_ff_expert);
+}
+
+void hparams_need_experts(struct builder *b, uint64_t n_ff)
+{
+    struct hparams *hp = b->hp;
+    if (hp->n_expert == 0)
+        build_fail(b, ERR_FORMAT, "key '%s.expert_count' is missing or 0", b->arch);
+    if (hp->n_ff_expert)
+        return;
+    if (n_ff == 0 || n_ff > MAX_FF)
+        build_fail(b, ERR_FORMAT, "key '%s.expert_feed_forward_length' is missing", b->arch);
+    hp->n_ff_expert = (uint32_t)num_min(n_ff, MAX_FF);
 }
 
 void hparams_read(struct builder *b)
 {
     struct hparams *hp = b->hp;
-    uint32_t n_blocks = 0, n_nextn = 0;
+    uint32_t n_blocks = 0;
     key_u32(b, "context_length", REQUIRED, 1, MAX_CTX, &hp->n_ctx_train);
     key_u32(b, "embedding_length", REQUIRED, 1, MAX_EMBD, &hp->n_embd);
     key_u32(b, "block_count", REQUIRED, 1, MAX_LAYERS, &n_blocks);
-    key_u32(b, "nextn_predict_layers", OPTIONAL, 0, n_blocks ? n_blocks - 1 : 0, &n_nextn);
-    hp->n_layer = n_blocks - n_nextn;
+    key_u32(b, "nextn_predict_layers", OPTIONAL, 0, n_blocks ? n_blocks - 1 : 0, &hp->n_nextn);
+    hp->n_layer = n_blocks - hp->n_nextn;
     key_u32_per_block(b, "feed_forward_length", OPTIONAL, 0, MAX_FF, &hp->n_ff);
     key_f32(b, "attention.layer_norm_rms_epsilon", REQUIRED, 1e-12f, 0.999f, &hp->rms_eps);
     if (!b->failed)

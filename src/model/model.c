@@ -5,10 +5,12 @@
 #include "model/arch.h"
 
 static const struct arch {
-    const char *name; /* general.architecture */
+    const char *name; /* general.architecture, and the prefix of the keys */
+    const char *old;  /* what Ollama's first files say instead, or NULL */
     void (*build)(struct builder *b);
 } archs[] = {
-    {"qwen3moe", arch_qwen3moe},
+    {"qwen3moe", NULL, arch_qwen3moe},
+    {"gpt-oss", "gptoss", arch_gpt_oss},
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 
@@ -17,16 +19,19 @@ const char *model_arch_name(size_t i)
     return i < N_ARCHS ? archs[i].name : NULL;
 }
 
-static const struct arch *find_arch(const struct gguf *file, struct err *e)
+/* *prefix: the name that the file uses. */
+static const struct arch *find_arch(const struct gguf *file, const char **prefix, struct err *e)
 {
     struct buf known = {0};
     str name;
     if (!gguf_str(file, "general.architecture", true, &name, e))
         return NULL;
     for (size_t i = 0; i < N_ARCHS; i++) {
-        if (str_eq(name, str_of(archs[i].name)))
-            return &archs[i];
-        buf_fmt(&known, "%s%s", i ? ", " : "", archs[i].name);
+        const struct arch *a = &archs[i];
+        *prefix = a->old && str_eq(name, str_of(a->old)) ? a->old : a->name;
+        if (str_eq(name, str_of(*prefix)))
+            return a;
+        buf_fmt(&known, "%s%s", i ? ", " : "", a->name);
     }
     err_set(e, ERR_UNSUPPORTED, "%s: architecture '%.*s' is not one of: %.*s", gguf_path(file),
             STRF(name), STRF(buf_view(&known)));
@@ -36,13 +41,20 @@ static const struct arch *find_arch(const struct gguf *file, struct err *e)
 
 struct model *model_open(const struct gguf *file, const struct log *log, struct err *e)
 {
-    const struct arch *arch = find_arch(file, e);
+    return model_open_with(file, &(struct model_params){0}, log, e);
+}
+
+struct model *model_open_with(const struct gguf *file, const struct model_params *params,
+                              const struct log *log, struct err *e)
+{
+    const char *prefix;
+    const struct arch *arch = find_arch(file, &prefix, e);
     if (!arch)
         return NULL;
     struct model *m = mem_new(1, sizeof *m);
     m->file = file;
     m->arch = arch->name;
-    struct builder b = {file, arch->name, log, &m->hp, &m->plan, e, false};
+    struct builder b = {file, prefix, params, log, &m->hp, &m->plan, e, false};
     hparams_read(&b);
     if (!b.failed)
         arch->build(&b);
@@ -50,6 +62,9 @@ struct model *model_open(const struct gguf *file, const struct log *log, struct 
         model_close(m);
         return NULL;
     }
+    if (m->hp.n_nextn)
+        log_info(log, "%s: %u blocks for multi-token prediction are left out", gguf_path(file),
+                 m->hp.n_nextn);
     bind_warn_unused(&b);
     return m;
 }

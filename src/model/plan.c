@@ -196,13 +196,30 @@ double plan_weight_bytes_per_token(const struct plan *p)
     return n_bytes;
 }
 
+static uint64_t kv_row_bytes(const struct kv_layer *kv, enum block_type type_k,
+                             enum block_type type_v)
+{
+    return block_row_bytes(type_k, kv->k_width) + block_row_bytes(type_v, kv->v_width);
+}
+
 uint64_t plan_kv_bytes_per_token(const struct plan *p, enum block_type type_k,
                                  enum block_type type_v)
 {
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < p->n_kv; i++)
-        n_bytes +=
-            block_row_bytes(type_k, p->kv[i].k_width) + block_row_bytes(type_v, p->kv[i].v_width);
+        n_bytes += kv_row_bytes(&p->kv[i], type_k, type_v);
+    return n_bytes;
+}
+
+uint64_t plan_kv_bytes_read(const struct plan *p, uint32_t n_tokens, enum block_type type_k,
+                            enum block_type type_v)
+{
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < p->n_kv; i++) {
+        const struct kv_layer *kv = &p->kv[i];
+        const uint64_t n_rows = kv->window ? num_min(n_tokens, kv->window) : n_tokens;
+        n_bytes += n_rows * kv_row_bytes(kv, type_k, type_v);
+    }
     return n_bytes;
 }
 

@@ -194,7 +194,7 @@ struct op {
 struct kv_layer {
     uint32_t k_width; /* G * hd */
     uint32_t v_width; /* G * hd_v */
-    uint32_t window;  /* tokens that must be kept; 0: all */
+    uint32_t window;  /* tokens that are read, the newest; 0: all */
 };
 
 struct plan {
@@ -233,6 +233,10 @@ double plan_weight_bytes_per_token(const struct plan *p);
 /* KV bytes of one token over all layers, for cache types k and v. */
 uint64_t plan_kv_bytes_per_token(const struct plan *p, enum block_type type_k,
                                  enum block_type type_v);
+/* KV bytes that the token behind n_tokens others reads: of a layer with a window no more than
+ * that. */
+uint64_t plan_kv_bytes_read(const struct plan *p, uint32_t n_tokens, enum block_type type_k,
+                            enum block_type type_v);
 /* Bytes of all distinct weights as stored in the file. */
 uint64_t plan_weight_bytes(const struct plan *p);
 void plan_free(struct plan *p);

@@ -14,9 +14,8 @@ static double yarn_pair_of_turns(const struct rope_spec *s, double n_turns)
 /* YaRN keeps the fast pairs, stretches the slow ones by the factor, and blends between. */
 static void yarn_stretch(const struct rope_spec *s, double *inv_freq)
 {
-    const double beta_fast = 32, beta_slow = 1;
-    double low = yarn_pair_of_turns(s, beta_fast);
-    double high = yarn_pair_of_turns(s, beta_slow);
+    double low = yarn_pair_of_turns(s, s->beta_fast);
+    double high = yarn_pair_of_turns(s, s->beta_slow);
     if (s->yarn_rounded) {
         low = floor(low);
         high = ceil(high);
@@ -54,11 +53,11 @@ const struct rope *rope_make(struct arena *a, const struct rope_spec *s)
     return rope;
 }
 
-/* ROPE_PLAIN without a factor: "linear" is also the default of files that scale nothing. */
-static enum rope_scaling read_scaling(struct builder *b, float *factor)
+/* The scaling that the keys name; ROPE_PLAIN without a factor. */
+static enum rope_scaling read_scaling(struct builder *b, enum rope_scaling unnamed, float *factor)
 {
     char key[128];
-    str type = STR("linear");
+    str type = {0};
     snprintf(key, sizeof key, "%s.rope.scaling.type", b->arch);
     if (b->failed || !gguf_str(b->file, key, false, &type, b->e)) {
         b->failed = true;
@@ -68,6 +67,8 @@ static enum rope_scaling read_scaling(struct builder *b, float *factor)
     key_f32(b, "rope.scaling.factor", OPTIONAL, 0, 1e6f, factor);
     if (str_eq(type, STR("none")) || *factor == 0)
         return ROPE_PLAIN;
+    if (type.n == 0)
+        return unnamed;
     if (str_eq(type, STR("linear")))
         return ROPE_LINEAR;
     if (str_eq(type, STR("yarn")))
@@ -77,23 +78,33 @@ static enum rope_scaling read_scaling(struct builder *b, float *factor)
     return ROPE_PLAIN;
 }
 
-const struct rope *rope_from_keys(struct builder *b, enum rope_pairs pairs)
+struct rope_spec rope_keys(struct builder *b, enum rope_pairs pairs, enum rope_scaling unnamed)
 {
-    float factor = 0, attn_factor = 1;
+    float factor = 0, attn_factor = 1, beta_fast = 32, beta_slow = 1;
     uint32_t n_ctx_train = b->hp->n_ctx_train;
-    enum rope_scaling scaling = read_scaling(b, &factor);
+    const enum rope_scaling scaling = read_scaling(b, unnamed, &factor);
     key_u32(b, "rope.scaling.original_context_length", OPTIONAL, 1, UINT32_MAX, &n_ctx_train);
     key_f32(b, "rope.scaling.attn_factor", OPTIONAL, 1e-3f, 1e3f, &attn_factor);
+    key_f32(b, "rope.scaling.yarn_beta_fast", OPTIONAL, 1e-3f, 1e6f, &beta_fast);
+    key_f32(b, "rope.scaling.yarn_beta_slow", OPTIONAL, 1e-3f, 1e6f, &beta_slow);
     if (b->failed)
-        return NULL;
-    return rope_make(&b->plan->arena, &(struct rope_spec){
-                                          .pairs = pairs,
-                                          .n_rot = b->hp->n_rot,
-                                          .base = (double)b->hp->rope_base,
-                                          .scaling = scaling,
-                                          .factor = (double)factor,
-                                          .n_ctx_train = n_ctx_train,
-                                          .attn_factor = (double)attn_factor,
-                                          .yarn_rounded = true,
-                                      });
+        return (struct rope_spec){0};
+    return (struct rope_spec){
+        .pairs = pairs,
+        .n_rot = b->hp->n_rot,
+        .base = (double)b->hp->rope_base,
+        .scaling = scaling,
+        .factor = (double)factor,
+        .n_ctx_train = n_ctx_train,
+        .attn_factor = (double)attn_factor,
+        .beta_fast = (double)beta_fast,
+        .beta_slow = (double)beta_slow,
+        .yarn_rounded = true,
+    };
+}
+
+const struct rope *rope_from_keys(struct builder *b, enum rope_pairs pairs)
+{
+    const struct rope_spec spec = rope_keys(b, pairs, ROPE_LINEAR);
+    return b->failed ? NULL : rope_make(&b->plan->arena, &spec);
 }

@@ -92,6 +92,8 @@ static const struct rope *golden_rope(struct arena *a, const struct json *c)
                             .factor = 32,
                             .n_ctx_train = 4096,
                             .attn_factor = 1,
+                            .beta_fast = 32,
+                            .beta_slow = 1,
                             .yarn_rounded = str_find(json_str(json_get(c, "kind")),
                                                      STR("truncate true"), 0) != SIZE_MAX,
                         });
@@ -416,6 +418,70 @@ TEST(exec_cancelled_run_goes_on_from_before_it)
     free(got);
     free(want);
     kit_close_model(&m);
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
+enum { WINDOW = 128, N_ROWS = WINDOW + 3, HEAD = 8 };
+
+/* Attention alone over random rows of which one is another than in `rows`; NULL: none. */
+static void attend_rows(float *rows[3], uint32_t window, const uint32_t *changed, float *out)
+{
+    struct err e = {0};
+    struct plan p = {0};
+    uint32_t pos[N_ROWS];
+    static const char *const names[] = {"q", "k", "v"};
+    slot_id slots[3];
+    for (int i = 0; i < 3; i++)
+        slots[i] = plan_slot(&p, names[i], HEAD);
+    const slot_id attended = plan_slot(&p, "attended", HEAD);
+    plan_op(&p, OP_ATTEND, 0)->attend = (struct op_attend){
+        .q = slots[0],
+        .k = slots[1],
+        .v = slots[2],
+        .out = attended,
+        .n_head = 1,
+        .n_kv_head = 1,
+        .head_dim = HEAD,
+        .head_dim_v = HEAD,
+        .scale = 1,
+        .window = window,
+        .kv = plan_kv(&p, (struct kv_layer){HEAD, HEAD, window}),
+    };
+    struct exec *x = kit_open_exec("ref", &p, &(struct exec_params){.n_ctx = N_ROWS});
+    if (changed)
+        rows[2][*changed * HEAD] += 1;
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(exec_slot_put(x, slots[i], N_ROWS, rows[i], &e));
+    if (changed)
+        rows[2][*changed * HEAD] -= 1;
+    for (uint32_t t = 0; t < N_ROWS; t++)
+        pos[t] = t;
+    CHECK_OK(exec_run(x, &(struct batch){.n = N_ROWS, .pos = pos}, &e));
+    CHECK_OK(exec_slot_get(x, attended, N_ROWS, out, &e));
+    exec_close(x);
+    plan_free(&p);
+}
+
+/* A value is seen by its own row and the window - 1 after it, by no other. */
+TEST(ref_window_ends_where_it_should)
+{
+    struct rng rng = {test_seed()};
+    float *rows[3], want[N_ROWS * HEAD], got[N_ROWS * HEAD];
+    for (int i = 0; i < 3; i++)
+        rows[i] = kit_random_floats(&rng, N_ROWS * HEAD, 0, 0.3f);
+    for (uint32_t window = 0; window <= WINDOW; window += WINDOW) {
+        attend_rows(rows, window, NULL, want);
+        for (uint32_t changed = 0; changed < 3; changed++) {
+            attend_rows(rows, window, &changed, got);
+            for (uint32_t t = 0; t < N_ROWS; t++) {
+                const bool sees = t >= changed && (!window || t - changed < window);
+                CHECK_INT(memcmp(got + t * HEAD, want + t * HEAD, HEAD * sizeof *got) != 0, sees);
+            }
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        free(rows[i]);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
