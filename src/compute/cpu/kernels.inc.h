@@ -5,8 +5,6 @@
 
 #include "compute/cpu/kernels.h"
 
-#define UNROLL _Pragma("GCC unroll 16")
-
 /* Calls CALL(n) for pieces of n rows from row `r` on, n a constant that fits the registers. */
 #define FOR_PIECES(r, n_rows, CALL)                                                                \
     do {                                                                                           \
@@ -15,9 +13,9 @@
             CALL(16);                                                                              \
         for (; VEC_ROWS >= 8 && r + 8 <= (n_rows); r += 8)                                         \
             CALL(8);                                                                               \
-        for (; r + 4 <= (n_rows); r += 4)                                                          \
+        for (; VEC_ROWS >= 4 && r + 4 <= (n_rows); r += 4)                                         \
             CALL(4);                                                                               \
-        for (; r + 2 <= (n_rows); r += 2)                                                          \
+        for (; VEC_ROWS >= 2 && r + 2 <= (n_rows); r += 2)                                         \
             CALL(2);                                                                               \
         for (; r < (n_rows); r++)                                                                  \
             CALL(1);                                                                               \

@@ -7,6 +7,7 @@
 #include "compute/cpu/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 
 typedef struct {
     __m256i lo, hi;
@@ -68,8 +69,8 @@ INLINE __m256i dot256(__m256i sum, __m256i u, __m256i s)
 }
 INLINE vi vi_dot_small(const vc *c, int n_quads, const int8_t *q, vi start)
 {
-#pragma GCC unroll 8
-    for (int j = 0; j < n_quads; j++) {
+    UNROLL for (int j = 0; j < n_quads; j++)
+    {
         __m256i a = four_codes(q + 4 * j);
         start.lo = dot256(start.lo, c[j].lo, a);
         start.hi = dot256(start.hi, c[j].hi, a);
@@ -79,8 +80,8 @@ INLINE vi vi_dot_small(const vc *c, int n_quads, const int8_t *q, vi start)
 INLINE vi vi_dot_full(const vc *c, const struct act_block *a)
 {
     vi sum = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; j++) {
+    UNROLL for (int j = 0; j < 8; j++)
+    {
         __m256i q = four_codes(a->q + 4 * j);
         sum.lo = dot256(sum.lo, _mm256_abs_epi8(c[j].lo), _mm256_sign_epi8(q, c[j].lo));
         sum.hi = dot256(sum.hi, _mm256_abs_epi8(c[j].hi), _mm256_sign_epi8(q, c[j].hi));

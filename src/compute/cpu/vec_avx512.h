@@ -7,6 +7,7 @@
 #include "compute/cpu/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 
 typedef __m512i vc;
 typedef __m512i vi;
@@ -48,9 +49,8 @@ INLINE vi four_codes(const int8_t *q)
 }
 INLINE vi vi_dot_small(const vc *c, int n_quads, const int8_t *q, vi start)
 {
-#pragma GCC unroll 8
-    for (int j = 0; j < n_quads; j++)
-        start = _mm512_dpbusd_epi32(start, c[j], four_codes(q + 4 * j));
+    UNROLL for (int j = 0; j < n_quads; j++) start =
+        _mm512_dpbusd_epi32(start, c[j], four_codes(q + 4 * j));
     return start;
 }
 INLINE vi vi_dot_full(const vc *c, const struct act_block *a)

@@ -6,7 +6,9 @@
 
 #include "compute/cpu/kernels.h"
 
-#define INLINE   static inline __attribute__((always_inline))
+/* Left to the compiler: forced into every kernel this is more code than it is worth. */
+#define INLINE static inline
+#define UNROLL
 #define LANES(i) for (int i = 0; i < ROWS; i++)
 
 /* One quad: 4 codes of each of the 16 rows. */
@@ -21,7 +23,7 @@ typedef struct {
 } vf;
 
 /* Activation rows that mul works on at once. */
-enum { VEC_ROWS = 4 };
+enum { VEC_ROWS = 1 };
 
 INLINE vc vc_load(const uint8_t *p)
 {
