@@ -71,13 +71,17 @@ $(BUILD)/%.o: %.c
 
 demo: ## install what is missing, build, run one conversation with a tool call
 	@tools/install-deps demo
-	@$(MAKE) --no-print-directory tawny
+	@$(MAKE) --no-print-directory $(JOBS) tawny
 	@python3 tools/demo
+
+# As many compilers as cores, where a target builds by itself and nobody said -j.
+JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # What `make check` runs; each prints "N passed, N failed, N skipped".
 SUITES := check-static unit check-cli check-api check-demo
 check: ## install what is missing, build, run all tests
 	@tools/install-deps check
+	@$(MAKE) --no-print-directory $(JOBS) tawny build/release/unit-tests
 	@tools/check $(SUITES)
 
 check-sanitizers: ## the unit tests under ASan+UBSan and under TSan
@@ -85,7 +89,7 @@ check-sanitizers: ## the unit tests under ASan+UBSan and under TSan
 	@tools/check unit-asan unit-tsan
 
 unit-%:
-	@$(MAKE) --no-print-directory MODE=$* unit
+	@$(MAKE) --no-print-directory $(JOBS) MODE=$* unit
 
 check-static: ## layers, formatting, file and function lengths
 	@tools/check-static
