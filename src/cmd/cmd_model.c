@@ -76,11 +76,11 @@ void sampling_apply(const struct sampling_opts *o, struct sampling *s)
         s->repeat_penalty = o->repeat_penalty;
 }
 
-/* dir/relative if such a file can be read, else NULL. */
+/* dir (with its '/') and relative, if such a file can be read, else NULL. */
 static char *readable(str dir, const char *relative)
 {
     struct buf path = {0};
-    buf_fmt(&path, "%.*s/%s", STRF(dir), relative);
+    buf_fmt(&path, "%.*s%s", STRF(dir), relative);
     if (access(path.p, R_OK) == 0)
         return path.p;
     buf_free(&path);
