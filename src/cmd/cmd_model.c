@@ -10,8 +10,8 @@
 #define AT(field) offsetof(struct model_opts, field)
 static const struct opt model_table[] = {
     {"-c --ctx-size", "TOKENS", "context of a session", "the model's, at most 32768, cut to memory",
-     OPT_U32, AT(n_ctx), 1, 1 << 24},
-    {"-t --threads", "N", "threads", "one per core", OPT_U32, AT(n_threads), 1, 1024},
+     OPT_U32, AT(n_ctx), 0, 1 << 24},
+    {"-t --threads", "N", "threads", "one per core", OPT_I32, AT(n_threads), -1, 1024},
     {"-ub --ubatch-size", "TOKENS", "prompt tokens run at once", "512", OPT_U32, AT(n_ubatch), 1,
      1 << 16},
     {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
@@ -37,7 +37,7 @@ struct engine_params model_params(const struct model_opts *o, const char *path)
         .n_ubatch = o->n_ubatch,
         .type_k = o->type_k,
         .type_v = o->type_v,
-        .n_threads = (int)o->n_threads,
+        .n_threads = o->n_threads > 0 ? o->n_threads : 0,
     };
 }
 

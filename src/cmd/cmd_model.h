@@ -8,11 +8,11 @@
 #include "cmd/opts.h"
 #include "engine/engine.h"
 
-/* Options on memory and speed that run, serve and show share; zero is the engine's default. */
+/* Options on memory and speed that run, serve and show share; zero, and for
+ * threads -1, is the engine's default. */
 struct model_opts {
-    uint32_t n_ctx;
-    uint32_t n_ubatch;
-    uint32_t n_threads;
+    uint32_t n_ctx, n_ubatch;
+    int32_t n_threads;
     enum block_type type_k, type_v;
     const char *backend;
 };

@@ -14,7 +14,8 @@
 
 struct serve_opts {
     const char *model, *alias, *host, *api_key;
-    uint32_t port, n_sessions;
+    uint32_t port;
+    int32_t n_sessions; /* below 1: the default */
     bool verbose;
 };
 
@@ -27,31 +28,44 @@ static const struct opt serve_table[] = {
     {"--api-key", "KEY", "what clients must send", "none", OPT_TEXT, AT(api_key), 0, 0},
     {"-a --alias", "NAME", "the model's name for clients", "the file's name", OPT_TEXT, AT(alias),
      0, 0},
-    {"-np --parallel", "N", "conversations kept in memory side by side", "2", OPT_U32,
-     AT(n_sessions), 1, 256},
+    {"-np --parallel", "N", "conversations kept in memory side by side", "2", OPT_I32,
+     AT(n_sessions), -1, 256},
     {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
 };
 #undef AT
 
-/* llama-server's, so that its command lines keep working. */
+#define IGNORED(names, metavar, why)                                                               \
+    {                                                                                              \
+        names, metavar, why, NULL, OPT_IGNORED, 0, 0, 0                                            \
+    }
+/* llama-server's, so that its command lines keep working. Those that would change what the model
+ * says (templates, adapters, rope) are not among them. */
 static const struct opt ignored_table[] = {
-    {"-b --batch-size", "TOKENS", "prompts are read in pieces of -ub", NULL, OPT_IGNORED, 0, 0, 0},
-    {"-tb --threads-batch", "N", "prompts take as many threads as replies (-t)", NULL, OPT_IGNORED,
-     0, 0, 0},
-    {"-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU", NULL, OPT_IGNORED, 0, 0,
-     0},
-    {"-fa --flash-attn", "[on|off|auto]", "attention is always fused", NULL, OPT_IGNORED, 0, 0, 0},
-    {"--no-mmap --mmap", NULL, "weights are read, never mapped", NULL, OPT_IGNORED, 0, 0, 0},
-    {"--mlock", NULL, "weights are in ordinary memory", NULL, OPT_IGNORED, 0, 0, 0},
-    {"--jinja --no-jinja", NULL, "the model's chat layout is always used", NULL, OPT_IGNORED, 0, 0,
-     0},
-    {"-cb --cont-batching", NULL, "requests are answered one after the other", NULL, OPT_IGNORED, 0,
-     0, 0},
-    {"--no-webui --no-ui", NULL, "there is no web page", NULL, OPT_IGNORED, 0, 0, 0},
-    {"--metrics", NULL, "there are no metrics yet", NULL, OPT_IGNORED, 0, 0, 0},
-    {"--reasoning-format", "NAME", "reasoning goes into reasoning_content", NULL, OPT_IGNORED, 0, 0,
-     0},
+    IGNORED("-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU"),
+    IGNORED("-ncmoe --n-cpu-moe", "N", "everything runs on the CPU"),
+    IGNORED("-cmoe --cpu-moe", NULL, "everything runs on the CPU"),
+    IGNORED("-dev --device", "NAMES", "everything runs on the CPU"),
+    IGNORED("-ot --override-tensor", "PATTERN=TYPE", "everything runs on the CPU"),
+    IGNORED("-fa --flash-attn", "[on|off|auto|1|0]", "attention is always fused"),
+    IGNORED("--mmap --no-mmap", NULL, "weights are read, never mapped"),
+    IGNORED("--mlock", NULL, "weights are in ordinary memory"),
+    IGNORED("-b --batch-size", "TOKENS", "prompts are read in pieces of -ub"),
+    IGNORED("-tb --threads-batch", "N", "prompts take as many threads as replies (-t)"),
+    IGNORED("--threads-http", "N", "there is a thread per connection"),
+    IGNORED("-cb --cont-batching", NULL, "requests are answered one after the other"),
+    IGNORED("-kvu --kv-unified", NULL, "each session has its own cache"),
+    IGNORED("--cache-reuse", "TOKENS", "the longest known prefix is always re-used"),
+    IGNORED("-cram --cache-ram", "MIB", "sessions are kept in memory as -np says"),
+    IGNORED("--context-shift --no-context-shift", NULL, "a full context ends the reply"),
+    IGNORED("--jinja --no-jinja", NULL, "the model's chat layout is always used"),
+    IGNORED("--reasoning-format", "NAME", "reasoning goes into reasoning_content"),
+    IGNORED("-n --predict --n-predict", "TOKENS", "requests say max_tokens"),
+    IGNORED("-s --seed", "N", "requests say their seed"),
+    IGNORED("--warmup --no-warmup", NULL, "the first request is the warm-up"),
+    IGNORED("--webui --no-webui", NULL, "there is no web page"),
+    IGNORED("--metrics --slots --no-slots --props", NULL, "there are no such addresses yet"),
 };
+#undef IGNORED
 
 static const struct opt_example examples[] = {
     {"tawny serve", "the demo model on http://127.0.0.1:8383/v1"},
@@ -107,7 +121,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
     if (!path)
         return false;
     struct engine_params p = model_params(m, path);
-    p.n_sessions = o->n_sessions;
+    p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
     struct engine *g = loading_open(&p, interrupt, o->verbose, e);
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
@@ -132,7 +146,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve_opts o = {.host = "127.0.0.1", .port = 8383, .n_sessions = 2};
+    struct serve_opts o = {.host = "127.0.0.1", .port = 8383};
     struct model_opts m;
     struct sampling_opts s;
     struct opt_group groups[] = {OPT_GROUP("Options", serve_table, &o), model_group(&m),

@@ -68,26 +68,28 @@ bool term_put(struct buf *out, struct err *e)
     return ok || err_sys(e, "standard output");
 }
 
-struct term_num term_bytes(double n)
+/* n with the unit that leaves it below `base`; two digits behind the point from the second unit on.
+ */
+static struct term_num scaled(double n, double base, const char *const units[static 5])
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     struct term_num r;
     size_t i = 0;
-    for (; n >= 1024 && i < 4; i++)
-        n /= 1024;
-    snprintf(r.text, sizeof r.text, "%.*f %s", i ? 2 : 0, n, units[i]);
+    for (; n >= base && i < 4; i++)
+        n /= base;
+    snprintf(r.text, sizeof r.text, "%.*f%s", i ? 2 : 0, n, units[i]);
     return r;
+}
+
+struct term_num term_bytes(double n)
+{
+    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
+    return scaled(n, 1024, units);
 }
 
 struct term_num term_count(double n)
 {
     static const char *const units[] = {"", " K", " M", " B", " T"};
-    struct term_num r;
-    size_t i = 0;
-    for (; n >= 1000 && i < 4; i++)
-        n /= 1000;
-    snprintf(r.text, sizeof r.text, "%.*f%s", i ? 2 : 0, n, units[i]);
-    return r;
+    return scaled(n, 1000, units);
 }
 
 void table_cell(struct table *t, const char *format, ...)
