@@ -122,6 +122,9 @@ $(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(LIB)
 bench-tok: $(BUILD)/bench_tok ## tokenizer speed on source code (M="FILE..." for other vocabularies)
 	@bench/tok $< $(M)
 
+bench-block: $(BUILD)/bench_block ## speed and error of the block types' scalar code
+	@$<
+
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
 
@@ -134,5 +137,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-demo unit fuzz bench-tok layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-demo unit fuzz bench-tok bench-block layers fmt clean help
 .SECONDARY:

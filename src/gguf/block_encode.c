@@ -129,36 +129,46 @@ void block_encode_q5_1(const float *in, void *blocks, size_t n)
     }
 }
 
-/* The nearest values of the ascending code book to x * inverse, and which ones they are. One
- * comparison per border between neighbours instead of a search per element: no branch depends on
- * the data. */
-static void snap_to_book(const float *x, float inverse, const int8_t book[16], float *out,
-                         uint8_t codes[32])
+/* The nearest value of the IQ4_NL code book for every half step from its first to its last value:
+ * the borders between neighbours are whole half steps, so this is exact. */
+enum { BOOK_FIRST = -127, BOOK_LAST = 113, HALF_STEPS = 2 * (BOOK_LAST - BOOK_FIRST) };
+struct snap_table {
+    float value[HALF_STEPS + 1];
+    uint8_t code[HALF_STEPS + 1];
+};
+
+static void make_snap_table(struct snap_table *t)
 {
-    float scaled[32];
-    int32_t count[32] = {0};
+    const int8_t *book = block_iq4_values;
+    for (int i = 0, code = 0; i <= HALF_STEPS; i++) {
+        if (code < 15 && i + 2 * BOOK_FIRST >= book[code] + book[code + 1])
+            code++;
+        t->code[i] = (uint8_t)code;
+        t->value[i] = (float)book[code];
+    }
+}
+
+/* Where the values of x * inverse are in the table. */
+static void find_half_steps(const float *x, float inverse, int32_t at[32])
+{
     for (int i = 0; i < 32; i++)
-        scaled[i] = x[i] * inverse;
-    for (int k = 0; k < 15; k++) {
-        float border = 0.5f * (float)(book[k] + book[k + 1]);
-        for (int i = 0; i < 32; i++)
-            count[i] += scaled[i] > border;
-    }
-    for (int i = 0; i < 32; i++) {
-        codes[i] = (uint8_t)count[i];
-        out[i] = (float)book[count[i]];
-    }
+        at[i] = (int32_t)(block_clamp(x[i] * inverse, BOOK_FIRST, BOOK_LAST) * 2 - 2 * BOOK_FIRST);
 }
 
 void block_encode_iq4_nl(const float *in, void *blocks, size_t n)
 {
     static const float peaks[] = {-106, -113, -120, -127, -134, -141, 99, 106, 113, 120};
+    struct snap_table table;
     uint8_t *b = blocks;
+    make_snap_table(&table);
     for (const float *end = in + n; in < end; in += 32, b += 18) {
         uint8_t codes[32];
+        int32_t at[32];
         float v[32], best = 0, best_gain = 0, reach = block_inverse(block_extreme(in, 32));
         for (int k = 0; k < COUNT(peaks); k++) {
-            snap_to_book(in, peaks[k] * reach, block_iq4_values, v, codes);
+            find_half_steps(in, peaks[k] * reach, at);
+            for (int i = 0; i < 32; i++)
+                v[i] = table.value[at[i]];
             float xv = block_dot(in, v, 32), vv = block_dot(v, v, 32);
             if (xv * xv > best_gain * vv) {
                 best_gain = xv * xv / vv;
@@ -166,7 +176,9 @@ void block_encode_iq4_nl(const float *in, void *blocks, size_t n)
             }
         }
         uint16_t d = block_f32_to_f16(best);
-        snap_to_book(in, block_inverse(block_f16_to_f32(d)), block_iq4_values, v, codes);
+        find_half_steps(in, block_inverse(block_f16_to_f32(d)), at);
+        for (int i = 0; i < 32; i++)
+            codes[i] = table.code[at[i]];
         block_store16(b, d);
         join_nibbles(codes, b + 2);
     }

@@ -89,41 +89,46 @@ str gguf_elem_str(const struct gguf *g, const struct gguf_kv *kv, uint64_t i)
     return (str){(const char *)at + sizeof n, (size_t)n};
 }
 
-/* The key as a scalar. False and e when it is needed and absent, or when it is an array. *out is
- * NULL when it is absent. */
-static bool find_scalar(const struct gguf_keys *keys, const char *path, const char *key,
-                        bool required, const struct gguf_kv **out, struct err *e)
+/* A set of value types, and what to call it in a message. */
+struct type_set {
+    uint32_t bits;
+    const char *name;
+};
+#define BIT(type) (1u << (type))
+static const struct type_set integers = {BIT(GGUF_U8) | BIT(GGUF_I8) | BIT(GGUF_U16) |
+                                             BIT(GGUF_I16) | BIT(GGUF_U32) | BIT(GGUF_I32) |
+                                             BIT(GGUF_U64) | BIT(GGUF_I64),
+                                         "an integer"};
+static const struct type_set floats = {BIT(GGUF_F32) | BIT(GGUF_F64), "f32"};
+static const struct type_set bools = {BIT(GGUF_BOOL), "bool"};
+static const struct type_set strings = {BIT(GGUF_STRING), "string"};
+#undef BIT
+
+/* The key as one value of these types. False and e when it is needed and absent, an array or of
+ * another type. *out is NULL when it is absent. */
+static bool find_value(const struct gguf_keys *keys, const char *path, const char *key,
+                       bool required, struct type_set wanted, const struct gguf_kv **out,
+                       struct err *e)
 {
     *out = gguf_keys_find(keys, str_of(key));
     if (!*out)
         return !required || err_set(e, ERR_FORMAT, "%s: key '%s' is missing", path, key);
     if ((*out)->is_array)
         return err_set(e, ERR_FORMAT, "%s: key '%s' is an array, must be one value", path, key);
+    if (!(wanted.bits >> (*out)->type & 1))
+        return err_set(e, ERR_FORMAT, "%s: key '%s' has type %s, must be %s", path, key,
+                       gguf_type_name((uint32_t)(*out)->type), wanted.name);
     return true;
-}
-
-static bool wrong_type(const char *path, const struct gguf_kv *kv, const char *want, struct err *e)
-{
-    return err_set(e, ERR_FORMAT, "%s: key '%.*s' has type %s, must be %s", path, STRF(kv->key),
-                   gguf_type_name((uint32_t)kv->type), want);
-}
-
-static bool is_integer(enum gguf_type type)
-{
-    return gguf_type_bytes((uint32_t)type) && type != GGUF_F32 && type != GGUF_F64 &&
-           type != GGUF_BOOL;
 }
 
 bool gguf_keys_u32(const struct gguf_keys *keys, const char *path, const char *key, bool required,
                    uint32_t *out, struct err *e)
 {
     const struct gguf_kv *kv;
-    if (!find_scalar(keys, path, key, required, &kv, e))
+    if (!find_value(keys, path, key, required, integers, &kv, e))
         return false;
     if (!kv)
         return true;
-    if (!is_integer(kv->type))
-        return wrong_type(path, kv, "an integer", e);
     int64_t value = gguf_elem_i64(kv, 0);
     if (value < 0 || value > UINT32_MAX)
         return err_set(e, ERR_FORMAT, "%s: key '%s' is %" PRId64 ", must be 0 to %" PRIu32, path,
@@ -140,15 +145,13 @@ bool gguf_u32(const struct gguf *g, const char *key, bool required, uint32_t *ou
 bool gguf_f32(const struct gguf *g, const char *key, bool required, float *out, struct err *e)
 {
     const struct gguf_kv *kv;
-    if (!find_scalar(&g->keys, gguf_path(g), key, required, &kv, e))
+    if (!find_value(&g->keys, gguf_path(g), key, required, floats, &kv, e))
         return false;
     if (!kv)
         return true;
-    if (kv->type != GGUF_F32 && kv->type != GGUF_F64)
-        return wrong_type(gguf_path(g), kv, "f32", e);
     float value = (float)gguf_elem_f64(kv, 0);
     if (!isfinite(value))
-        return err_set(e, ERR_FORMAT, "%s: key '%s' is %f, must be a finite f32", gguf_path(g), key,
+        return err_set(e, ERR_FORMAT, "%s: key '%s' is %g, must be a finite f32", gguf_path(g), key,
                        gguf_elem_f64(kv, 0));
     *out = value;
     return true;
@@ -157,25 +160,17 @@ bool gguf_f32(const struct gguf *g, const char *key, bool required, float *out, 
 bool gguf_bool(const struct gguf *g, const char *key, bool required, bool *out, struct err *e)
 {
     const struct gguf_kv *kv;
-    if (!find_scalar(&g->keys, gguf_path(g), key, required, &kv, e))
-        return false;
-    if (!kv)
-        return true;
-    if (kv->type != GGUF_BOOL)
-        return wrong_type(gguf_path(g), kv, "bool", e);
-    *out = gguf_elem_i64(kv, 0) != 0;
-    return true;
+    bool ok = find_value(&g->keys, gguf_path(g), key, required, bools, &kv, e);
+    if (ok && kv)
+        *out = gguf_elem_i64(kv, 0) != 0;
+    return ok;
 }
 
 bool gguf_str(const struct gguf *g, const char *key, bool required, str *out, struct err *e)
 {
     const struct gguf_kv *kv;
-    if (!find_scalar(&g->keys, gguf_path(g), key, required, &kv, e))
-        return false;
-    if (!kv)
-        return true;
-    if (kv->type != GGUF_STRING)
-        return wrong_type(gguf_path(g), kv, "string", e);
-    *out = gguf_elem_str(g, kv, 0);
-    return true;
+    bool ok = find_value(&g->keys, gguf_path(g), key, required, strings, &kv, e);
+    if (ok && kv)
+        *out = gguf_elem_str(g, kv, 0);
+    return ok;
 }

@@ -104,6 +104,24 @@ TEST(gguf_written_file_reads_back)
     CHECK(rmdir(folder) == 0); /* nothing else was left there */
 }
 
+/* Somebody else may shorten a file that is open: an error, and no signal as with a mapping. */
+TEST(gguf_file_cut_after_opening_is_an_error)
+{
+    struct err e;
+    float a[3];
+    const char *folder = make_folder();
+    const char *path = file_in(folder, "a.gguf");
+    CHECK_OK(write_file(path, &e));
+    struct gguf *g = gguf_open(path, NULL, &e);
+    CHECK_OK(g);
+    CHECK(truncate(path, 64) == 0);
+    CHECK(!gguf_read(g, gguf_tensor(g, STR("a")), 0, a, sizeof a, &e));
+    CHECK(strstr(e.msg, "a.gguf: ends at byte") && strstr(e.msg, "12 bytes short"));
+    gguf_close(g);
+    unlink(path);
+    CHECK(rmdir(folder) == 0);
+}
+
 TEST(gguf_copied_keys_read_back)
 {
     struct err e;
