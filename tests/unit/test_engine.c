@@ -452,7 +452,7 @@ TEST(engine_serves_many_threads)
 {
     enum { CLIENTS = 6 };
     char *path = write_model();
-    struct engine *g = open_engine(path, 2, 64, 0);
+    struct engine *g = open_engine_on("cpu", path, 2, 64, 0);
     struct client c[CLIENTS];
     for (uint64_t i = 0; i < CLIENTS; i++) {
         c[i] = (struct client){.g = g, .seed = test_seed() + i};

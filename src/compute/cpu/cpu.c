@@ -306,8 +306,9 @@ static void run_thread(void *ctx, int i_thread, int n_threads)
     const atomic_bool *cancel = c->batch->cancel;
     (void)n_threads;
     for (size_t i = 0; i < c->plan->n_ops; i++) {
-        /* Before the barriers of this op, so that all threads see the same after them. */
-        if (i_thread == 0)
+        /* Before the barriers of this op, so that all threads see the same after them. The last op
+         * has none when no logits are wanted, and nothing comes after it. */
+        if (i_thread == 0 && i + 1 < c->plan->n_ops)
             c->stop[i % 2] = cancel && atomic_load_explicit(cancel, memory_order_relaxed);
         run_op(&w, i);
         if (c->stop[i % 2])
