@@ -94,6 +94,9 @@ unit-%:
 check-static: ## layers, formatting, file and function lengths
 	@tools/check-static
 
+check-api: tawny ## the HTTP interface with the real openai client (needs node)
+	@tests/api/run
+
 SAMPLE ?= 40
 check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
@@ -137,5 +140,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-demo unit fuzz bench-tok bench-block layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-block layers fmt clean help
 .SECONDARY:

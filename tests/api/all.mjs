@@ -1,0 +1,5 @@
+// All tests of the HTTP interface, with the real openai client. tests/api/run starts this.
+import './chat.mjs';
+import './tools.mjs';
+import './errors.mjs';
+import './abort.mjs';
