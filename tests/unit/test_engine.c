@@ -429,7 +429,7 @@ static void *client_thread(void *ctx)
             .prompt = prompt, .n_prompt = 1 + rng_below(&r, 30), .max_tokens = 6};
         struct job *j = engine_submit(c->g, &p, &e);
         CHECK_OK(j);
-        uint64_t patience = rng_below(&r, 12);
+        uint64_t patience = rng_below(&r, 2) ? rng_below(&r, 12) : UINT64_MAX;
         size_t n = 0;
         for (;;) {
             if (patience-- == 0)
