@@ -200,7 +200,7 @@ int cmd_run(int argc, char **argv)
                      .max_tokens = o.max_tokens,
                      .system = o.system,
                      .raw = o.raw,
-                     .stats = o.verbose || (term_is_tty(stderr) && term_is_tty(stdout))};
+                     .stats = o.verbose || term_is_tty(stderr)};
     setlocale(LC_CTYPE, "");
     bool ok = sort_words(&words, &model, &prompt, &e);
     if (ok && prompt)

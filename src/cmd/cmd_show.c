@@ -62,6 +62,20 @@ static void sum_types(const struct gguf *f, struct type_sum sums[BLOCK_TYPE_LIMI
     }
 }
 
+/* s as a JSON string that a terminal only shows; what is over max bytes is cut off. */
+static void put_quoted(str s, size_t max, struct buf *out)
+{
+    struct buf quoted = {0};
+    size_t n = num_min(s.n, max);
+    while (n > 0 && n < s.n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--; /* not inside a character */
+    json_quote(str_sub(s, 0, n), &quoted);
+    term_safe(buf_view(&quoted), out);
+    if (n < s.n)
+        buf_fmt(out, "... (%zu bytes)", s.n);
+    buf_free(&quoted);
+}
+
 /* ---- metadata -------------------------------------------------------------------------------- */
 
 static const char *type_name(enum gguf_type t)
@@ -75,10 +89,7 @@ static const char *type_name(enum gguf_type t)
 static void put_elem(const struct gguf *f, const struct gguf_kv *kv, uint64_t i, struct buf *out)
 {
     if (kv->type == GGUF_STRING) {
-        str s = gguf_elem_str(f, kv, i);
-        json_quote(str_sub(s, 0, MAX_TEXT), out);
-        if (s.n > MAX_TEXT)
-            buf_fmt(out, "... (%zu bytes)", s.n);
+        put_quoted(gguf_elem_str(f, kv, i), MAX_TEXT, out);
     } else if (kv->type == GGUF_F32 || kv->type == GGUF_F64) {
         buf_fmt(out, "%.7g", gguf_elem_f64(kv, i));
     } else if (kv->type == GGUF_BOOL) {
@@ -96,7 +107,7 @@ static void put_metadata(const struct gguf *f, struct buf *out)
     for (size_t i = 0; i < gguf_n_kv(f); i++) {
         const struct gguf_kv *kv = gguf_kv_at(f, i);
         struct buf key = {0}, value = {0};
-        json_quote(kv->key, &key); /* a hostile key must not reach the terminal as it is */
+        put_quoted(kv->key, SIZE_MAX, &key);
         for (uint64_t k = 0; k < num_min(kv->n, MAX_ELEMS); k++) {
             buf_str(&value, k ? STR(", ") : STR(""));
             put_elem(f, kv, k, &value);
@@ -194,7 +205,7 @@ static void put_tensors(const struct gguf *f, struct buf *out)
     for (size_t i = 0; i < gguf_n_tensors(f); i++) {
         const struct gguf_tensor *tensor = gguf_tensor_at(f, i);
         struct buf name = {0}, shape = {0};
-        json_quote(tensor->name, &name);
+        put_quoted(tensor->name, SIZE_MAX, &name);
         put_shape(tensor, &shape);
         table_cell(&t, "  %.*s", (int)name.n - 2, name.p + 1);
         table_cell(&t, "%s", block_type_name(tensor->type));
@@ -321,7 +332,7 @@ static void put_text(const struct shown *s, bool tensors, struct buf *out)
     struct err e;
     gguf_str(s->file, "general.architecture", false, &arch, &e);
     buf_fmt(out, "%s: ", gguf_path(s->file));
-    json_quote(arch, out);
+    put_quoted(arch, MAX_TEXT, out);
     buf_fmt(out, ", GGUF v%u, %u file%s, %s, %s parameters\n", gguf_version(s->file),
             gguf_n_shards(s->file), gguf_n_shards(s->file) == 1 ? "" : "s",
             term_bytes((double)gguf_file_bytes(s->file)).text,

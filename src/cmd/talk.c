@@ -11,11 +11,12 @@ enum { POLL_MS = 50 };
 
 /* A reply on its way to the screen. */
 struct reply {
-    struct buf content;   /* what the conversation keeps */
-    struct buf reasoning; /* shown, not kept */
-    bool tty;             /* stderr is one: reasoning is shown */
-    bool thinking;        /* the last thing shown was reasoning */
-    bool failed;          /* stdout does not take any more */
+    struct buf content; /* what the conversation keeps: the answer without the reasoning */
+    struct buf shown;   /* a piece on its way out */
+    bool tty;           /* stderr is a terminal: reasoning is shown */
+    bool safe;          /* stdout is a terminal: no escape sequences */
+    bool thinking;      /* the last thing shown was reasoning */
+    bool failed;        /* stdout does not take any more */
 };
 
 static void show_content(struct reply *r, str text)
@@ -24,7 +25,12 @@ static void show_content(struct reply *r, str text)
         fprintf(stderr, "%s\n", term_plain(stderr));
     r->thinking = false;
     buf_str(&r->content, text);
-    if (fwrite(text.p, 1, text.n, stdout) != text.n || fflush(stdout))
+    buf_clear(&r->shown);
+    if (r->safe)
+        term_safe(text, &r->shown);
+    else
+        buf_str(&r->shown, text);
+    if (fwrite(r->shown.p, 1, r->shown.n, stdout) != r->shown.n || fflush(stdout))
         r->failed = true;
 }
 
@@ -35,7 +41,9 @@ static void show_reasoning(struct reply *r, str text)
     if (!r->thinking)
         fputs(term_dim(stderr), stderr);
     r->thinking = true;
-    fwrite(text.p, 1, text.n, stderr);
+    buf_clear(&r->shown);
+    term_safe(text, &r->shown);
+    fwrite(r->shown.p, 1, r->shown.n, stderr);
 }
 
 static void on_event(void *ctx, const struct chat_event *event)
@@ -197,7 +205,7 @@ static bool run_job(struct talk *t, const struct tok_ids *ids, struct reply *r, 
 
 bool talk_say(struct talk *t, str text, int *signal, struct err *e)
 {
-    struct reply r = {.tty = term_is_tty(stderr)};
+    struct reply r = {.tty = term_is_tty(stderr), .safe = term_is_tty(stdout)};
     struct tok_ids ids = {0};
     *signal = 0;
     if (!t->n_messages && t->system)
@@ -210,7 +218,7 @@ bool talk_say(struct talk *t, str text, int *signal, struct err *e)
         t->n_messages--;
     t->sampling.seed++; /* the same question again may get another answer */
     buf_free(&r.content);
-    buf_free(&r.reasoning);
+    buf_free(&r.shown);
     free(ids.ids);
     return ok;
 }

@@ -61,6 +61,20 @@ const char *term_plain(FILE *f)
     return has_colors(f) ? "\033[0m" : "";
 }
 
+void term_safe(str text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        unsigned char next = i + 1 < text.n ? (unsigned char)text.p[i + 1] : 0;
+        bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        if (c1 || c == 0x7f || (c < 0x20 && c != '\n' && c != '\t'))
+            buf_byte(out, '?');
+        else
+            buf_byte(out, (char)c);
+        i += c1;
+    }
+}
+
 bool term_put(struct buf *out, struct err *e)
 {
     bool ok = fwrite(out->p, 1, out->n, stdout) == out->n && fflush(stdout) == 0;
@@ -94,13 +108,15 @@ struct term_num term_count(double n)
 
 void table_cell(struct table *t, const char *format, ...)
 {
-    char text[512];
+    char *text = NULL;
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    int n = vasprintf(&text, format, args);
     va_end(args);
-    buf_put(&t->cells, text, strlen(text) + 1);
+    buf_put(&t->cells, n < 0 ? "" : text, n < 0 ? 1 : strlen(text) + 1);
     t->n_cells++;
+    if (n >= 0)
+        free(text);
 }
 
 size_t term_width(const char *text)

@@ -28,6 +28,10 @@ bool term_is_tty(FILE *f);
 const char *term_dim(FILE *f);
 const char *term_plain(FILE *f);
 
+/* Appends UTF-8 text of unknown origin so that a terminal only shows it: control characters other
+ * than newline and tab (escape sequences begin with one) become '?'. Whole characters only. */
+void term_safe(str text, struct buf *out);
+
 /* Writes out to stdout and frees it; false and e when stdout refuses (a full disk, a closed pipe).
  */
 bool term_put(struct buf *out, struct err *e);

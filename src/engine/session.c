@@ -26,7 +26,7 @@ uint32_t session_choose(const struct session *all, uint32_t n_sessions, const in
                         size_t n)
 {
     uint32_t best = 0;
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (uint32_t i = 0; i < n_sessions; i++) {
         uint32_t shared = session_shared(&all[i], ids, n);
         double lost = ldexp(all[i].n - shared, -rank_of(all, n_sessions, i));

@@ -204,3 +204,13 @@ TEST(term_numbers_have_units)
     CHECK_STR(str_of(term_bytes(1.1 * 1024 * 1024).text), STR("1.10 MiB"));
     CHECK_STR(str_of(term_count(30532122624.0).text), STR("30.53 B"));
 }
+
+TEST(term_safe_leaves_text_and_drops_what_steers_a_terminal)
+{
+    struct buf out = {0};
+    term_safe(STR("a\tb\n\033[2J\x7f\xc2\x9b"
+                  "31m \u00e9\u263a\r"),
+              &out);
+    CHECK_STR(buf_view(&out), STR("a\tb\n?[2J??31m \u00e9\u263a?"));
+    buf_free(&out);
+}
