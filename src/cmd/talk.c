@@ -30,7 +30,7 @@ static void show_content(struct reply *r, str text)
         term_safe(text, &r->shown);
     else
         buf_str(&r->shown, text);
-    if (fwrite(r->shown.p, 1, r->shown.n, stdout) != r->shown.n || fflush(stdout))
+    if (!term_write(buf_view(&r->shown), stdout) || fflush(stdout))
         r->failed = true;
 }
 
@@ -43,7 +43,7 @@ static void show_reasoning(struct reply *r, str text)
     r->thinking = true;
     buf_clear(&r->shown);
     term_safe(text, &r->shown);
-    fwrite(r->shown.p, 1, r->shown.n, stderr);
+    term_write(buf_view(&r->shown), stderr);
 }
 
 static void on_event(void *ctx, const struct chat_event *event)

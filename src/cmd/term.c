@@ -75,9 +75,14 @@ void term_safe(str text, struct buf *out)
     }
 }
 
+bool term_write(str text, FILE *f)
+{
+    return !text.n || fwrite(text.p, 1, text.n, f) == text.n;
+}
+
 bool term_put(struct buf *out, struct err *e)
 {
-    bool ok = fwrite(out->p, 1, out->n, stdout) == out->n && fflush(stdout) == 0;
+    bool ok = term_write(buf_view(out), stdout) && fflush(stdout) == 0;
     buf_free(out);
     return ok || err_sys(e, "standard output");
 }

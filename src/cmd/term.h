@@ -32,6 +32,8 @@ const char *term_plain(FILE *f);
  * than newline and tab (escape sequences begin with one) become '?'. Whole characters only. */
 void term_safe(str text, struct buf *out);
 
+/* Writes text as it is; false when f does not take it. Does not flush. */
+bool term_write(str text, FILE *f);
 /* Writes out to stdout and frees it; false and e when stdout refuses (a full disk, a closed pipe).
  */
 bool term_put(struct buf *out, struct err *e);
