@@ -19,6 +19,9 @@ struct builder {
 
 /* One file per architecture: hyper-parameters beyond the common ones, tensors, ops. */
 void arch_gpt_oss(struct builder *b);
+void arch_llama(struct builder *b);
+void arch_qwen2(struct builder *b);
+void arch_qwen3(struct builder *b);
 void arch_qwen3moe(struct builder *b);
 
 /* Stores the first failure. */
@@ -40,6 +43,8 @@ void hparams_read(struct builder *b);
 /* For architectures with experts: fails without them. n_ff: their width when the key
  * expert_feed_forward_length is missing; 0: the key is required. */
 void hparams_need_experts(struct builder *b, uint64_t n_ff);
+/* For architectures with a dense feed-forward: fails without its width. */
+void hparams_need_ff(struct builder *b);
 
 /* Shape of a tensor, as in the file: ne[0] runs fastest. */
 struct shape {
@@ -89,15 +94,15 @@ struct rope_spec {
     double n_ctx_train; /* yarn: context before scaling */
     double attn_factor; /* yarn: multiplies cos and sin on top of YaRN's own; 1 as a rule */
     double beta_fast, beta_slow; /* yarn: turns over n_ctx_train between which it blends; 32, 1 */
-    bool
-        yarn_rounded; /* the blend's limits rounded outwards (llama.cpp; Qwen) or exact (gpt-oss) */
+    const float *pair_factors;   /* [n_rot / 2] the frequencies are divided by; NULL: 1 */
+    bool yarn_rounded;           /* yarn: the limits of the blend are rounded outwards */
 };
 /* The table lives in the arena. */
 const struct rope *rope_make(struct arena *a, const struct rope_spec *spec);
-/* What the keys rope.* and hp describe; yarn with rounded limits. unnamed: the scaling of a file
- * that has a factor but no type. Zeroed after a failure. */
+/* What the keys rope.*, the tensor rope_freqs and hp describe; yarn with rounded limits. unnamed:
+ * the scaling of a file that has a factor but no type. Zeroed after a failure. */
 struct rope_spec rope_keys(struct builder *b, enum rope_pairs pairs, enum rope_scaling unnamed);
-/* The table that the keys describe, linear when they name no type; NULL after a failure. */
+/* The table of rope_keys, linear when they name no type; NULL after a failure. */
 const struct rope *rope_from_keys(struct builder *b, enum rope_pairs pairs);
 
 /* Stages that most architectures share (layer.c). Each adds one op over the tensors of block i
@@ -107,9 +112,11 @@ const struct rope *rope_from_keys(struct builder *b, enum rope_pairs pairs);
 struct layer_slots {
     slot_id x;
     slot_id q, k, v, attended;            /* layer_attention_slots */
+    slot_id gated;                        /* layer_glu_slots */
     slot_id normed, ids, weights, chosen; /* layer_expert_slots */
 };
 void layer_attention_slots(struct builder *b, struct layer_slots *s);
+void layer_glu_slots(struct builder *b, struct layer_slots *s);
 void layer_expert_slots(struct builder *b, struct layer_slots *s);
 /* Makes slot x; token_embd. */
 void layer_embed(struct builder *b, struct layer_slots *s);
@@ -120,11 +127,17 @@ struct op_project *layer_qkv(struct builder *b, const struct layer_slots *s, uin
 /* With a KV layer of its own, scaled by 1 / sqrt(hd). window as in op_attend. */
 struct op_attend *layer_attend(struct builder *b, const struct layer_slots *s,
                                const struct rope *rope, uint32_t window, uint32_t i);
+/* attn_q.bias, attn_k.bias, attn_v.bias. */
+void layer_qkv_biases(struct builder *b, struct op_project *o, enum need need, uint32_t i);
 /* attn_q_norm, attn_k_norm. */
 void layer_head_norms(struct builder *b, struct op_attend *o, uint32_t i);
 /* attn_output. */
 struct op_add_project *layer_attn_output(struct builder *b, const struct layer_slots *s,
                                          uint32_t i);
+/* ffn_norm, ffn_gate, ffn_up; ACT_SWIGLU. */
+struct op_glu *layer_glu(struct builder *b, const struct layer_slots *s, uint32_t i);
+/* ffn_down. */
+struct op_add_project *layer_glu_down(struct builder *b, const struct layer_slots *s, uint32_t i);
 /* ffn_gate_inp behind the norm of this name; GATE_SOFTMAX_NORM. */
 struct op_route *layer_route(struct builder *b, const struct layer_slots *s, const char *norm,
                              uint32_t i);

@@ -29,19 +29,11 @@ static struct tables read_tables(struct builder *b)
 static void attention(struct builder *b, const struct layer_slots *s, const struct tables *t,
                       uint32_t i)
 {
-    const uint64_t n_q = b->hp->n_head * b->hp->head_dim_k;
-    const uint64_t n_k = b->hp->n_kv_head * b->hp->head_dim_k;
-    const uint64_t n_v = b->hp->n_kv_head * b->hp->head_dim_v;
-    struct op_project *qkv = layer_qkv(b, s, i);
-    qkv->out[0].bias = bind_tensor(b, i, "attn_q.bias", vector(n_q));
-    qkv->out[1].bias = bind_tensor(b, i, "attn_k.bias", vector(n_k));
-    qkv->out[2].bias = bind_tensor(b, i, "attn_v.bias", vector(n_v));
-
+    layer_qkv_biases(b, layer_qkv(b, s, i), REQUIRED, i);
     const bool windowed = i % t->period < t->period - 1;
     struct op_attend *a =
         layer_attend(b, s, windowed ? t->rope_window : t->rope, windowed ? t->window : 0, i);
     a->sinks = bind_renamed(b, i, "attn_sinks.weight", "attn_sinks", vector(b->hp->n_head));
-
     layer_attn_output(b, s, i)->bias =
         bind_renamed(b, i, "attn_output.bias", "attn_out.bias", vector(b->hp->n_embd));
 }

@@ -178,6 +178,12 @@ void hparams_need_experts(struct builder *b, uint64_t n_ff)
     hp->n_ff_expert = (uint32_t)num_min(n_ff, MAX_FF);
 }
 
+void hparams_need_ff(struct builder *b)
+{
+    if (b->hp->n_ff == 0)
+        build_fail(b, ERR_FORMAT, "key '%s.feed_forward_length' is missing or 0", b->arch);
+}
+
 void hparams_read(struct builder *b)
 {
     struct hparams *hp = b->hp;

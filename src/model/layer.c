@@ -1,5 +1,5 @@
-/* The stages that most architectures share: grouped-query attention and k of E experts, pre-normed
- * (spec "architectures" 0.2, 0.5, 0.6). */
+/* The stages that most architectures share: grouped-query attention, a dense feed-forward or k of E
+ * experts, pre-normed (spec "architectures" 0.2, 0.5, 0.6). */
 #include <math.h>
 
 #include "model/arch.h"
@@ -11,6 +11,11 @@ void layer_attention_slots(struct builder *b, struct layer_slots *s)
     s->k = plan_slot(b->plan, "k", hp->n_kv_head * hp->head_dim_k);
     s->v = plan_slot(b->plan, "v", hp->n_kv_head * hp->head_dim_v);
     s->attended = plan_slot(b->plan, "attended", hp->n_head * hp->head_dim_v);
+}
+
+void layer_glu_slots(struct builder *b, struct layer_slots *s)
+{
+    s->gated = plan_slot(b->plan, "gated", b->hp->n_ff);
 }
 
 void layer_expert_slots(struct builder *b, struct layer_slots *s)
@@ -81,6 +86,28 @@ struct op_project *layer_qkv(struct builder *b, const struct layer_slots *s, uin
     return o;
 }
 
+void layer_qkv_biases(struct builder *b, struct op_project *o, enum need need, uint32_t i)
+{
+    const struct hparams *hp = b->hp;
+    const struct {
+        const char *name;
+        uint64_t n;
+    } biases[] = {
+        {"attn_q.bias", hp->n_head * hp->head_dim_k},
+        {"attn_k.bias", hp->n_kv_head * hp->head_dim_k},
+        {"attn_v.bias", hp->n_kv_head * hp->head_dim_v},
+    };
+    if (bind_has(b, i, "attn_qkv.bias"))
+        build_fail(b, ERR_UNSUPPORTED,
+                   "tensor 'blk.%u.attn_qkv.bias': biases of q, k and v in one "
+                   "tensor are not supported",
+                   i);
+    for (int j = 0; j < 3; j++)
+        o->out[j].bias = need == REQUIRED || bind_has(b, i, biases[j].name)
+                             ? bind_tensor(b, i, biases[j].name, vector(biases[j].n))
+                             : NULL;
+}
+
 struct op_attend *layer_attend(struct builder *b, const struct layer_slots *s,
                                const struct rope *rope, uint32_t window, uint32_t i)
 {
@@ -124,6 +151,33 @@ struct op_add_project *layer_attn_output(struct builder *b, const struct layer_s
         .x = s->x,
         .w = bind_renamed(b, i, "attn_output.weight", "attn_out.weight",
                           matrix(n_in, b->hp->n_embd)),
+    };
+    return o;
+}
+
+struct op_glu *layer_glu(struct builder *b, const struct layer_slots *s, uint32_t i)
+{
+    const struct shape shape = matrix(b->hp->n_embd, b->hp->n_ff);
+    struct op_glu *o = &plan_op(b->plan, OP_GLU, i)->glu;
+    *o = (struct op_glu){
+        .in = s->x,
+        .out = s->gated,
+        .norm = bind_tensor(b, i, "ffn_norm.weight", vector(b->hp->n_embd)),
+        .eps = b->hp->rms_eps,
+        .gate = bind_tensor(b, i, "ffn_gate.weight", shape),
+        .up = bind_tensor(b, i, "ffn_up.weight", shape),
+        .act = ACT_SWIGLU,
+    };
+    return o;
+}
+
+struct op_add_project *layer_glu_down(struct builder *b, const struct layer_slots *s, uint32_t i)
+{
+    struct op_add_project *o = &plan_op(b->plan, OP_ADD_PROJECT, i)->add_project;
+    *o = (struct op_add_project){
+        .in = s->gated,
+        .x = s->x,
+        .w = bind_tensor(b, i, "ffn_down.weight", matrix(b->hp->n_ff, b->hp->n_embd)),
     };
     return o;
 }

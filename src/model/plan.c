@@ -100,6 +100,7 @@ const char *op_name(enum op_kind kind)
         [OP_PROJECT] = "project",
         [OP_ATTEND] = "attend",
         [OP_ADD_PROJECT] = "add_project",
+        [OP_GLU] = "glu",
         [OP_ROUTE] = "route",
         [OP_EXPERTS_UP] = "experts_up",
         [OP_EXPERTS_DOWN] = "experts_down",
@@ -134,6 +135,15 @@ static void attend_weights(const struct op_attend *o, const struct visitor *v)
     visit_if_there(v, o->q_norm, 1);
     visit_if_there(v, o->k_norm, 1);
     visit_if_there(v, o->sinks, 1);
+}
+
+static void glu_weights(const struct op_glu *o, const struct visitor *v)
+{
+    visit_if_there(v, o->norm, 1);
+    visit_if_there(v, o->gate, 1);
+    visit_if_there(v, o->up, 1);
+    visit_if_there(v, o->gate_bias, 1);
+    visit_if_there(v, o->up_bias, 1);
 }
 
 static void route_weights(const struct op_route *o, const struct visitor *v)
@@ -172,6 +182,7 @@ void op_weights(const struct op *op, void (*visit)(void *ctx, const struct weigh
         visit_if_there(&v, op->add_project.w, 1);
         visit_if_there(&v, op->add_project.bias, 1);
         break;
+    case OP_GLU: glu_weights(&op->glu, &v); break;
     case OP_ROUTE: route_weights(&op->route, &v); break;
     case OP_EXPERTS_UP: experts_up_weights(&op->experts_up, &v); break;
     case OP_EXPERTS_DOWN: experts_down_weights(&op->experts_down, &v); break;

@@ -63,6 +63,7 @@ enum op_kind {
     OP_PROJECT,      /* rms norm, then up to four matrices */
     OP_ATTEND,       /* head norms, rope, store k and v, softmax attention */
     OP_ADD_PROJECT,  /* x += W in */
+    OP_GLU,          /* rms norm, then act(gate, up) */
     OP_ROUTE,        /* rms norm, router, top k */
     OP_EXPERTS_UP,   /* act(gate, up) of the chosen experts */
     OP_EXPERTS_DOWN, /* x += weighted sum of the chosen experts' down projections */
@@ -116,6 +117,22 @@ struct op_add_project {
     const struct weight *bias;
 };
 
+enum activation {
+    ACT_SWIGLU,     /* silu(g) * u */
+    ACT_SWIGLU_OAI, /* g <= 7, |u| <= 7: g * sigmoid(1.702 g) * (u + 1) */
+};
+
+/* a = rms(in; norm, eps) (norm NULL: a = in); out = act(G a + gate_bias, U a + up_bias). */
+struct op_glu {
+    slot_id in;  /* [d] */
+    slot_id out; /* [ff] */
+    const struct weight *norm;
+    float eps;
+    const struct weight *gate, *up;           /* {d, ff} */
+    const struct weight *gate_bias, *up_bias; /* {ff} */
+    enum activation act;
+};
+
 enum gating {
     GATE_SOFTMAX_NORM, /* softmax over E, k largest, renormalised by their sum (at
                           least 6.103515625e-5) */
@@ -138,11 +155,6 @@ struct op_route {
     uint32_t n_expert, n_used;
     enum gating gating;
     float scale;
-};
-
-enum activation {
-    ACT_SWIGLU,     /* silu(g) * u */
-    ACT_SWIGLU_OAI, /* g <= 7, |u| <= 7: g * sigmoid(1.702 g) * (u + 1) */
 };
 
 /* out[j] = act(G_e in + bias, U_e in + bias) for e = ids[j], j < k. */
@@ -183,6 +195,7 @@ struct op {
         struct op_project project;
         struct op_attend attend;
         struct op_add_project add_project;
+        struct op_glu glu;
         struct op_route route;
         struct op_experts_up experts_up;
         struct op_experts_down experts_down;

@@ -34,7 +34,8 @@ const struct rope *rope_make(struct arena *a, const struct rope_spec *s)
     struct rope *rope = arena_new(a, 1, sizeof *rope);
     double *inv_freq = arena_new(a, n_pairs, sizeof *inv_freq);
     for (uint32_t i = 0; i < n_pairs; i++)
-        inv_freq[i] = pow(s->base, -2.0 * i / s->n_rot);
+        inv_freq[i] =
+            pow(s->base, -2.0 * i / s->n_rot) / (s->pair_factors ? (double)s->pair_factors[i] : 1);
     rope->mscale = 1;
     switch (s->scaling) {
     case ROPE_PLAIN: break;
@@ -78,6 +79,29 @@ static enum rope_scaling read_scaling(struct builder *b, enum rope_scaling unnam
     return ROPE_PLAIN;
 }
 
+/* The tensor rope_freqs (Llama 3.1 and later), or NULL. Lives in the plan's arena. */
+static const float *read_factors(struct builder *b)
+{
+    const uint32_t n = b->hp->n_rot / 2;
+    const struct weight *w = bind_optional(b, NO_BLOCK, "rope_freqs.weight", vector(n));
+    if (!w)
+        return NULL;
+    if (w->type != BLOCK_F32) {
+        build_fail(b, ERR_FORMAT, "tensor 'rope_freqs.weight' is %s, must be F32",
+                   block_type_name(w->type));
+        return NULL;
+    }
+    float *factors = arena_new(&b->plan->arena, n, sizeof *factors);
+    if (!weight_read(w, 0, factors, w->n_bytes, b->e))
+        b->failed = true;
+    for (uint32_t i = 0; i < n; i++)
+        if (!b->failed && !(factors[i] >= 1e-6f && factors[i] <= 1e6f))
+            build_fail(b, ERR_FORMAT,
+                       "tensor 'rope_freqs.weight' has %g at %u, must be 1e-6 to 1e6",
+                       (double)factors[i], i);
+    return factors;
+}
+
 struct rope_spec rope_keys(struct builder *b, enum rope_pairs pairs, enum rope_scaling unnamed)
 {
     float factor = 0, attn_factor = 1, beta_fast = 32, beta_slow = 1;
@@ -87,6 +111,7 @@ struct rope_spec rope_keys(struct builder *b, enum rope_pairs pairs, enum rope_s
     key_f32(b, "rope.scaling.attn_factor", OPTIONAL, 1e-3f, 1e3f, &attn_factor);
     key_f32(b, "rope.scaling.yarn_beta_fast", OPTIONAL, 1e-3f, 1e6f, &beta_fast);
     key_f32(b, "rope.scaling.yarn_beta_slow", OPTIONAL, 1e-3f, 1e6f, &beta_slow);
+    const float *pair_factors = read_factors(b);
     if (b->failed)
         return (struct rope_spec){0};
     return (struct rope_spec){
@@ -99,6 +124,7 @@ struct rope_spec rope_keys(struct builder *b, enum rope_pairs pairs, enum rope_s
         .attn_factor = (double)attn_factor,
         .beta_fast = (double)beta_fast,
         .beta_slow = (double)beta_slow,
+        .pair_factors = pair_factors,
         .yarn_rounded = true,
     };
 }

@@ -312,6 +312,32 @@ TEST(ops_add_project_matches_ref)
     report(&count);
 }
 
+TEST(ops_glu_matches_ref)
+{
+    struct count count = {0};
+    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = all_types[i % N_TYPES];
+        const uint32_t n_in = columns(type, i), n_ff = 3 + 29 * (uint32_t)(i % 4);
+        const bool bias = i % 3 == 0;
+        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in, n_ff,
+                 r.n_total);
+        plan_op(&r.plan, OP_GLU, 0)->glu = (struct op_glu){
+            .in = input(&r, "in", n_in),
+            .out = output(&r, "out", n_ff),
+            .norm = i % 5 ? floats(&r, n_in, 1, 1) : NULL,
+            .eps = 1e-6f,
+            .gate = matrix(&r, type, n_in, n_ff, 1),
+            .up = matrix(&r, i % 7 ? type : BLOCK_F16, n_in, n_ff, 1),
+            .gate_bias = bias ? floats(&r, n_ff, 1, 0) : NULL,
+            .up_bias = bias ? floats(&r, n_ff, 1, 0) : NULL,
+            .act = bias ? ACT_SWIGLU_OAI : ACT_SWIGLU,
+        };
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
 TEST(ops_head_matches_ref)
 {
     struct count count = {0};

@@ -60,6 +60,7 @@ static bool measure_op(struct cpu *c, const struct op *op, struct err *e)
         widen(&s->max_pairs, op->experts_down.n_used);
         break;
     case OP_HEAD: widen(&s->max_cols, op->head.w->ne[0]); break;
+    case OP_GLU: widen(&s->max_cols, op->glu.gate->ne[0]); break;
     case OP_EMBED:
     case OP_KIND_COUNT: break;
     }
@@ -286,6 +287,7 @@ static void run_op(struct worker *w, size_t i)
     case OP_EXPERTS_UP: cpu_experts_up(w, &op->experts_up, fused_down(w->cpu, i)); break;
     case OP_EXPERTS_DOWN: cpu_experts_down(w, &op->experts_down); break;
     case OP_HEAD: cpu_head(w, &op->head); break;
+    case OP_GLU: cpu_glu(w, &op->glu); break;
     case OP_KIND_COUNT: break;
     }
 }

@@ -208,12 +208,16 @@ struct inputs {
 };
 /* A phase: all products, shared out by groups of rows. */
 void cpu_multiply(struct worker *w, const struct product *p, uint32_t n, const struct inputs *in);
+/* tile[r][i] += bias of the group's row i, r < n. bias: {n_rows, n_experts} or NULL. */
+void cpu_add_bias(const struct matrix *m, const float *bias, uint32_t expert, uint32_t group,
+                  uint32_t n, float (*tile)[ROWS]);
 
 /* ---- the ops; each ends with all threads past its last write -----------------------------------
  */
 void cpu_embed(struct worker *w, const struct op_embed *o);
 void cpu_project(struct worker *w, const struct op_project *o);
 void cpu_add_project(struct worker *w, const struct op_add_project *o);
+void cpu_glu(struct worker *w, const struct op_glu *o);
 void cpu_head(struct worker *w, const struct op_head *o);
 void cpu_attend(struct worker *w, const struct op_attend *o);
 void cpu_route(struct worker *w, const struct op_route *o);

@@ -21,31 +21,46 @@ static uint32_t groups_per_item(const struct worker *w, const struct product *p,
     return chunk_of(w, n_groups, most);
 }
 
+void cpu_add_bias(const struct matrix *m, const float *bias, uint32_t expert, uint32_t group,
+                  uint32_t n, float (*tile)[ROWS])
+{
+    if (!bias)
+        return;
+    bias += (size_t)expert * m->n_rows + (size_t)group * ROWS;
+    uint32_t n_lanes = matrix_rows_at(m, group);
+    for (uint32_t r = 0; r < n; r++)
+        for (uint32_t i = 0; i < n_lanes; i++)
+            tile[r][i] += bias[i];
+}
+
 static void write_tile(const struct product *p, uint32_t group, uint32_t first, uint32_t n,
                        float (*tile)[ROWS])
 {
     uint32_t n_lanes = matrix_rows_at(p->m, group);
+    cpu_add_bias(p->m, p->bias, 0, group, n, tile);
     for (uint32_t r = 0; r < n; r++) {
         float *out = p->out + (first + r) * p->stride + (size_t)group * ROWS;
-        for (uint32_t i = 0; i < n_lanes; i++) {
-            float y = tile[r][i] + (p->bias ? p->bias[group * ROWS + i] : 0);
-            out[i] = p->add ? out[i] + y : y;
-        }
+        for (uint32_t i = 0; i < n_lanes; i++)
+            out[i] = p->add ? out[i] + tile[r][i] : tile[r][i];
     }
+}
+
+static struct act_tile tile_at(const struct inputs *in, uint32_t first, uint32_t n_cols)
+{
+    return (struct act_tile){
+        .q = in->acts + (size_t)first * (n_cols / BLOCK_COLS),
+        .f = in->floats + first * in->stride,
+        .f_stride = in->stride,
+        .n_rows = tile_rows(in->n_rows, first),
+    };
 }
 
 static void multiply(struct worker *w, const struct product *p, const struct inputs *in,
                      uint32_t group, uint32_t n_groups)
 {
     float tile[TILE_ROWS][ROWS];
-    uint32_t n_blocks = p->m->n_cols / BLOCK_COLS;
     for (uint32_t first = 0; first < in->n_rows; first += TILE_ROWS) {
-        struct act_tile a = {
-            .q = in->acts + (size_t)first * n_blocks,
-            .f = in->floats + first * in->stride,
-            .f_stride = in->stride,
-            .n_rows = tile_rows(in->n_rows, first),
-        };
+        struct act_tile a = tile_at(in, first, p->m->n_cols);
         for (uint32_t g = group; g < group + n_groups; g++) {
             w->kernels->mul[p->m->layout](matrix_group(p->m, 0, g), p->m->n_cols, &a, tile);
             write_tile(p, g, first, a.n_rows, tile);
@@ -102,8 +117,9 @@ void cpu_prepare(struct worker *w, const struct prepare *p)
     pool_barrier(pool);
 }
 
-/* Both phases of a set of products that share their input; rows and norm may be NULL. */
-static void project(struct worker *w, const struct product *p, uint32_t n, struct prepare *input)
+/* The phase before a set of products that share their input; rows and norm may be NULL. */
+static struct inputs prepare_inputs(struct worker *w, const struct product *p, uint32_t n,
+                                    struct prepare *input)
 {
     struct cpu *c = w->cpu;
     input->n_cols = p[0].m->n_cols;
@@ -114,7 +130,12 @@ static void project(struct worker *w, const struct product *p, uint32_t n, struc
             input->ints = true;
     }
     cpu_prepare(w, input);
-    struct inputs in = {input->n_rows, c->acts, c->normed, input->n_cols};
+    return (struct inputs){input->n_rows, c->acts, c->normed, input->n_cols};
+}
+
+static void project(struct worker *w, const struct product *p, uint32_t n, struct prepare *input)
+{
+    struct inputs in = prepare_inputs(w, p, n, input);
     cpu_multiply(w, p, n, &in);
 }
 
@@ -147,6 +168,53 @@ void cpu_add_project(struct worker *w, const struct op_add_project *o)
         .add = true,
     };
     project(w, &p, 1, &(struct prepare){.in = c->slots[o->in], .n_rows = w->n_rows});
+}
+
+/* act(gate, up) for `group` of all rows. */
+static void glu_group(struct worker *w, const struct op_glu *o, const struct product p[2],
+                      const struct inputs *in, uint32_t group)
+{
+    float tile[2][TILE_ROWS][ROWS];
+    const size_t n_bytes = matrix_rows_at(p[0].m, group) * sizeof(float);
+    for (uint32_t first = 0; first < in->n_rows; first += TILE_ROWS) {
+        const struct act_tile a = tile_at(in, first, p[0].m->n_cols);
+        for (int i = 0; i < 2; i++) {
+            w->kernels->mul[p[i].m->layout](matrix_group(p[i].m, 0, group), p[i].m->n_cols, &a,
+                                            tile[i]);
+            cpu_add_bias(p[i].m, p[i].bias, 0, group, a.n_rows, tile[i]);
+        }
+        for (uint32_t r = 0; r < a.n_rows; r++) {
+            w->kernels->activate(o->act, tile[0][r], tile[1][r], ROWS, tile[0][r]);
+            memcpy(p[0].out + (first + r) * p[0].stride + (size_t)group * ROWS, tile[0][r],
+                   n_bytes);
+        }
+    }
+}
+
+void cpu_glu(struct worker *w, const struct op_glu *o)
+{
+    struct cpu *c = w->cpu;
+    const struct product p[2] = {
+        {.m = matrix_of(c, o->gate),
+         .bias = vector_of(c, o->gate_bias),
+         .out = c->slots[o->out],
+         .stride = c->plan->slots[o->out].width},
+        {.m = matrix_of(c, o->up), .bias = vector_of(c, o->up_bias)},
+    };
+    struct inputs in = {w->n_rows, c->acts, c->slots[o->in], p[0].m->n_cols};
+    if (o->norm || w->acts_slot != o->in) /* a shared expert reads what the router has prepared */
+        in = prepare_inputs(w, p, 2,
+                            &(struct prepare){.in = c->slots[o->in],
+                                              .n_rows = w->n_rows,
+                                              .norm = vector_of(c, o->norm),
+                                              .eps = o->eps});
+    const uint32_t n_groups = p[0].m->n_groups, step = groups_per_item(w, p, 1, w->n_rows);
+    for (uint32_t item; (item = pool_next(c->pool)) * step < n_groups;) {
+        const uint32_t end = (uint32_t)num_min((item + 1) * step, n_groups);
+        for (uint32_t group = item * step; group < end; group++)
+            glu_group(w, o, p, &in, group);
+    }
+    pool_barrier(c->pool);
 }
 
 void cpu_head(struct worker *w, const struct op_head *o)

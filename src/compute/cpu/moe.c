@@ -174,18 +174,6 @@ static struct act_tile gather(struct worker *w, const struct up_work *u, struct 
     return a;
 }
 
-static void add_bias(const struct matrix *m, const float *bias, uint32_t expert, uint32_t group,
-                     uint32_t n, float (*tile)[ROWS])
-{
-    if (!bias)
-        return;
-    bias += (size_t)expert * m->n_rows + (size_t)group * ROWS;
-    uint32_t n_lanes = matrix_rows_at(m, group);
-    for (uint32_t r = 0; r < n; r++)
-        for (uint32_t i = 0; i < n_lanes; i++)
-            tile[r][i] += bias[i];
-}
-
 /* act(gate, up) of one group of 16 inner values; row r goes to out + r * stride. */
 static void up_group(struct worker *w, const struct up_work *u, uint32_t expert, uint32_t group,
                      const struct act_tile *a, float *out, size_t stride)
@@ -194,8 +182,8 @@ static void up_group(struct worker *w, const struct up_work *u, uint32_t expert,
     const struct cpu_kernels *k = w->kernels;
     k->mul[u->gate->layout](matrix_group(u->gate, expert, group), u->gate->n_cols, a, gate);
     k->mul[u->up->layout](matrix_group(u->up, expert, group), u->up->n_cols, a, up);
-    add_bias(u->gate, u->gate_bias, expert, group, a->n_rows, gate);
-    add_bias(u->up, u->up_bias, expert, group, a->n_rows, up);
+    cpu_add_bias(u->gate, u->gate_bias, expert, group, a->n_rows, gate);
+    cpu_add_bias(u->up, u->up_bias, expert, group, a->n_rows, up);
     for (uint32_t r = 0; r < a->n_rows; r++)
         k->activate(u->op->act, gate[r], up[r], ROWS, out + r * stride);
 }
@@ -296,7 +284,7 @@ static void down_group(struct worker *w, const struct down_work *d, uint32_t exp
     struct cpu *c = w->cpu;
     float tile[TILE_ROWS][ROWS];
     w->kernels->mul[d->m->layout](matrix_group(d->m, expert, group), d->m->n_cols, a, tile);
-    add_bias(d->m, d->bias, expert, group, t.n, tile);
+    cpu_add_bias(d->m, d->bias, expert, group, t.n, tile);
     uint32_t n_lanes = matrix_rows_at(d->m, group);
     for (uint32_t r = 0; r < t.n; r++) {
         uint32_t pair = c->pairs[t.first + r];

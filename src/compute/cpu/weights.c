@@ -84,6 +84,11 @@ static bool plan_op_weights(struct weights *w, const struct op *op, struct err *
         plan_vector(w, op->experts_down.bias);
         return plan_matrix(w, op->experts_down.down, e);
     case OP_HEAD: plan_vector(w, op->head.norm); return plan_matrix(w, op->head.w, e);
+    case OP_GLU:
+        plan_vector(w, op->glu.norm);
+        plan_vector(w, op->glu.gate_bias);
+        plan_vector(w, op->glu.up_bias);
+        return plan_matrix(w, op->glu.gate, e) && plan_matrix(w, op->glu.up, e);
     case OP_KIND_COUNT: break;
     }
     return true;

@@ -13,7 +13,7 @@ struct widths {
     size_t normed;  /* inputs and router logits, per batch row */
     size_t heads;   /* queries of one row */
     size_t n_heads; /* of one op */
-    size_t parts;   /* experts' outputs, per batch row */
+    size_t parts;   /* experts' outputs or one of a pair of products, per batch row */
     size_t slots;   /* all slots together, per batch row */
 };
 
@@ -35,6 +35,10 @@ static struct widths measure(const struct plan *p)
         const struct op *op = &p->ops[i];
         if (op->kind == OP_PROJECT)
             widen(&w.normed, op->project.out[0].w->ne[0]);
+        if (op->kind == OP_GLU) {
+            widen(&w.normed, op->glu.gate->ne[0]);
+            widen(&w.parts, op->glu.gate->ne[1]);
+        }
         if (op->kind == OP_HEAD)
             widen(&w.normed, op->head.w->ne[0]);
         if (op->kind == OP_ROUTE)
@@ -188,6 +192,7 @@ static void run_op(struct ref *r, const struct op *op, float *logits)
     case OP_PROJECT: ref_project(r, &op->project); break;
     case OP_ATTEND: ref_attend(r, &op->attend); break;
     case OP_ADD_PROJECT: ref_add_project(r, &op->add_project); break;
+    case OP_GLU: ref_glu(r, &op->glu); break;
     case OP_ROUTE: ref_route(r, &op->route); break;
     case OP_EXPERTS_UP: ref_experts_up(r, &op->experts_up); break;
     case OP_EXPERTS_DOWN: ref_experts_down(r, &op->experts_down); break;

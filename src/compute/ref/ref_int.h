@@ -22,7 +22,7 @@ struct ref {
     float *normed; /* [n_ubatch][widest input] */
     float *heads;  /* [widest q] */
     float *scores; /* [most heads][n_ctx] */
-    float *parts;  /* [n_ubatch * most experts used][widest output] */
+    float *parts;  /* [n_ubatch][most experts used][widest output], or [n_ubatch][dense ff] */
 
     const struct batch *batch; /* of the run */
 
@@ -61,6 +61,7 @@ void ref_softmax(float *scores, size_t n, const float *sink);
 void ref_embed(struct ref *r, const struct op_embed *o);
 void ref_project(struct ref *r, const struct op_project *o);
 void ref_add_project(struct ref *r, const struct op_add_project *o);
+void ref_glu(struct ref *r, const struct op_glu *o);
 void ref_head(struct ref *r, const struct op_head *o, float *logits);
 void ref_attend(struct ref *r, const struct op_attend *o);
 void ref_route(struct ref *r, const struct op_route *o);

@@ -49,16 +49,22 @@ void ref_embed(struct ref *r, const struct op_embed *o)
         ref_row(r, o->table, 0, (uint64_t)r->batch->ids[t], x + t * o->table->ne[0]);
 }
 
+/* All rows of the slot, normalised; the slot itself when there is no norm. */
+static const float *normed_rows(const struct ref *r, slot_id slot, const struct weight *w,
+                                float eps, size_t n_in)
+{
+    const float *in = ref_slot(r, slot);
+    const float *norm = ref_vector(r, w, r->row[0]);
+    if (!norm)
+        return in;
+    for (uint32_t t = 0; t < r->batch->n; t++)
+        ref_rms(in + t * n_in, norm, eps, n_in, r->normed + t * n_in);
+    return r->normed;
+}
+
 void ref_project(struct ref *r, const struct op_project *o)
 {
-    const float *in = ref_slot(r, o->in);
-    const size_t n_in = o->out[0].w->ne[0];
-    const float *norm = ref_vector(r, o->norm, r->row[0]);
-    if (norm) {
-        for (uint32_t t = 0; t < r->batch->n; t++)
-            ref_rms(in + t * n_in, norm, o->eps, n_in, r->normed + t * n_in);
-        in = r->normed;
-    }
+    const float *in = normed_rows(r, o->in, o->norm, o->eps, o->out[0].w->ne[0]);
     for (uint32_t i = 0; i < o->n_out; i++)
         ref_matmul(r, o->out[i].w, o->out[i].bias, in, r->batch->n, false,
                    ref_slot(r, o->out[i].out));
@@ -67,6 +73,17 @@ void ref_project(struct ref *r, const struct op_project *o)
 void ref_add_project(struct ref *r, const struct op_add_project *o)
 {
     ref_matmul(r, o->w, o->bias, ref_slot(r, o->in), r->batch->n, true, ref_slot(r, o->x));
+}
+
+void ref_glu(struct ref *r, const struct op_glu *o)
+{
+    const float *in = normed_rows(r, o->in, o->norm, o->eps, o->gate->ne[0]);
+    const size_t n = r->batch->n * o->gate->ne[1];
+    float *out = ref_slot(r, o->out);
+    ref_matmul(r, o->gate, o->gate_bias, in, r->batch->n, false, out);
+    ref_matmul(r, o->up, o->up_bias, in, r->batch->n, false, r->parts);
+    for (size_t i = 0; i < n; i++)
+        out[i] = ref_activate(o->act, out[i], r->parts[i]);
 }
 
 void ref_head(struct ref *r, const struct op_head *o, float *logits)
