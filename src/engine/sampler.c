@@ -149,12 +149,6 @@ static inline bool before(struct cand a, struct cand b)
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
-static int compare(const void *a, const void *b)
-{
-    const struct cand *x = a, *y = b;
-    return before(*x, *y) ? -1 : before(*y, *x);
-}
-
 /* Plus infinity would make infinity minus infinity below. */
 static inline struct cand cand_of(uint32_t id, float logit)
 {
@@ -188,7 +182,7 @@ static void sift_down(struct cand *heap, size_t n, size_t i)
     heap[i] = c;
 }
 
-/* The k first in the order, sorted. A heap of k holds the best so far; nearly all of the vocabulary
+/* The k first in the order. A heap of k holds the best so far; nearly all of the vocabulary
  * fails one comparison with its root. */
 static size_t gather_top_k(const struct sampler *s, const float *logits, size_t k)
 {
@@ -207,7 +201,6 @@ static size_t gather_top_k(const struct sampler *s, const float *logits, size_t 
             sift_down(heap, n, 0);
         }
     }
-    qsort(heap, n, sizeof *heap, compare);
     return n;
 }
 
@@ -225,28 +218,55 @@ static double softmax(const struct sampler *s, size_t n, float temperature)
     return sum;
 }
 
-/* The shortest head of the sorted candidates whose probabilities reach top_p. */
-static size_t keep_top_p(const struct sampler *s, size_t n, bool sorted)
+static void swap(const struct sampler *s, size_t a, size_t b)
 {
-    double top_p = (double)s->p.top_p, sum = softmax(s, n, 1);
-    if (!sorted) {
-        /* All candidates below (1 - p) / n together hold less than 1 - p, so none of them is in the
-         * head: only the rest has to be sorted. */
-        double least = (1 - top_p) / (double)n * sum;
-        size_t kept = 0;
-        for (size_t i = 0; i < n; i++)
-            if ((double)s->weights[i] >= least)
-                s->cands[kept++] = s->cands[i];
-        n = kept;
-        qsort(s->cands, n, sizeof *s->cands, compare);
+    struct cand c = s->cands[a];
+    float w = s->weights[a];
+    s->cands[a] = s->cands[b];
+    s->weights[a] = s->weights[b];
+    s->cands[b] = c;
+    s->weights[b] = w;
+}
+
+/* Moves the middle one of three candidates of [from, to) to its last place. */
+static void choose_pivot(const struct sampler *s, size_t from, size_t to)
+{
+    size_t a = from, b = from + (to - from) / 2, c = to - 1;
+    if (before(s->cands[b], s->cands[a]))
+        swap(s, a, b);
+    if (before(s->cands[b], s->cands[c]))
+        swap(s, b, c);
+    if (before(s->cands[c], s->cands[a]))
+        swap(s, a, c);
+}
+
+/* The shortest head of the order whose probabilities reach top_p, in front and in no order: like
+ * quickselect, but what is looked for is a sum of weights and not a rank. */
+static size_t keep_top_p(const struct sampler *s, size_t n)
+{
+    double wanted = (double)s->p.top_p * softmax(s, n, 1);
+    size_t from = 0, to = n; /* the border is in here; all before `from` are in the head */
+    while (from < to) {
+        size_t at = from;
+        double sum = 0; /* of [from, at) */
+        choose_pivot(s, from, to);
+        for (size_t i = from; i + 1 < to; i++) {
+            if (before(s->cands[i], s->cands[to - 1])) {
+                sum += (double)s->weights[i];
+                swap(s, i, at++);
+            }
+        }
+        swap(s, at, to - 1);
+        if (sum >= wanted) {
+            to = at;
+        } else {
+            wanted -= sum + (double)s->weights[at];
+            from = at + 1;
+            if (wanted <= 0)
+                return from;
+        }
     }
-    double head = 0;
-    for (size_t i = 0; i < n; i++) {
-        head += (double)expf(s->cands[i].logit - s->cands[0].logit);
-        if (head >= top_p * sum)
-            return i + 1;
-    }
-    return n;
+    return from;
 }
 
 /* Those with at least min_p times the largest probability; the order stays. */
@@ -291,7 +311,7 @@ int32_t sampler_pick(struct sampler *s, float *logits)
     if (!n)
         return first_allowed(s);
     if (s->p.top_p > 0 && s->p.top_p < 1)
-        n = keep_top_p(s, n, top_k);
+        n = keep_top_p(s, n);
     if (s->p.min_p > 0)
         n = keep_min_p(s, n);
     return draw(s, n);

@@ -287,14 +287,15 @@ TEST(sampler_check_names_the_bad_field)
     CHECK_OK(sampling_check(&p, 10, &e));
 }
 
-/* Not timed: shows what a pick costs at a large vocabulary, and that the fast paths agree. */
+/* Not judged by time: shows what a pick costs at a large vocabulary whose likeliest tokens stand
+ * out, as those of a model do. */
 TEST(sampler_large_vocabulary)
 {
     enum { N = 151936, ROUNDS = 20 };
     float *logits = mem_new(N, sizeof *logits), *work = mem_new(N, sizeof *work);
     struct rng r = {test_seed()};
     for (int i = 0; i < N; i++)
-        logits[i] = rng_f32(&r, -8, 8) + rng_f32(&r, -4, 4) + rng_f32(&r, -2, 2);
+        logits[i] = rng_f32(&r, -4, 4) + rng_f32(&r, -4, 4) + (float)(i % 7919 == 0) * 12;
     static const struct {
         const char *name;
         struct sampling p;
@@ -308,15 +309,16 @@ TEST(sampler_large_vocabulary)
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct sampler *s = sampler_open(&cases[c].p, N, NULL);
-        uint64_t ns = 0;
+        uint64_t least_ns = UINT64_MAX;
         for (int i = 0; i < ROUNDS; i++) {
             memcpy(work, logits, N * sizeof *work);
             uint64_t start = clock_ns();
             int32_t id = sampler_pick(s, work);
-            ns += clock_ns() - start;
+            uint64_t ns = clock_ns() - start;
+            least_ns = ns < least_ns ? ns : least_ns;
             CHECK(id >= 0 && id < N);
         }
-        printf("     %-20s %7.1f us a pick\n", cases[c].name, (double)ns / ROUNDS / 1e3);
+        printf("     %-20s %7.1f us a pick\n", cases[c].name, (double)least_ns / 1e3);
         sampler_close(s);
     }
     free(logits);
