@@ -5,13 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* File names and keys come from outside: an escape sequence in a message would reach a terminal. */
-static void blank_control_bytes(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
+#include "base/str.h"
 
 bool err_set(struct err *e, enum err_code code, const char *format, ...)
 {
@@ -20,7 +14,7 @@ bool err_set(struct err *e, enum err_code code, const char *format, ...)
     vsnprintf(e->msg, sizeof e->msg, format, args);
     va_end(args);
     e->code = code;
-    blank_control_bytes(e->msg);
+    str_blank_control(e->msg);
     return false;
 }
 
@@ -34,7 +28,7 @@ bool err_sys(struct err *e, const char *format, ...)
     size_t n = strlen(e->msg);
     snprintf(e->msg + n, sizeof e->msg - n, ": %s", reason);
     e->code = ERR_IO;
-    blank_control_bytes(e->msg);
+    str_blank_control(e->msg);
     return false;
 }
 
@@ -48,6 +42,6 @@ bool err_within(struct err *e, const char *format, ...)
     va_end(args);
     size_t n = strlen(e->msg);
     snprintf(e->msg + n, sizeof e->msg - n, ": %s", inner);
-    blank_control_bytes(e->msg);
+    str_blank_control(e->msg);
     return false;
 }

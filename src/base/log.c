@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/str.h"
+
 __attribute__((format(printf, 3, 0))) static void
 write_line(const struct log *log, enum log_level level, const char *format, va_list args)
 {
@@ -10,6 +12,7 @@ write_line(const struct log *log, enum log_level level, const char *format, va_l
     if (!log || !log->write)
         return;
     vsnprintf(line, sizeof line, format, args);
+    str_blank_control(line);
     log->write(log->ctx, level, line);
 }
 

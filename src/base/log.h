@@ -5,7 +5,8 @@
 
 enum log_level { LOG_INFO, LOG_WARN };
 
-/* A zeroed sink drops everything. write may be called from any thread, one line without newline. */
+/* A zeroed sink drops everything. write may be called from any thread, one line without newline
+ * and other control bytes. */
 struct log {
     void (*write)(void *ctx, enum log_level level, const char *line);
     void *ctx;

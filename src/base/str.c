@@ -103,3 +103,10 @@ bool str_to_f64(str s, double *out)
     *out = value;
     return true;
 }
+
+void str_blank_control(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}

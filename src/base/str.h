@@ -32,3 +32,6 @@ str str_cut(str s, char sep, str *rest);
 /* Whole-string decimal parsers. False, with *out unchanged, on anything else or out of range. */
 bool str_to_i64(str s, int64_t *out);
 bool str_to_f64(str s, double *out);
+/* Replaces the control bytes of a terminated text by '?'. For lines that go to a terminal: names
+ * and keys in them come from outside and could hold escape sequences. */
+void str_blank_control(char *text);
