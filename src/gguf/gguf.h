@@ -54,7 +54,7 @@ struct gguf;
 /* Opens path; for the first of a set of shards (-00001-of-0000N) the others are opened too. NULL
  * and e on failure. Warnings (unknown things that are skipped) go to log, which may be NULL.
  * Limits: 65,536 keys and tensors, 512 shards, 512 MiB of metadata per shard. Memory: the metadata
- * as it stands in the file, and at most as much again for tables. */
+ * as it stands in the file, 4 bytes per string of an array, about 100 per key and tensor. */
 struct gguf *gguf_open(const char *path, const struct log *log, struct err *e);
 /* The same checks over bytes in memory (fuzzing, tests); bytes must outlive the result. Tensors can
  * be read. */

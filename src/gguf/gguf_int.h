@@ -3,6 +3,8 @@
 #pragma once
 #include "gguf/gguf.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are read and written as they are");
+
 enum {
     GGUF_MAX_KEYS = 1 << 16,
     GGUF_MAX_TENSORS = 1 << 16, /* of all shards together */

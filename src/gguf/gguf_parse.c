@@ -183,7 +183,8 @@ static bool read_key(struct cursor *c, struct gguf_kv *kv, uint32_t **starts)
 
 int gguf_compare(str a, str b)
 {
-    int order = memcmp(a.p, b.p, num_min(a.n, b.n));
+    size_t n = num_min(a.n, b.n);
+    int order = n ? memcmp(a.p, b.p, n) : 0;
     return order ? order : (a.n > b.n) - (a.n < b.n);
 }
 

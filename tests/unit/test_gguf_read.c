@@ -237,6 +237,30 @@ TEST(gguf_each_of_many_keys_is_found)
     buf_free(&b);
 }
 
+/* Metadata has a limit of its own where the file itself is long enough; the file is sparse. */
+TEST(gguf_metadata_over_its_limit_is_refused_unread)
+{
+    struct err e;
+    struct buf b = {0};
+    char path[] = "/tmp/tawny-test-XXXXXX";
+    int fd = mkstemp(path);
+    make_header(&b, 3, 0, 1);
+    make_key(&b, STR("long"), GGUF_STRING);
+    make_u64(&b, 600 << 20);
+    CHECK(fd >= 0 && write(fd, b.p, b.n) == (ssize_t)b.n && ftruncate(fd, 700 << 20) == 0);
+    CHECK(!gguf_open(path, NULL, &e));
+    CHECK(strstr(e.msg, ": key 'long': a string needs 629145600 bytes at byte 48, limit for all "
+                        "metadata 536870912 bytes"));
+    uint32_t type[2] = {GGUF_ARRAY, GGUF_STRING};
+    uint64_t n = 80 << 20;
+    CHECK(pwrite(fd, type, sizeof type, 36) == sizeof type && pwrite(fd, &n, 8, 44) == 8);
+    CHECK(!gguf_open(path, NULL, &e));
+    CHECK(strstr(e.msg, "key 'long': 83886080 elements of type string, but the file has room for"));
+    close(fd);
+    unlink(path);
+    buf_free(&b);
+}
+
 TEST(gguf_file_that_is_missing_or_no_file)
 {
     struct err e;
