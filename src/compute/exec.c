@@ -125,7 +125,7 @@ static bool check_cache_type(const struct plan *p, enum block_type type, bool va
                        block_type_name(type));
     for (size_t i = 0; i < p->n_kv; i++) {
         uint32_t width = values ? p->kv[i].v_width : p->kv[i].k_width;
-        if (block_row_bytes(type, width) == 0)
+        if (width && block_row_bytes(type, width) == 0)
             return err_set(
                 e, ERR_UNSUPPORTED,
                 "cache type %s holds blocks of %u, layer %zu has %u %s per token: use f16",

@@ -18,6 +18,7 @@ struct builder {
 };
 
 /* One file per architecture: hyper-parameters beyond the common ones, tensors, ops. */
+void arch_deepseek2(struct builder *b);
 void arch_gpt_oss(struct builder *b);
 void arch_llama(struct builder *b);
 void arch_qwen2(struct builder *b);
@@ -34,6 +35,7 @@ enum need { OPTIONAL, REQUIRED };
 void key_u32(struct builder *b, const char *key, enum need need, uint32_t lo, uint32_t hi,
              uint32_t *out);
 void key_f32(struct builder *b, const char *key, enum need need, float lo, float hi, float *out);
+void key_bool(struct builder *b, const char *key, enum need need, bool *out);
 /* A number or an array with one entry per block. Entries that are not 0 (0: a block that has no use
  * for it) must be equal. */
 void key_u32_per_block(struct builder *b, const char *key, enum need need, uint32_t lo, uint32_t hi,
@@ -114,10 +116,12 @@ struct layer_slots {
     slot_id q, k, v, attended;            /* layer_attention_slots */
     slot_id gated;                        /* layer_glu_slots */
     slot_id normed, ids, weights, chosen; /* layer_expert_slots */
+    slot_id shared;                       /* layer_shared_slots */
 };
 void layer_attention_slots(struct builder *b, struct layer_slots *s);
 void layer_glu_slots(struct builder *b, struct layer_slots *s);
 void layer_expert_slots(struct builder *b, struct layer_slots *s);
+void layer_shared_slots(struct builder *b, struct layer_slots *s);
 /* Makes slot x; token_embd. */
 void layer_embed(struct builder *b, struct layer_slots *s);
 /* output_norm; output, or token_embd where there is none. The plan's last op. */
@@ -138,6 +142,12 @@ struct op_add_project *layer_attn_output(struct builder *b, const struct layer_s
 struct op_glu *layer_glu(struct builder *b, const struct layer_slots *s, uint32_t i);
 /* ffn_down. */
 struct op_add_project *layer_glu_down(struct builder *b, const struct layer_slots *s, uint32_t i);
+/* The shared expert, over what the router has normalised: ffn_gate_shexp, ffn_up_shexp;
+ * ACT_SWIGLU. */
+struct op_glu *layer_shared(struct builder *b, const struct layer_slots *s, uint32_t i);
+/* ffn_down_shexp. */
+struct op_add_project *layer_shared_down(struct builder *b, const struct layer_slots *s,
+                                         uint32_t i);
 /* ffn_gate_inp behind the norm of this name; GATE_SOFTMAX_NORM. */
 struct op_route *layer_route(struct builder *b, const struct layer_slots *s, const char *norm,
                              uint32_t i);

@@ -75,6 +75,12 @@ void key_f32(struct builder *b, const char *key, enum need need, float lo, float
                    (double)lo, (double)hi);
 }
 
+void key_bool(struct builder *b, const char *key, enum need need, bool *out)
+{
+    if (!b->failed && !gguf_bool(b->file, full_key(b, key).text, need == REQUIRED, out, b->e))
+        b->failed = true;
+}
+
 static bool is_integer(enum gguf_type type)
 {
     return type != GGUF_F32 && type != GGUF_F64 && type != GGUF_BOOL && type != GGUF_STRING;

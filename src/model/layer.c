@@ -1,6 +1,7 @@
 /* The stages that most architectures share: grouped-query attention, a dense feed-forward or k of E
  * experts, pre-normed (spec "architectures" 0.2, 0.5, 0.6). */
 #include <math.h>
+#include <stdio.h>
 
 #include "model/arch.h"
 
@@ -25,6 +26,11 @@ void layer_expert_slots(struct builder *b, struct layer_slots *s)
     s->ids = plan_slot(b->plan, "expert ids", hp->n_expert_used);
     s->weights = plan_slot(b->plan, "expert weights", hp->n_expert_used);
     s->chosen = plan_slot(b->plan, "experts", hp->n_expert_used * hp->n_ff_expert);
+}
+
+void layer_shared_slots(struct builder *b, struct layer_slots *s)
+{
+    s->shared = plan_slot(b->plan, "shared expert", b->hp->n_ff_shared);
 }
 
 static struct shape table_shape(const struct builder *b)
@@ -155,30 +161,65 @@ struct op_add_project *layer_attn_output(struct builder *b, const struct layer_s
     return o;
 }
 
-struct op_glu *layer_glu(struct builder *b, const struct layer_slots *s, uint32_t i)
+/* "<name><suffix>.weight" */
+static const struct weight *bind_suffixed(struct builder *b, uint32_t i, const char *name,
+                                          const char *suffix, struct shape want)
 {
-    const struct shape shape = matrix(b->hp->n_embd, b->hp->n_ff);
+    char full[64];
+    snprintf(full, sizeof full, "%s%s.weight", name, suffix);
+    return bind_tensor(b, i, full, want);
+}
+
+static struct op_glu *add_glu(struct builder *b, const char *suffix, uint64_t n_ff, uint32_t i)
+{
     struct op_glu *o = &plan_op(b->plan, OP_GLU, i)->glu;
     *o = (struct op_glu){
-        .in = s->x,
-        .out = s->gated,
-        .norm = bind_tensor(b, i, "ffn_norm.weight", vector(b->hp->n_embd)),
         .eps = b->hp->rms_eps,
-        .gate = bind_tensor(b, i, "ffn_gate.weight", shape),
-        .up = bind_tensor(b, i, "ffn_up.weight", shape),
+        .gate = bind_suffixed(b, i, "ffn_gate", suffix, matrix(b->hp->n_embd, n_ff)),
+        .up = bind_suffixed(b, i, "ffn_up", suffix, matrix(b->hp->n_embd, n_ff)),
         .act = ACT_SWIGLU,
     };
     return o;
 }
 
-struct op_add_project *layer_glu_down(struct builder *b, const struct layer_slots *s, uint32_t i)
+static struct op_add_project *add_glu_down(struct builder *b, const char *suffix, uint64_t n_ff,
+                                           uint32_t i)
 {
     struct op_add_project *o = &plan_op(b->plan, OP_ADD_PROJECT, i)->add_project;
-    *o = (struct op_add_project){
-        .in = s->gated,
-        .x = s->x,
-        .w = bind_tensor(b, i, "ffn_down.weight", matrix(b->hp->n_ff, b->hp->n_embd)),
-    };
+    o->w = bind_suffixed(b, i, "ffn_down", suffix, matrix(n_ff, b->hp->n_embd));
+    return o;
+}
+
+struct op_glu *layer_glu(struct builder *b, const struct layer_slots *s, uint32_t i)
+{
+    struct op_glu *o = add_glu(b, "", b->hp->n_ff, i);
+    o->in = s->x;
+    o->out = s->gated;
+    o->norm = bind_tensor(b, i, "ffn_norm.weight", vector(b->hp->n_embd));
+    return o;
+}
+
+struct op_add_project *layer_glu_down(struct builder *b, const struct layer_slots *s, uint32_t i)
+{
+    struct op_add_project *o = add_glu_down(b, "", b->hp->n_ff, i);
+    o->in = s->gated;
+    o->x = s->x;
+    return o;
+}
+
+struct op_glu *layer_shared(struct builder *b, const struct layer_slots *s, uint32_t i)
+{
+    struct op_glu *o = add_glu(b, "_shexp", b->hp->n_ff_shared, i);
+    o->in = s->normed;
+    o->out = s->shared;
+    return o;
+}
+
+struct op_add_project *layer_shared_down(struct builder *b, const struct layer_slots *s, uint32_t i)
+{
+    struct op_add_project *o = add_glu_down(b, "_shexp", b->hp->n_ff_shared, i);
+    o->in = s->shared;
+    o->x = s->x;
     return o;
 }
 

@@ -11,7 +11,7 @@ static const struct arch {
 } archs[] = {
     {"qwen3moe", NULL, arch_qwen3moe}, {"gpt-oss", "gptoss", arch_gpt_oss},
     {"qwen3", NULL, arch_qwen3},       {"qwen2", NULL, arch_qwen2},
-    {"llama", NULL, arch_llama},
+    {"llama", NULL, arch_llama},       {"deepseek2", "glm4moelite", arch_deepseek2},
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 

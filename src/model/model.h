@@ -23,7 +23,8 @@ struct hparams {
     uint32_t n_rot;
     float rope_base;
     uint32_t n_expert, n_expert_used, n_ff_expert;
-    uint32_t n_vocab; /* rows of token_embd */
+    uint32_t n_ff_shared; /* of the shared experts together; 0: none */
+    uint32_t n_vocab;     /* rows of token_embd */
 };
 
 struct model {

@@ -99,6 +99,7 @@ const char *op_name(enum op_kind kind)
         [OP_EMBED] = "embed",
         [OP_PROJECT] = "project",
         [OP_ATTEND] = "attend",
+        [OP_ATTEND_MLA] = "attend_mla",
         [OP_ADD_PROJECT] = "add_project",
         [OP_GLU] = "glu",
         [OP_ROUTE] = "route",
@@ -135,6 +136,13 @@ static void attend_weights(const struct op_attend *o, const struct visitor *v)
     visit_if_there(v, o->q_norm, 1);
     visit_if_there(v, o->k_norm, 1);
     visit_if_there(v, o->sinks, 1);
+}
+
+static void attend_mla_weights(const struct op_attend_mla *o, const struct visitor *v)
+{
+    visit_if_there(v, o->latent_norm, 1);
+    visit_if_there(v, o->key_up, 1);
+    visit_if_there(v, o->value_down, 1);
 }
 
 static void glu_weights(const struct op_glu *o, const struct visitor *v)
@@ -178,6 +186,7 @@ void op_weights(const struct op *op, void (*visit)(void *ctx, const struct weigh
     case OP_EMBED: visit_if_there(&v, op->embed.table, 1 / (double)op->embed.table->ne[1]); break;
     case OP_PROJECT: project_weights(&op->project, &v); break;
     case OP_ATTEND: attend_weights(&op->attend, &v); break;
+    case OP_ATTEND_MLA: attend_mla_weights(&op->attend_mla, &v); break;
     case OP_ADD_PROJECT:
         visit_if_there(&v, op->add_project.w, 1);
         visit_if_there(&v, op->add_project.bias, 1);

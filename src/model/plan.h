@@ -62,6 +62,7 @@ enum op_kind {
     OP_EMBED,        /* token ids -> x */
     OP_PROJECT,      /* rms norm, then up to four matrices */
     OP_ATTEND,       /* head norms, rope, store k and v, softmax attention */
+    OP_ATTEND_MLA,   /* the same over a latent that all heads share */
     OP_ADD_PROJECT,  /* x += W in */
     OP_GLU,          /* rms norm, then act(gate, up) */
     OP_ROUTE,        /* rms norm, router, top k */
@@ -107,6 +108,24 @@ struct op_attend {
     const struct weight *sinks; /* {H} */
     bool gated;                 /* out ⊙ sigmoid(gate) */
     uint32_t kv;                /* index into plan.kv */
+};
+
+/* Latent attention (MLA) in its absorbed form (spec 8). Per row with position p and sequence s: the
+ * latent c = rms(kv[0 .. n_latent); latent_norm), the key r = rope(the n_rot elements behind it);
+ * [c | r] is stored at p in KV layer `kv` of s. A head of q has n_nope elements and n_rot more,
+ * which are rotated: key_h = [K_h nope | rope]. Then mixed_h = sum softmax(scale * key_h . [c |
+ * r](p')) c(p') over p' <= p, and out_h = V_h mixed_h. */
+struct op_attend_mla {
+    slot_id q;                                /* [H][n_nope | n_rot] */
+    slot_id kv_in;                            /* [n_latent | n_rot] */
+    slot_id out;                              /* [H * hd_v] */
+    const struct weight *latent_norm;         /* {n_latent} */
+    const struct weight *key_up, *value_down; /* K {n_nope, n_latent, H}; V {n_latent, hd_v, H} */
+    float eps;
+    uint32_t n_head, n_nope, n_latent, head_dim_v;
+    const struct rope *rope; /* of n_rot elements */
+    float scale;
+    uint32_t kv; /* index into plan.kv */
 };
 
 /* x += W in + bias. */
@@ -194,6 +213,7 @@ struct op {
         struct op_embed embed;
         struct op_project project;
         struct op_attend attend;
+        struct op_attend_mla attend_mla;
         struct op_add_project add_project;
         struct op_glu glu;
         struct op_route route;
@@ -205,8 +225,8 @@ struct op {
 
 /* One attention layer's cache: per token, k_width keys and v_width values. */
 struct kv_layer {
-    uint32_t k_width; /* G * hd */
-    uint32_t v_width; /* G * hd_v */
+    uint32_t k_width; /* G * hd; MLA: n_latent + n_rot */
+    uint32_t v_width; /* G * hd_v; MLA: 0, the values are a part of the keys */
     uint32_t window;  /* tokens that are read, the newest; 0: all */
 };
 

@@ -291,6 +291,10 @@ struct exec *kit_open_exec(const char *backend, const struct plan *plan,
     if (!b)
         return NULL;
     struct exec *x = exec_open(b, plan, params, NULL, NULL, &e);
+    if (!x && e.code == ERR_UNSUPPORTED) {
+        printf("    %s\n", e.msg);
+        return NULL;
+    }
     CHECK_OK(x != NULL);
     return x;
 }

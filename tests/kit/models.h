@@ -51,7 +51,8 @@ struct kit_model {
 struct kit_model kit_open_model(const struct kit_spec *spec);
 void kit_close_model(struct kit_model *m);
 
-/* Backend `name`, or NULL when this build or machine does not have it. */
+/* Backend `name`, or NULL when this build or machine does not have it or when it does not run the
+ * plan; it says so. */
 struct exec *kit_open_exec(const char *backend, const struct plan *plan,
                            const struct exec_params *params);
 /* Runs ids[from, to) as positions from.. of sequence 0 in pieces of n_batch rows (0: all at once);

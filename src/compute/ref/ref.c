@@ -13,7 +13,7 @@ struct widths {
     size_t normed;  /* inputs and router logits, per batch row */
     size_t heads;   /* queries of one row */
     size_t n_heads; /* of one op */
-    size_t parts;   /* experts' outputs or one of a pair of products, per batch row */
+    size_t parts;   /* experts' outputs, one of a pair of products, latent keys; per batch row */
     size_t slots;   /* all slots together, per batch row */
 };
 
@@ -46,6 +46,10 @@ static struct widths measure(const struct plan *p)
         if (op->kind == OP_ATTEND) {
             widen(&w.heads, (size_t)op->attend.n_head * op->attend.head_dim);
             widen(&w.n_heads, op->attend.n_head);
+        }
+        if (op->kind == OP_ATTEND_MLA) {
+            widen(&w.n_heads, op->attend_mla.n_head);
+            widen(&w.parts, (size_t)op->attend_mla.n_head * p->kv[op->attend_mla.kv].k_width);
         }
         if (op->kind == OP_EXPERTS_DOWN)
             widen(&w.parts, op->experts_down.n_used * op->experts_down.down->ne[1]);
@@ -191,6 +195,7 @@ static void run_op(struct ref *r, const struct op *op, float *logits)
     case OP_EMBED: ref_embed(r, &op->embed); break;
     case OP_PROJECT: ref_project(r, &op->project); break;
     case OP_ATTEND: ref_attend(r, &op->attend); break;
+    case OP_ATTEND_MLA: ref_attend_mla(r, &op->attend_mla); break;
     case OP_ADD_PROJECT: ref_add_project(r, &op->add_project); break;
     case OP_GLU: ref_glu(r, &op->glu); break;
     case OP_ROUTE: ref_route(r, &op->route); break;

@@ -77,41 +77,48 @@ static void store_row(struct ref *r, const struct op_attend *o, uint32_t t)
 }
 
 /* scores[h][i] = scale * q_h . k(first + i), i < n. */
-static void score_keys(struct ref *r, const struct op_attend *o, uint32_t t, uint32_t first,
+static void score_keys(struct ref *r, const struct ref_attention *a, const float *q, uint32_t first,
                        uint32_t n)
 {
-    const struct ref_cache *c = &r->cache[o->kv];
-    const uint32_t group = o->n_head / o->n_kv_head;
+    const uint32_t group = a->n_head / a->n_kv_head;
     float *keys = r->row[0];
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *row = c->k + cache_row(r, t, first + i) * c->k_row_bytes;
-        block_info(r->params.type_k)->decode(row, keys, (size_t)o->n_kv_head * o->head_dim);
-        for (uint32_t h = 0; h < o->n_head; h++) {
-            const float *key = keys + (size_t)(h / group) * o->head_dim;
-            double score = ref_dot(r->heads + (size_t)h * o->head_dim, key, o->head_dim);
-            r->scores[(size_t)h * r->params.n_ctx + i] = (float)(score * (double)o->scale);
+        const uint8_t *row = a->keys.first + (first + i) * a->keys.n_bytes;
+        block_info(a->keys.type)->decode(row, keys, a->keys.width);
+        for (uint32_t h = 0; h < a->n_head; h++) {
+            const float *key = keys + (size_t)(h / group) * a->head_dim;
+            double score = ref_dot(q + (size_t)h * a->head_dim, key, a->head_dim);
+            r->scores[(size_t)h * r->params.n_ctx + i] = (float)(score * (double)a->scale);
         }
     }
 }
 
 /* out[h] = sum over i < n of scores[h][i] * v(first + i). */
-static void mix_values(struct ref *r, const struct op_attend *o, uint32_t t, uint32_t first,
-                       uint32_t n, float *out)
+static void mix_values(struct ref *r, const struct ref_attention *a, uint32_t first, uint32_t n,
+                       float *out)
 {
-    const struct ref_cache *c = &r->cache[o->kv];
-    const uint32_t group = o->n_head / o->n_kv_head;
+    const uint32_t group = a->n_head / a->n_kv_head;
     float *values = r->row[0];
-    memset(out, 0, (size_t)o->n_head * o->head_dim_v * sizeof *out);
+    memset(out, 0, (size_t)a->n_head * a->head_dim_v * sizeof *out);
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *row = c->v + cache_row(r, t, first + i) * c->v_row_bytes;
-        block_info(r->params.type_v)->decode(row, values, (size_t)o->n_kv_head * o->head_dim_v);
-        for (uint32_t h = 0; h < o->n_head; h++) {
+        const uint8_t *row = a->values.first + (first + i) * a->values.n_bytes;
+        block_info(a->values.type)->decode(row, values, a->values.width);
+        for (uint32_t h = 0; h < a->n_head; h++) {
             const float p = r->scores[(size_t)h * r->params.n_ctx + i];
-            const float *value = values + (size_t)(h / group) * o->head_dim_v;
-            for (uint32_t j = 0; j < o->head_dim_v; j++)
-                out[(size_t)h * o->head_dim_v + j] += p * value[j];
+            const float *value = values + (size_t)(h / group) * a->head_dim_v;
+            for (uint32_t j = 0; j < a->head_dim_v; j++)
+                out[(size_t)h * a->head_dim_v + j] += p * value[j];
         }
     }
+}
+
+void ref_attend_rows(struct ref *r, const struct ref_attention *a, const float *q, uint32_t first,
+                     uint32_t n, float *out)
+{
+    score_keys(r, a, q, first, n);
+    for (uint32_t h = 0; h < a->n_head; h++)
+        ref_softmax(r->scores + (size_t)h * r->params.n_ctx, n, a->sinks ? &a->sinks[h] : NULL);
+    mix_values(r, a, first, n, out);
 }
 
 static void attend_row(struct ref *r, const struct op_attend *o, uint32_t t)
@@ -124,11 +131,21 @@ static void attend_row(struct ref *r, const struct op_attend *o, uint32_t t)
     float *out = ref_slot(r, o->out) + (size_t)t * o->n_head * o->head_dim_v;
     prepare_heads(q, stride, o->n_head, o->head_dim, ref_vector(r, o->q_norm, r->row[1]), o->eps,
                   o->rope, pos, r->heads);
-    const float *sinks = ref_vector(r, o->sinks, r->row[1]);
-    score_keys(r, o, t, first, n);
-    for (uint32_t h = 0; h < o->n_head; h++)
-        ref_softmax(r->scores + (size_t)h * r->params.n_ctx, n, sinks ? &sinks[h] : NULL);
-    mix_values(r, o, t, first, n, out);
+    const struct ref_cache *c = &r->cache[o->kv];
+    const size_t at = cache_row(r, t, 0);
+    const struct ref_attention a = {
+        .n_head = o->n_head,
+        .n_kv_head = o->n_kv_head,
+        .head_dim = o->head_dim,
+        .head_dim_v = o->head_dim_v,
+        .scale = o->scale,
+        .sinks = ref_vector(r, o->sinks, r->row[1]),
+        .keys = {r->params.type_k, (size_t)o->n_kv_head * o->head_dim, c->k_row_bytes,
+                 c->k + at * c->k_row_bytes},
+        .values = {r->params.type_v, (size_t)o->n_kv_head * o->head_dim_v, c->v_row_bytes,
+                   c->v + at * c->v_row_bytes},
+    };
+    ref_attend_rows(r, &a, r->heads, first, n, out);
     if (!o->gated)
         return;
     for (uint32_t h = 0; h < o->n_head; h++)

@@ -22,7 +22,8 @@ struct ref {
     float *normed; /* [n_ubatch][widest input] */
     float *heads;  /* [widest q] */
     float *scores; /* [most heads][n_ctx] */
-    float *parts;  /* [n_ubatch][most experts used][widest output], or [n_ubatch][dense ff] */
+    float *parts;  /* [n_ubatch][most experts used][widest output], [n_ubatch][dense ff], or
+                      [n_ubatch][heads][latent key] */
 
     const struct batch *batch; /* of the run */
 
@@ -55,6 +56,22 @@ float ref_activate(enum activation act, float gate, float up);
 /* Chooses n_used experts from logits (changed) and weighs them; select_bias may be NULL. */
 void ref_gate(enum gating gating, float *logits, const float *select_bias, uint32_t n_expert,
               uint32_t n_used, float scale, int32_t *ids, float *weights);
+/* Softmax attention of one batch row over rows of a cache; heads share rows in groups. */
+struct ref_attention {
+    uint32_t n_head, n_kv_head, head_dim, head_dim_v;
+    float scale;
+    const float *sinks; /* [n_head] or NULL */
+    /* Of a cache: what a row has, and the first row of the batch row's sequence. */
+    struct ref_rows {
+        enum block_type type;
+        size_t width, n_bytes;
+        const uint8_t *first;
+    } keys, values;
+};
+/* out[h] = sum over positions [first, first + n) of softmax(scale * q[h] . key) value. q and out
+ * may overlap. */
+void ref_attend_rows(struct ref *r, const struct ref_attention *a, const float *q, uint32_t first,
+                     uint32_t n, float *out);
 /* scores in place to probabilities; sink (NULL: none) takes part in the sum only. */
 void ref_softmax(float *scores, size_t n, const float *sink);
 
@@ -64,6 +81,7 @@ void ref_add_project(struct ref *r, const struct op_add_project *o);
 void ref_glu(struct ref *r, const struct op_glu *o);
 void ref_head(struct ref *r, const struct op_head *o, float *logits);
 void ref_attend(struct ref *r, const struct op_attend *o);
+void ref_attend_mla(struct ref *r, const struct op_attend_mla *o);
 void ref_route(struct ref *r, const struct op_route *o);
 void ref_experts_up(struct ref *r, const struct op_experts_up *o);
 void ref_experts_down(struct ref *r, const struct op_experts_down *o);
