@@ -1,6 +1,5 @@
 #include "cmd/cmd.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "cmd/loading.h"
 #include "cmd/opts.h"
 #include "cmd/term.h"
+#include "server/guard.h"
 #include "server/server.h"
 
 struct serve_opts {
@@ -79,18 +79,6 @@ static const char notes[] =
     "Clients: POST /v1/chat/completions and /v1/completions, GET /v1/models and /health.\n"
     "Options are spelt as llama-server spells them. Ctrl-C ends the server.";
 
-/* Is host the machine itself: a loopback address or its name? */
-static bool is_loopback(const char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return (ntohl(v4.s_addr) >> 24) == 127;
-    if (inet_pton(AF_INET6, host, &v6) == 1)
-        return IN6_IS_ADDR_LOOPBACK(&v6);
-    return !strcmp(host, "localhost");
-}
-
 static bool check_opts(struct serve_opts *o, const struct opt_words *words, struct err *e)
 {
     if (words->n && o->model)
@@ -99,7 +87,7 @@ static bool check_opts(struct serve_opts *o, const struct opt_words *words, stru
         o->model = words->at[0];
     if (o->api_key && !*o->api_key)
         return err_set(e, ERR_USAGE, "serve: --api-key: the key is empty");
-    if (!is_loopback(o->host) && !o->api_key)
+    if (!guard_is_loopback(str_of(o->host)) && !o->api_key)
         return err_set(e, ERR_USAGE,
                        "serve: --host %s: other machines could use the model: give --api-key, or "
                        "listen on 127.0.0.1",

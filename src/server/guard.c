@@ -1,6 +1,8 @@
 #include "server/guard.h"
 
+#include <arpa/inet.h>
 #include <stdint.h>
+#include <string.h>
 #include <strings.h>
 
 static bool same_name(str a, str b)
@@ -8,24 +10,22 @@ static bool same_name(str a, str b)
     return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
 }
 
-/* Four decimal parts after "127.", so that 127.0.0.1.example.org is none. */
-static bool is_127(str host)
-{
-    size_t n_dots = 0;
-    if (!str_starts(host, STR("127.")) || host.n > 15)
-        return false;
-    for (size_t i = 0; i < host.n; i++) {
-        n_dots += host.p[i] == '.';
-        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
-            return false;
-    }
-    return n_dots == 3;
-}
-
 bool guard_is_loopback(str host)
 {
-    return same_name(host, STR("localhost")) || is_127(host) || str_eq(host, STR("::1")) ||
-           str_eq(host, STR("[::1]"));
+    char text[INET6_ADDRSTRLEN];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (same_name(host, STR("localhost")))
+        return true;
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = str_sub(host, 1, host.n - 1);
+    if (host.n >= sizeof text)
+        return false;
+    memcpy(text, host.p, host.n);
+    text[host.n] = 0;
+    if (inet_pton(AF_INET, text, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 /* "name:port", "[v6]:port" or either without a port. */

@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 
-/* "localhost", 127.x.y.z or ::1 (brackets allowed). */
+/* "localhost" or a literal loopback address, 127.x.y.z or ::1 (brackets allowed). */
 bool guard_is_loopback(str host);
 /* Host header (any port): a loopback name, or the host the server was told to listen on; absent
  * passes, browsers always send one. */

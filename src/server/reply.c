@@ -35,6 +35,7 @@ struct reply {
     struct buf piece, clean;    /* of one token: decoded, then past the stop strings */
     size_t n_decoded, n_clean;  /* bytes of the reply so far */
     size_t n_tokens, n_reasoning;
+    bool brought_reasoning; /* the last token did */
     struct logprobs logprobs;
     struct job_event progress; /* the last JOB_PREFILL */
 
@@ -91,7 +92,7 @@ static void on_event(void *ctx, const struct chat_event *event)
     struct reply *r = ctx;
     if (r->call_done)
         return;
-    r->n_reasoning += event->kind == CHAT_REASONING;
+    r->brought_reasoning |= event->kind == CHAT_REASONING;
     if (r->request.stream)
         send_chunk(r, event);
     else
@@ -127,7 +128,9 @@ static void take_token(struct reply *r, const struct job_event *event)
     tok_stream_put(&r->decode, event->token.id, &r->piece);
     r->n_decoded += r->piece.n;
     stops_put(&r->stops, buf_view(&r->piece), &r->clean);
+    r->brought_reasoning = false;
     pass_on(r);
+    r->n_reasoning += r->brought_reasoning;
 }
 
 static const char *finish_reason(const struct reply *r, enum finish finish)
@@ -356,42 +359,6 @@ static void answer_at_once(struct reply *r)
 
 /* ---- the beginning ---- */
 
-static void add_bos(const struct tok *t, struct tok_ids *ids)
-{
-    int32_t bos = tok_bos(t);
-    if (!tok_add_bos(t) || bos < 0 || (ids->n && ids->ids[0] == bos))
-        return;
-    tok_ids_put(ids, bos);
-    memmove(ids->ids + 1, ids->ids, (ids->n - 1) * sizeof *ids->ids);
-    ids->ids[0] = bos;
-}
-
-static bool prompt_ids(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
-                       struct openai_error *e)
-{
-    struct err why;
-    if (q->chat) {
-        struct chat_prompt prompt = {0};
-        bool rendered = chat_render(s->format, &q->conversation, &prompt, &why);
-        if (rendered)
-            tok_encode(s->tok, buf_view(&prompt.text),
-                       &(struct tok_params){
-                           .special = true, .literal = prompt.spans, .n_literal = prompt.n_spans},
-                       ids);
-        chat_prompt_free(&prompt);
-        if (!rendered)
-            return openai_refuse(e, "messages", "%s", why.msg);
-    } else if (q->prompt_ids) {
-        for (size_t i = 0; i < q->n_prompt_ids; i++)
-            tok_ids_put(ids, q->prompt_ids[i]);
-        return true;
-    } else {
-        tok_encode(s->tok, q->prompt, &(struct tok_params){.special = true}, ids);
-    }
-    add_bos(s->tok, ids);
-    return true;
-}
-
 static bool submit(struct reply *r, const struct tok_ids *ids, struct openai_error *e)
 {
     const struct openai_request *q = &r->request;
@@ -463,7 +430,7 @@ void reply_run(const struct server *s, struct http_request *http, struct openai_
     struct reply *r = open_reply(s, http, request);
     struct tok_ids ids = {0};
     struct openai_error e;
-    bool running = prompt_ids(s, &r->request, &ids, &e) && submit(r, &ids, &e);
+    bool running = prompt_encode(s, &r->request, &ids, &e) && submit(r, &ids, &e);
     free(ids.ids);
     if (!running) {
         server_refuse(http, &e);

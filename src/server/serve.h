@@ -34,5 +34,10 @@ void server_refuse(struct http_request *http, const struct openai_error *e);
 /* Bytes nobody can guess, from the system. */
 uint64_t server_random(void);
 
+/* Appends the ids of the request's prompt, rendered and encoded, with the beginning-of-text token
+ * where the model wants one. False: e says why it cannot be rendered. */
+bool prompt_encode(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
+                   struct openai_error *e);
+
 /* Runs a checked request and answers it, streamed or at once. Takes over what request owns. */
 void reply_run(const struct server *s, struct http_request *http, struct openai_request *request);

@@ -210,11 +210,6 @@ static void announce(const struct server *s, uint16_t port)
     struct buf url = {0};
     bool v6 = strchr(s->params.host, ':') != NULL;
     buf_fmt(&url, v6 ? "http://[%s]:%u" : "http://%s:%u", s->params.host, port);
-    if (!s->loopback && !s->params.api_key)
-        log_warn(&s->params.log,
-                 "listening on %s without --api-key: everybody who can reach this machine can use "
-                 "the model",
-                 s->params.host);
     if (s->params.ready)
         s->params.ready(s->params.ready_ctx, url.p);
     buf_free(&url);

@@ -55,10 +55,11 @@ export class Server {
     return new OpenAI({ baseURL: `${this.url}/v1`, apiKey: 'none', maxRetries: 0, ...options });
   }
 
-  /** Resolves to the exit status. */
-  stop() {
+  /** Ends it; an exit status that tells of a failure (a sanitizer's too) is an error. */
+  async stop() {
     this.process.kill('SIGTERM');
-    return this.ended;
+    const code = await this.ended;
+    if (code !== 0) throw new Error(`exit status ${code}:\n${this.lines.slice(-40).map((l) => l.line).join('\n')}`);
   }
 }
 

@@ -5,13 +5,19 @@
 TEST(guard_takes_local_host_names_only)
 {
     str bound = STR("127.0.0.1");
-    static const char *const good[] = {"",          "localhost",  "LOCALHOST:8080",
-                                       "127.0.0.1", "[::1]:99",   "127.0.0.1:8080",
-                                       "127.9.9.9", " localhost "};
-    static const char *const bad[] = {
-        "evil.example", "localhost.evil.example", "127.0.0.1.evil.test",
-        "10.0.0.1:80",  "127.0.0.1@evil.test",    "[::2]:80",
-        "[::1"};
+    static const char *const good[] = {
+        "",           "localhost",      "LOCALHOST:8080", "127.0.0.1",
+        "[::1]:99",   "127.0.0.1:8080", "127.9.9.9",      "[0:0:0:0:0:0:0:1]:80",
+        " localhost "};
+    static const char *const bad[] = {"evil.example",
+                                      "localhost.evil.example",
+                                      "127.0.0.1.evil.test",
+                                      "10.0.0.1:80",
+                                      "127.0.0.1@evil.test",
+                                      "[::2]:80",
+                                      "[::1",
+                                      "127.0.0.1.",
+                                      "127.1"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (!guard_host_ok(str_of(good[i]), bound))
             test_fail(__FILE__, __LINE__, "refused: '%s'", good[i]);

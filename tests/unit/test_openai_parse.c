@@ -342,6 +342,8 @@ TEST(openai_errors_have_the_shape_clients_match)
                   "\"type\":\"invalid_request_error\",\"param\":\"messages\","
                   "\"code\":\"context_length_exceeded\",\"n_prompt_tokens\":140001,"
                   "\"n_ctx\":131072}}"));
+    openai_overflow(&e, "messages", 4096, 4096);
+    CHECK(strstr(e.message, "4096 tokens > 4095 maximum."));
     buf_clear(&out);
     openai_fail(&e, 500, NULL, "a \"b\"");
     openai_error_body(&e, &out);
