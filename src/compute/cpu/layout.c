@@ -41,16 +41,25 @@ size_t layout_group_bytes(enum layout l, uint64_t n_cols)
     return (bytes + 63) & ~(size_t)63;
 }
 
-/* ---- codes: four at a time as the bytes of a word ------------------------------------------- */
+/* ---- codes: four columns as the bytes of a word, four rows as the words of a vector ------------
+ */
 
-static inline uint32_t word_at(const uint8_t *p)
+typedef uint32_t words __attribute__((vector_size(16)));
+
+/* The same place in four rows. */
+struct place {
+    const uint8_t *row[4];
+};
+
+static inline words words_at(const struct place *p, size_t offset)
 {
-    uint32_t w;
-    memcpy(&w, p, sizeof w);
-    return w;
+    uint32_t w[4];
+    for (int r = 0; r < 4; r++)
+        memcpy(&w[r], p->row[r] + offset, sizeof w[r]);
+    return (words){w[0], w[1], w[2], w[3]};
 }
 
-static inline void word_put(uint8_t *p, uint32_t w)
+static inline void words_put(uint8_t *p, words w)
 {
     memcpy(p, &w, sizeof w);
 }
@@ -62,111 +71,136 @@ enum {
 };
 
 /* Bit i of the low four to byte i. */
-static inline uint32_t spread(uint32_t bits)
+static inline words spread(words bits)
 {
     return ((bits & 15) * 0x00204081u) & BITS;
 }
 
 /* The quads of 32 half-split nibbles (file formats of section 2 of the spec). */
-static inline void halves_quads(const uint8_t *qs, uint32_t q[8])
+static inline void halves_quads(const struct place *p, size_t offset, words q[8])
 {
-    for (int j = 0; j < 4; j++) {
-        q[j] = word_at(qs + 4 * j) & NIBBLES;
-        q[j + 4] = word_at(qs + 4 * j) >> 4 & NIBBLES;
+    for (uint32_t j = 0; j < 4; j++) {
+        words w = words_at(p, offset + 4 * j);
+        q[j] = w & NIBBLES;
+        q[j + 4] = w >> 4 & NIBBLES;
     }
 }
 
 /* The eight quads of 32-column sub-block `sub` of one file block, in the layout's plane code. */
-static void quads_of(enum layout l, const uint8_t *block, uint32_t sub, uint32_t q[8])
+static inline __attribute__((always_inline)) void quads_of(enum layout l, const struct place *p,
+                                                           uint32_t sub, words q[8])
 {
     uint32_t half = sub / 4, k = sub % 4;
     switch (l) {
     case LAYOUT_Q5_0:
     case LAYOUT_Q5_1: {
-        const uint8_t *high = block + (l == LAYOUT_Q5_0 ? 2 : 4);
-        halves_quads(high + 4, q);
-        for (int j = 0; j < 8; j++)
-            q[j] |= spread(word_at(high) >> 4 * j) << 4;
+        uint32_t high = l == LAYOUT_Q5_0 ? 2 : 4;
+        words bits = words_at(p, high);
+        halves_quads(p, high + 4, q);
+        for (uint32_t j = 0; j < 8; j++)
+            q[j] |= spread(bits >> 4 * j) << 4;
         break;
     }
-    case LAYOUT_Q8_0: memcpy(q, block + 2, BLOCK_COLS); break;
+    case LAYOUT_Q8_0:
+        for (uint32_t j = 0; j < 8; j++)
+            q[j] = words_at(p, 2 + 4 * j);
+        break;
     case LAYOUT_Q2_K:
         for (uint32_t j = 0; j < 8; j++)
-            q[j] = word_at(block + 16 + 32 * half + 4 * j) >> 2 * k & PAIRS;
+            q[j] = words_at(p, 16 + 32 * half + 4 * j) >> 2 * k & PAIRS;
         break;
     case LAYOUT_Q3_K:
         for (uint32_t j = 0; j < 8; j++)
-            q[j] = (word_at(block + 32 + 32 * half + 4 * j) >> 2 * k & PAIRS) |
-                   (word_at(block + 4 * j) >> sub & BITS) << 2;
+            q[j] = (words_at(p, 32 + 32 * half + 4 * j) >> 2 * k & PAIRS) |
+                   (words_at(p, 4 * j) >> sub & BITS) << 2;
         break;
     case LAYOUT_Q4_K:
     case LAYOUT_Q5_K: {
-        const uint8_t *low = block + (l == LAYOUT_Q4_K ? 16 : 48) + 32 * (sub / 2);
+        uint32_t low = (l == LAYOUT_Q4_K ? 16 : 48) + 32 * (sub / 2);
         for (uint32_t j = 0; j < 8; j++)
-            q[j] = word_at(low + 4 * j) >> 4 * (sub % 2) & NIBBLES;
+            q[j] = words_at(p, low + 4 * j) >> 4 * (sub % 2) & NIBBLES;
         for (uint32_t j = 0; l == LAYOUT_Q5_K && j < 8; j++)
-            q[j] |= (word_at(block + 16 + 4 * j) >> sub & BITS) << 4;
+            q[j] |= (words_at(p, 16 + 4 * j) >> sub & BITS) << 4;
         break;
     }
     case LAYOUT_Q6_K:
         for (uint32_t j = 0; j < 8; j++)
-            q[j] = (word_at(block + 64 * half + 32 * (k % 2) + 4 * j) >> 4 * (k / 2) & NIBBLES) |
-                   (word_at(block + 128 + 32 * half + 4 * j) >> 2 * k & PAIRS) << 4;
+            q[j] = (words_at(p, 64 * half + 32 * (k % 2) + 4 * j) >> 4 * (k / 2) & NIBBLES) |
+                   (words_at(p, 128 + 32 * half + 4 * j) >> 2 * k & PAIRS) << 4;
         break;
     default: break;
     }
 }
 
-/* Writes one row's quads into the planes of a block; the row is 4 bytes of every vector. */
-static void quads_put(enum code_kind kind, const uint32_t q[8], uint8_t *row)
+/* Writes four rows' quads into the planes of a block; the rows are 16 bytes of every vector. */
+static inline __attribute__((always_inline)) void quads_put(enum code_kind kind, const words q[8],
+                                                            uint8_t *out)
 {
-    uint32_t bits = 0;
+    words bits = {0};
     switch (kind) {
     case CODE_8:
         for (int j = 0; j < 8; j++)
-            word_put(row + 64 * j, q[j]);
+            words_put(out + 64 * j, q[j]);
         return;
     case CODE_2:
     case CODE_3:
-        for (int i = 0; i < 2; i++, q += 4, row += 64) {
-            word_put(row, (q[0] & PAIRS) | (q[1] & PAIRS) << 2 | (q[2] & PAIRS) << 4 |
-                              (q[3] & PAIRS) << 6);
+        for (int i = 0; i < 2; i++, q += 4, out += 64) {
+            words_put(out, (q[0] & PAIRS) | (q[1] & PAIRS) << 2 | (q[2] & PAIRS) << 4 |
+                               (q[3] & PAIRS) << 6);
             for (int s = 0; s < 4; s++)
                 bits |= (q[s] >> 2 & BITS) << (4 * i + s);
         }
         if (kind == CODE_3)
-            word_put(row, bits);
+            words_put(out, bits);
         return;
     case CODE_4:
     case CODE_5:
     case CODE_6:
         for (int i = 0; i < 4; i++)
-            word_put(row + 64 * i, (q[i] & NIBBLES) | (q[i + 4] & NIBBLES) << 4);
-        row += 256;
+            words_put(out + 64 * i, (q[i] & NIBBLES) | (q[i + 4] & NIBBLES) << 4);
+        out += 256;
         for (int i = 0; kind == CODE_6 && i < 2; i++)
-            word_put(row + 64 * i, (q[4 * i] >> 4 & PAIRS) | (q[4 * i + 1] >> 4 & PAIRS) << 2 |
-                                       (q[4 * i + 2] >> 4 & PAIRS) << 4 |
-                                       (q[4 * i + 3] >> 4 & PAIRS) << 6);
-        for (int j = 0; j < 8; j++)
+            words_put(out + 64 * i, (q[4 * i] >> 4 & PAIRS) | (q[4 * i + 1] >> 4 & PAIRS) << 2 |
+                                        (q[4 * i + 2] >> 4 & PAIRS) << 4 |
+                                        (q[4 * i + 3] >> 4 & PAIRS) << 6);
+        for (int j = 0; kind == CODE_5 && j < 8; j++)
             bits |= (q[j] >> 4 & BITS) << j;
         if (kind == CODE_5)
-            word_put(row, bits);
+            words_put(out, bits);
         return;
     }
 }
 
-/* Where the half-split nibbles of a sub-block are, for the types whose nibbles are the plane
- * already: one copy of four words, no arithmetic. NULL for the others. */
-static const uint8_t *ready_nibbles(enum layout l, const uint8_t *block, uint32_t sub)
+/* Where the half-split nibbles of a sub-block begin, for the types whose nibbles are the plane
+ * already: only words change places. 0 for the others. */
+static inline uint32_t ready_nibbles(enum layout l, uint32_t sub)
 {
     switch (l) {
     case LAYOUT_Q4_0:
-    case LAYOUT_IQ4_NL: return block + 2;
-    case LAYOUT_Q4_1: return block + 4;
-    case LAYOUT_MXFP4: return block + 1;
-    case LAYOUT_IQ4_XS: return block + 8 + 16 * sub;
-    default: return NULL;
+    case LAYOUT_IQ4_NL: return 2;
+    case LAYOUT_Q4_1: return 4;
+    case LAYOUT_MXFP4: return 1;
+    case LAYOUT_IQ4_XS: return 8 + 16 * sub;
+    default: return 0;
     }
+}
+
+/* 16 bytes of each of four rows become a vector of the rows' first words, of their second, ... */
+static inline void nibbles_put(const struct place *p, uint32_t offset, uint8_t *out)
+{
+    words a, b, c, d;
+    memcpy(&a, p->row[0] + offset, sizeof a);
+    memcpy(&b, p->row[1] + offset, sizeof b);
+    memcpy(&c, p->row[2] + offset, sizeof c);
+    memcpy(&d, p->row[3] + offset, sizeof d);
+    words ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    words cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    words ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    words cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    words_put(out, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+    words_put(out + 64, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+    words_put(out + 128, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+    words_put(out + 192, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
 }
 
 /* ---- scales --------------------------------------------------------------------------------- */
@@ -184,7 +218,8 @@ static void scale_and_min(const uint8_t *s, uint32_t j, uint8_t *scale, uint8_t 
 }
 
 /* The scales of one file block of row `lane` into its record. */
-static void scales_put(enum layout l, const uint8_t *block, uint8_t *record, uint32_t lane)
+static inline __attribute__((always_inline)) void scales_put(enum layout l, const uint8_t *block,
+                                                             uint8_t *record, uint32_t lane)
 {
     uint8_t *d = record + 2 * lane, *m = d + 32, *bytes = record + 32 + lane;
     switch (l) {
@@ -234,26 +269,31 @@ static void scales_put(enum layout l, const uint8_t *block, uint8_t *record, uin
 
 /* ---- groups --------------------------------------------------------------------------------- */
 
-static void pack_int_row(enum layout l, const uint8_t *row, uint32_t n_cols, uint32_t lane,
-                         uint8_t *group)
+/* Rows [lane, lane + 4) of the group. Inlined with l a constant: no decision is left inside. */
+static inline __attribute__((always_inline)) void pack_int_rows(enum layout l, struct place p,
+                                                                const size_t step[4],
+                                                                uint32_t n_cols, uint32_t lane,
+                                                                uint8_t *group)
 {
     const struct layout_info *info = &LAYOUTS[l];
-    const struct block_info *file = block_info(info->type);
-    uint32_t n_blocks = n_cols / BLOCK_COLS, n_subs = file->n_elems / BLOCK_COLS;
+    uint32_t n_blocks = n_cols / BLOCK_COLS;
+    uint32_t n_subs = block_info(info->type)->n_elems / BLOCK_COLS;
     size_t plane_bytes = code_bytes(info->code), record_bytes = scale_bytes(info->scale);
     uint8_t *record = group + n_blocks * plane_bytes, *plane = group + 4 * lane;
-    for (uint32_t b = 0; b < n_blocks; b += n_subs, row += file->n_bytes, record += record_bytes) {
-        scales_put(l, row, record, lane);
+    for (uint32_t b = 0; b < n_blocks; b += n_subs, record += record_bytes) {
         for (uint32_t sub = 0; sub < n_subs; sub++, plane += plane_bytes) {
-            const uint8_t *ready = ready_nibbles(l, row, sub);
-            uint32_t q[8];
+            uint32_t ready = ready_nibbles(l, sub);
             if (ready) {
-                for (int i = 0; i < 4; i++)
-                    word_put(plane + 64 * i, word_at(ready + 4 * i));
+                nibbles_put(&p, ready, plane);
             } else {
-                quads_of(l, row, sub, q);
+                words q[8];
+                quads_of(l, &p, sub, q);
                 quads_put(info->code, q, plane);
             }
+        }
+        for (uint32_t r = 0; r < 4; r++) {
+            scales_put(l, p.row[r], record, lane + r);
+            p.row[r] += step[r];
         }
     }
 }
@@ -269,14 +309,28 @@ static void pack_float_row(uint32_t elem_bytes, const uint8_t *row, uint32_t n_c
 void layout_pack(enum layout l, const uint8_t *rows, uint32_t n_rows, uint32_t n_cols,
                  uint8_t *group)
 {
+    static const uint8_t zero_block[256];
     const struct layout_info *info = &LAYOUTS[l];
+    const struct block_info *file = block_info(info->type);
     size_t row_bytes = block_row_bytes(info->type, n_cols);
-    if (n_rows < ROWS)
+    if (info->is_float && n_rows < ROWS)
         memset(group, 0, layout_group_bytes(l, n_cols));
-    for (uint32_t lane = 0; lane < n_rows; lane++, rows += row_bytes) {
-        if (info->is_float)
-            pack_float_row(info->elem_bytes, rows, n_cols, lane, group);
-        else
-            pack_int_row(l, rows, n_cols, lane, group);
+    for (uint32_t lane = 0; info->is_float && lane < n_rows; lane++)
+        pack_float_row(info->elem_bytes, rows + lane * row_bytes, n_cols, lane, group);
+    for (uint32_t lane = 0; !info->is_float && lane < ROWS; lane += 4) {
+        struct place p;
+        size_t step[4];
+        for (uint32_t r = 0; r < 4; r++) {
+            bool there = lane + r < n_rows;
+            p.row[r] = there ? rows + (lane + r) * row_bytes : zero_block;
+            step[r] = there ? file->n_bytes : 0;
+        }
+        switch (l) {
+#define X(name, ...)                                                                               \
+    case LAYOUT_##name: pack_int_rows(LAYOUT_##name, p, step, n_cols, lane, group); break;
+            INT_LAYOUTS(X)
+#undef X
+        default: break;
+        }
     }
 }
