@@ -246,13 +246,17 @@ static void quantise(const float *x, uint32_t n_cols, struct act_block *out, siz
         /* 0 for finite values, else NaN: a maximum alone can lose a NaN. */
         vf zero = vf_set1(0);
         float odd = vf_sum(vf_fma(lo, zero, vf_mul(hi, zero)));
+        if (odd != 0) {
+            *out = (struct act_block){.d = odd, .sum = odd};
+            continue;
+        }
         float top = vf_top(vf_max(vf_abs(lo), vf_abs(hi)));
         vf scale = vf_set1(top > 0 ? 127.0f / top : 0);
         vi q_lo = vi_round(vf_mul(lo, scale)), q_hi = vi_round(vf_mul(hi, scale));
         vi_store_bytes(out->q, q_lo);
         vi_store_bytes(out->q + ROWS, q_hi);
         int32_t sum_lo = vi_sum(q_lo), sum_all = sum_lo + vi_sum(q_hi);
-        out->d = top * (1.0f / 127) + odd;
+        out->d = top * (1.0f / 127);
         out->sum = out->d * (float)sum_all;
         out->n = -128 * sum_all;
         out->n_lo = -128 * sum_lo;
