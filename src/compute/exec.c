@@ -19,6 +19,7 @@ struct exec {
     void *state;
     const struct op_embed *embed; /* NULL: the plan takes its input from slots */
     uint32_t *n_held;             /* [n_seqs] tokens in the cache */
+    uint32_t *n_state;            /* [n_seqs] tokens in the recurrent state; NULL: there is none */
     /* What the backend is handed in place of NULL, [n_ubatch]. */
     bool *want;
     uint32_t *seq;
@@ -213,6 +214,8 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
         if (p->ops[i].kind == OP_EMBED)
             x->embed = &p->ops[i].embed;
     x->n_held = mem_new(x->params.n_seqs, sizeof *x->n_held);
+    if (p->n_states)
+        x->n_state = mem_new(x->params.n_seqs, sizeof *x->n_state);
     x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
     x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
     if (p->n_vocab && !reserve_logits(x, x->params.n_seqs, e))
@@ -234,6 +237,7 @@ void exec_close(struct exec *x)
         x->backend->close(x->state);
     mem_big_free(x->logits, x->n_logits_room * x->plan->n_vocab * sizeof(float));
     free(x->n_held);
+    free(x->n_state);
     free(x->want);
     free(x->seq);
     free(x);
@@ -280,18 +284,27 @@ static bool check_row(const struct exec *x, const struct batch *b, uint32_t i, s
     if (before == i && pos > x->n_held[seq])
         return err_set(e, ERR_USAGE, "row %u: position %u, but sequence %u holds %u tokens", i, pos,
                        seq, x->n_held[seq]);
+    if (before == i && x->n_state && pos != 0 && pos != x->n_state[seq])
+        return err_set(
+            e, ERR_USAGE,
+            "row %u: position %u, but the state of sequence %u is behind %u tokens: go on "
+            "there, from 0 or from a saved state",
+            i, pos, seq, x->n_state[seq]);
     if (x->embed && (b->ids[i] < 0 || (uint64_t)b->ids[i] >= x->embed->table->ne[1]))
         return err_set(e, ERR_USAGE, "row %u: token %d, the vocabulary has %llu", i, b->ids[i],
                        (unsigned long long)x->embed->table->ne[1]);
     return true;
 }
 
-/* After a run that failed a sequence keeps what is before its first row of the batch. */
+/* After a run that failed a sequence keeps what is before its first row of the batch, and no state.
+ */
 static void forget_rows(struct exec *x, const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t *n_held = &x->n_held[seq_of(b, i)];
         *n_held = (uint32_t)num_min(*n_held, b->pos[i]);
+        if (x->n_state)
+            x->n_state[seq_of(b, i)] = 0;
     }
 }
 
@@ -350,10 +363,41 @@ bool exec_run(struct exec *x, const struct batch *b, struct err *e)
         x->n_logits = 0;
         return false;
     }
-    for (uint32_t i = 0; i < b->n; i++)
+    for (uint32_t i = 0; i < b->n; i++) {
         x->n_held[seq_of(b, i)] = b->pos[i] + 1;
+        if (x->n_state)
+            x->n_state[seq_of(b, i)] = b->pos[i] + 1;
+    }
     return true;
 }
+
+/* ---- recurrent states ------------------------------------------------------------------------ */
+
+uint64_t exec_state_bytes(const struct backend *b, const struct plan *p)
+{
+    return p->n_states && b->state_bytes ? b->state_bytes(p) : 0;
+}
+
+uint32_t exec_state_save(struct exec *x, uint32_t seq, void *out)
+{
+    assert(x->n_state && seq < x->params.n_seqs);
+    x->backend->state_get(x->state, seq, out);
+    return x->n_state[seq];
+}
+
+bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
+                        struct err *e)
+{
+    assert(x->n_state && seq < x->params.n_seqs);
+    if (n_tokens > x->n_held[seq])
+        return err_set(e, ERR_USAGE, "the state is behind %u tokens, sequence %u holds %u",
+                       n_tokens, seq, x->n_held[seq]);
+    x->backend->state_put(x->state, seq, in);
+    x->n_state[seq] = n_tokens;
+    return true;
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
 
 const float *exec_logits(const struct exec *x, uint32_t i)
 {

@@ -26,7 +26,8 @@ struct exec_params {
 
 /* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
  * follow what the cache holds for it (a row may overwrite positions that are there: that is how a
- * sequence is cut back). */
+ * sequence is cut back). In a plan with recurrent states a sequence goes on where its state is, or
+ * from position 0: see exec_state_save. */
 struct batch {
     uint32_t n;
     const int32_t *ids;      /* [n], 0 <= id < V; NULL: only for a plan without OP_EMBED */
@@ -74,6 +75,11 @@ struct backend {
      * ERR_UNSUPPORTED. */
     bool (*slot_get)(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e);
     bool (*slot_put)(void *state, slot_id s, uint32_t n_rows, const void *in, struct err *e);
+    /* The recurrent state of one sequence, state_bytes long. NULL, all three: a backend that
+     * refuses plans with states. */
+    uint64_t (*state_bytes)(const struct plan *p);
+    void (*state_get)(void *state, uint32_t seq, void *out);
+    void (*state_put)(void *state, uint32_t seq, const void *in);
     void (*close)(void *state);
 };
 extern const struct backend backend_ref; /* scalar float32: the truth */
@@ -94,8 +100,22 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
                        const struct progress *progress, struct err *e);
 const struct exec_params *exec_params_of(const struct exec *x); /* with defaults filled in */
 /* Runs the rows in pieces of n_ubatch. ERR_CANCELLED when b->cancel became true: the cache then
- * holds an unknown part of the rows; the caller goes on from the position it was at before. */
+ * holds an unknown part of the rows; the caller goes on from the position it was at before (a plan
+ * with states: from 0 or a saved state). */
 bool exec_run(struct exec *x, const struct batch *b, struct err *e);
+
+/* A recurrent state has no history: a sequence can be cut back to where its state was saved, or
+ * begun again at position 0, not elsewhere. After a failed run it stands at 0, whatever the cache
+ * holds. */
+/* Bytes of a saved state; 0: the plan has none, every sequence can be cut back anywhere. */
+uint64_t exec_state_bytes(const struct backend *b, const struct plan *p);
+/* Copies the state of a sequence into out, exec_state_bytes long; returns the tokens it stands
+ * behind. For plans with states. */
+uint32_t exec_state_save(struct exec *x, uint32_t seq, void *out);
+/* Sets the state of a sequence to one saved from it behind n_tokens tokens, which the sequence must
+ * have held ever since: ERR_USAGE where the cache holds fewer. The next row is at n_tokens. */
+bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
+                        struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */
 const float *exec_logits(const struct exec *x, uint32_t i);
 /* Reads or fills a slot between runs; n_rows <= n_ubatch. Slots hold what the last piece of at most

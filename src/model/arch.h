@@ -23,7 +23,9 @@ void arch_gpt_oss(struct builder *b);
 void arch_llama(struct builder *b);
 void arch_qwen2(struct builder *b);
 void arch_qwen3(struct builder *b);
+void arch_qwen35moe(struct builder *b);
 void arch_qwen3moe(struct builder *b);
+void arch_qwen3next(struct builder *b);
 
 /* Stores the first failure. */
 void build_fail(struct builder *b, enum err_code code, const char *format, ...)
@@ -40,6 +42,8 @@ void key_bool(struct builder *b, const char *key, enum need need, bool *out);
  * for it) must be equal. */
 void key_u32_per_block(struct builder *b, const char *key, enum need need, uint32_t lo, uint32_t hi,
                        uint32_t *out);
+/* The entry of this block of an optional array with one per block. */
+void key_bool_of_block(struct builder *b, const char *key, uint32_t block, bool *out);
 /* Fills b->hp with the keys common to all architectures, and n_vocab. */
 void hparams_read(struct builder *b);
 /* For architectures with experts: fails without them. n_ff: their width when the key
@@ -76,6 +80,19 @@ const struct weight *bind_optional(struct builder *b, int block, const char *nam
  * n_rows rows. */
 const struct weight *bind_rows(struct builder *b, int block, const char *name, struct shape part,
                                uint64_t first_row, uint64_t n_rows);
+/* A tensor {n_in, n * rows} of n groups of `rows` rows each. */
+struct row_groups {
+    uint64_t n_in, n, rows;
+};
+/* Of every group the rows [first, first + n). */
+struct row_part {
+    uint64_t first, n;
+};
+/* Of a tensor that is there: the rows of parts[0] of all groups, then those of parts[1], ...; at
+ * most WEIGHT_MAX_RUNS parts. */
+const struct weight *bind_groups(struct builder *b, int block, const char *name,
+                                 const struct row_groups *groups, const struct row_part *parts,
+                                 uint32_t n_parts);
 /* The tensor under `name` or, where a file lacks that one, under `old_name`. */
 const struct weight *bind_renamed(struct builder *b, int block, const char *name,
                                   const char *old_name, struct shape want);
@@ -113,6 +130,7 @@ const struct rope *rope_from_keys(struct builder *b, enum rope_pairs pairs);
  * them. */
 struct layer_slots {
     slot_id x;
+    bool q_gated; /* set before layer_attention_slots: queries come with gates (op_attend.gated) */
     slot_id q, k, v, attended;            /* layer_attention_slots */
     slot_id gated;                        /* layer_glu_slots */
     slot_id normed, ids, weights, chosen; /* layer_expert_slots */

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +98,34 @@ const struct weight *bind_rows(struct builder *b, int block, const char *name, s
     size_t row_bytes = block_row_bytes(t->type, part.ne[0]);
     w->file = b->file;
     w->tensor = t;
-    w->first = first_row * row_bytes;
-    w->stride = n_rows * row_bytes;
+    w->runs[0] = (struct weight_run){.first = first_row * row_bytes,
+                                     .stride = n_rows * row_bytes,
+                                     .bytes = part.ne[1] * row_bytes,
+                                     .n = part.ne[2]};
+    return w;
+}
+
+const struct weight *bind_groups(struct builder *b, int block, const char *name,
+                                 const struct row_groups *groups, const struct row_part *parts,
+                                 uint32_t n_parts)
+{
+    const struct gguf_tensor *t = find(b, block, name);
+    uint64_t n_rows = 0;
+    assert(t && n_parts <= WEIGHT_MAX_RUNS);
+    if (b->failed || !has_shape(b, t, matrix(groups->n_in, groups->n * groups->rows)))
+        return NULL;
+    for (uint32_t i = 0; i < n_parts; i++)
+        n_rows += groups->n * parts[i].n;
+    struct weight *w = plan_weight(b->plan, t->name, t->type, matrix(groups->n_in, n_rows).ne);
+    const size_t row_bytes = block_row_bytes(t->type, groups->n_in);
+    w->file = b->file;
+    w->tensor = t;
+    w->n_runs = n_parts;
+    for (uint32_t i = 0; i < n_parts; i++)
+        w->runs[i] = (struct weight_run){.first = parts[i].first * row_bytes,
+                                         .stride = groups->rows * row_bytes,
+                                         .bytes = parts[i].n * row_bytes,
+                                         .n = groups->n};
     return w;
 }
 

@@ -42,6 +42,13 @@ uint32_t plan_kv(struct plan *p, struct kv_layer kv)
     return (uint32_t)p->n_kv++;
 }
 
+uint32_t plan_state(struct plan *p, struct state_layer state)
+{
+    p->states = array_push(&p->arena, p->states, p->n_states, sizeof *p->states);
+    p->states[p->n_states] = state;
+    return (uint32_t)p->n_states++;
+}
+
 struct weight *plan_weight(struct plan *p, str name, enum block_type type, const uint64_t ne[3])
 {
     struct weight *w = arena_new(&p->arena, 1, sizeof *w);
@@ -51,8 +58,9 @@ struct weight *plan_weight(struct plan *p, str name, enum block_type type, const
     memcpy(w->ne, ne, sizeof w->ne);
     size_t row_bytes = block_row_bytes(type, ne[0]);
     assert(row_bytes > 0);
-    w->stride = row_bytes * ne[1];
-    w->n_bytes = w->stride * ne[2];
+    w->n_bytes = row_bytes * ne[1] * ne[2];
+    w->runs[0] = (struct weight_run){.bytes = w->n_bytes, .n = 1};
+    w->n_runs = 1;
     p->weights = array_push(&p->arena, p->weights, p->n_weights, sizeof *p->weights);
     p->weights[p->n_weights++] = w;
     return w;
@@ -64,14 +72,15 @@ void plan_free(struct plan *p)
     *p = (struct plan){0};
 }
 
-/* A fused tensor interleaves its parts per expert, so a read goes expert by expert. */
-static bool read_parts(const struct weight *w, uint64_t offset, char *out, size_t n, struct err *e)
+/* Bytes [offset, offset + n) of a run. A fused tensor interleaves its parts, so a read goes piece
+ * by piece. */
+static bool read_run(const struct weight *w, const struct weight_run *run, uint64_t offset,
+                     char *out, size_t n, struct err *e)
 {
-    uint64_t part_bytes = w->n_bytes / w->ne[2];
     while (n > 0) {
-        uint64_t inside = offset % part_bytes;
-        size_t piece = num_min(n, part_bytes - inside);
-        uint64_t at = w->first + offset / part_bytes * w->stride + inside;
+        uint64_t inside = offset % run->bytes;
+        size_t piece = num_min(n, run->bytes - inside);
+        uint64_t at = run->first + offset / run->bytes * run->stride + inside;
         if (!gguf_read(w->file, w->tensor, at, out, piece, e))
             return false;
         offset += piece;
@@ -83,14 +92,26 @@ static bool read_parts(const struct weight *w, uint64_t offset, char *out, size_
 
 bool weight_read(const struct weight *w, uint64_t offset, void *out, size_t n, struct err *e)
 {
+    char *at = out;
     assert(offset <= w->n_bytes && n <= w->n_bytes - offset);
     if (!w->file) {
         memcpy(out, (const char *)w->data + offset, n);
         return true;
     }
-    if (w->n_bytes == w->stride * w->ne[2]) /* whole experts follow each other: one read */
-        return gguf_read(w->file, w->tensor, w->first + offset, out, n, e);
-    return read_parts(w, offset, out, n, e);
+    for (uint32_t i = 0; i < w->n_runs && n > 0; i++) {
+        const uint64_t run_bytes = w->runs[i].bytes * w->runs[i].n;
+        if (offset >= run_bytes) {
+            offset -= run_bytes;
+            continue;
+        }
+        const size_t piece = num_min(n, run_bytes - offset);
+        if (!read_run(w, &w->runs[i], offset, at, piece, e))
+            return false;
+        offset = 0;
+        at += piece;
+        n -= piece;
+    }
+    return true;
 }
 
 const char *op_name(enum op_kind kind)
@@ -100,6 +121,7 @@ const char *op_name(enum op_kind kind)
         [OP_PROJECT] = "project",
         [OP_ATTEND] = "attend",
         [OP_ATTEND_MLA] = "attend_mla",
+        [OP_DELTA_NET] = "delta_net",
         [OP_ADD_PROJECT] = "add_project",
         [OP_GLU] = "glu",
         [OP_ROUTE] = "route",
@@ -154,6 +176,14 @@ static void glu_weights(const struct op_glu *o, const struct visitor *v)
     visit_if_there(v, o->up_bias, 1);
 }
 
+static void delta_net_weights(const struct op_delta_net *o, const struct visitor *v)
+{
+    visit_if_there(v, o->conv, 1);
+    visit_if_there(v, o->dt_bias, 1);
+    visit_if_there(v, o->decay, 1);
+    visit_if_there(v, o->norm, 1);
+}
+
 static void route_weights(const struct op_route *o, const struct visitor *v)
 {
     visit_if_there(v, o->norm, 1);
@@ -187,9 +217,11 @@ void op_weights(const struct op *op, void (*visit)(void *ctx, const struct weigh
     case OP_PROJECT: project_weights(&op->project, &v); break;
     case OP_ATTEND: attend_weights(&op->attend, &v); break;
     case OP_ATTEND_MLA: attend_mla_weights(&op->attend_mla, &v); break;
+    case OP_DELTA_NET: delta_net_weights(&op->delta_net, &v); break;
     case OP_ADD_PROJECT:
         visit_if_there(&v, op->add_project.w, 1);
         visit_if_there(&v, op->add_project.bias, 1);
+        visit_if_there(&v, op->add_project.gate, 1);
         break;
     case OP_GLU: glu_weights(&op->glu, &v); break;
     case OP_ROUTE: route_weights(&op->route, &v); break;
@@ -241,6 +273,14 @@ uint64_t plan_kv_bytes_read(const struct plan *p, uint32_t n_tokens, enum block_
         n_bytes += n_rows * kv_row_bytes(kv, type_k, type_v);
     }
     return n_bytes;
+}
+
+uint64_t plan_state_bytes(const struct plan *p)
+{
+    uint64_t n_floats = 0;
+    for (size_t i = 0; i < p->n_states; i++)
+        n_floats += (uint64_t)p->states[i].conv_width + p->states[i].memory_width;
+    return n_floats * sizeof(float);
 }
 
 uint64_t plan_weight_bytes(const struct plan *p)

@@ -21,6 +21,12 @@
 #include "base/str.h"
 #include "gguf/gguf.h"
 
+/* Pieces of a tensor's data: piece i < n begins at first + i * stride and has `bytes` bytes. */
+struct weight_run {
+    uint64_t first, stride, bytes, n;
+};
+enum { WEIGHT_MAX_RUNS = 3 };
+
 /* A tensor of the model file, or a part of a fused one (q of attn_qkv, gate of ffn_gate_up_exps): a
  * reader sees it as if it were stored alone. Its bytes are read with weight_read when a backend
  * loads it. */
@@ -33,8 +39,9 @@ struct weight {
     const struct gguf *file; /* where the bytes are; NULL: in memory at `data` (tests) */
     const struct gguf_tensor *tensor;
     const void *data;
-    /* The n_bytes / ne[2] bytes of expert e begin at first + e * stride in the tensor's data. */
-    uint64_t first, stride;
+    /* Where the n_bytes bytes are in the tensor's data: one piece after the other. */
+    struct weight_run runs[WEIGHT_MAX_RUNS];
+    uint32_t n_runs;
 };
 /* Copies bytes [offset, offset + n) of the weight, as stored in the file, into out. Thread-safe. */
 bool weight_read(const struct weight *w, uint64_t offset, void *out, size_t n, struct err *e);
@@ -63,6 +70,7 @@ enum op_kind {
     OP_PROJECT,      /* rms norm, then up to four matrices */
     OP_ATTEND,       /* head norms, rope, store k and v, softmax attention */
     OP_ATTEND_MLA,   /* the same over a latent that all heads share */
+    OP_DELTA_NET,    /* causal convolution, gated delta rule over a state, gated norm */
     OP_ADD_PROJECT,  /* x += W in */
     OP_GLU,          /* rms norm, then act(gate, up) */
     OP_ROUTE,        /* rms norm, router, top k */
@@ -128,12 +136,41 @@ struct op_attend_mla {
     uint32_t kv; /* index into plan.kv */
 };
 
-/* x += W in + bias. */
+enum head_order {
+    HEADS_GROUPED, /* value head h uses key head h / (n_v / n_k) */
+    HEADS_TILED,   /* h mod n_k */
+};
+
+/* Linear attention (spec "architectures" 6.3): a gated delta net with n_k heads for q and k and n_v
+ * for v. Per row, over the state `state` of its sequence, which is zero at position 0:
+ *     m' = silu(conv over the newest n_conv rows of qkv), channel by channel; split into q, k, v;
+ *     q and k of each head times 1 / sqrt(sum of squares + 1e-6), q also over sqrt(d_k);
+ *     S = exp(decay * softplus(alpha + dt_bias)) S;
+ *     S = S + k (sigmoid(beta) (v - S' k))';  o = S' q  (S' transposed);
+ *     out = rms(o; norm, eps) ⊙ silu(z). */
+struct op_delta_net {
+    slot_id qkv;                  /* [n_k * d_k | n_k * d_k | n_v * d_v]: the C channels */
+    slot_id z;                    /* [n_v * d_v] */
+    slot_id beta, alpha;          /* [n_v] */
+    slot_id out;                  /* [n_v * d_v] */
+    const struct weight *conv;    /* {n_conv, C}, the newest row's factor last */
+    const struct weight *dt_bias; /* {n_v} */
+    const struct weight *decay;   /* {n_v}, negative */
+    const struct weight *norm;    /* {d_v} */
+    float eps;
+    uint32_t n_conv, n_k_head, n_v_head, d_k, d_v;
+    enum head_order order;
+    uint32_t state; /* index into plan.states */
+};
+
+/* x += factor * (W in + bias), factor = sigmoid(gate . gate_in) per row, 1 when gate is NULL. */
 struct op_add_project {
     slot_id in;
     slot_id x;
     const struct weight *w;
     const struct weight *bias;
+    const struct weight *gate; /* {d} */
+    slot_id gate_in;           /* [d] */
 };
 
 enum activation {
@@ -214,6 +251,7 @@ struct op {
         struct op_project project;
         struct op_attend attend;
         struct op_attend_mla attend_mla;
+        struct op_delta_net delta_net;
         struct op_add_project add_project;
         struct op_glu glu;
         struct op_route route;
@@ -230,6 +268,14 @@ struct kv_layer {
     uint32_t window;  /* tokens that are read, the newest; 0: all */
 };
 
+/* What a recurrent layer remembers of a sequence, in 32-bit floats. Unlike a cache it holds no
+ * history: a sequence with states cannot be cut back, only begun again or taken up from a saved
+ * copy. */
+struct state_layer {
+    uint32_t conv_width;   /* (n_conv - 1) * C: newest inputs of the convolution */
+    uint32_t memory_width; /* n_v * d_k * d_v: S */
+};
+
 struct plan {
     struct arena arena; /* owns everything below */
     struct op *ops;
@@ -238,6 +284,8 @@ struct plan {
     size_t n_slots;
     struct kv_layer *kv;
     size_t n_kv;
+    struct state_layer *states;
+    size_t n_states;
     struct weight **weights; /* in the order of plan_weight */
     size_t n_weights;
     uint32_t n_layers;
@@ -251,7 +299,9 @@ slot_id plan_slot(struct plan *p, const char *name, uint32_t width);
 struct op *plan_op(struct plan *p, enum op_kind kind, uint32_t layer);
 /* Returns the index for op_attend.kv. */
 uint32_t plan_kv(struct plan *p, struct kv_layer kv);
-/* A weight with .index, .n_bytes, .stride set; ne[0] must be a multiple of the type's block. The
+/* Returns the index for op_delta_net.state. */
+uint32_t plan_state(struct plan *p, struct state_layer state);
+/* A weight with .index, .n_bytes and one run set; ne[0] must be a multiple of the type's block. The
  * caller adds where the bytes are. The name is copied. */
 struct weight *plan_weight(struct plan *p, str name, enum block_type type, const uint64_t ne[3]);
 
@@ -270,6 +320,9 @@ uint64_t plan_kv_bytes_per_token(const struct plan *p, enum block_type type_k,
  * that. */
 uint64_t plan_kv_bytes_read(const struct plan *p, uint32_t n_tokens, enum block_type type_k,
                             enum block_type type_v);
+/* Bytes of the recurrent state of one sequence; 0: the plan has none, sequences can be cut back
+ * anywhere. A generated token reads and writes all of it. */
+uint64_t plan_state_bytes(const struct plan *p);
 /* Bytes of all distinct weights as stored in the file. */
 uint64_t plan_weight_bytes(const struct plan *p);
 void plan_free(struct plan *p);

@@ -39,15 +39,25 @@ struct values {
     size_t n;
 };
 
-static struct values values(const struct json *object, const char *key)
+static struct values values_of(const struct json *list)
 {
     struct values v = {0};
-    const struct json *list = json_get(object, key);
     v.n = json_count(list);
     CHECK(v.n > 0 && v.n <= MAX_GOLDEN);
     for (size_t i = 0; i < v.n; i++)
         v.at[i] = (float)json_float(json_at(list, i));
     return v;
+}
+
+static struct values values(const struct json *object, const char *key)
+{
+    return values_of(json_get(object, key));
+}
+
+/* Row i of a matrix. */
+static struct values row_of(const struct json *object, const char *key, size_t i)
+{
+    return values_of(json_at(json_get(object, key), i));
 }
 
 static float number(const struct json *object, const char *key)
@@ -418,6 +428,74 @@ TEST(exec_cancelled_run_goes_on_from_before_it)
     free(got);
     free(want);
     kit_close_model(&m);
+}
+
+/* ---- gated delta net, its parts ------------------------------------------------------------- */
+
+TEST(ref_parts_of_the_delta_net_match_the_golden_cases)
+{
+    struct golden g = golden_open();
+    const struct json *c = json_get(g.cases, "l2_norm");
+    struct values x = values(c, "x");
+    ref_l2(x.at, x.n, 1);
+    check_near(x.at, values(c, "y_reference_form"), "l2");
+
+    c = json_get(g.cases, "gdn_decay");
+    const struct values alpha = values(c, "alpha"), dt = values(c, "dt_bias");
+    const struct values a = values(c, "ssm_a");
+    for (size_t i = 0; i < a.n; i++)
+        x.at[i] = ref_decay(a.at[i], alpha.at[i], dt.at[i]);
+    check_near(x.at, values(c, "g"), "decay");
+
+    c = json_get(g.cases, "gated_norm");
+    x = values(c, "x");
+    ref_gated_norm(x.at, values(c, "w").at, values(c, "z").at, number(c, "eps"), x.n, x.at);
+    check_near(x.at, values(c, "y"), "gated norm");
+
+    c = json_get(g.cases, "conv1d_silu");
+    const size_t n_tokens = json_count(json_get(c, "x_tokens"));
+    for (size_t i = 0; i < json_count(json_get(c, "kernel")); i++) {
+        const struct values taps = row_of(c, "kernel", i);
+        struct values history = row_of(c, "state_in", i);
+        for (size_t t = 0; t < n_tokens; t++) {
+            const float y =
+                ref_conv(taps.at, (uint32_t)taps.n, history.at, 1, row_of(c, "x_tokens", t).at[i]);
+            CHECK(fabsf(y - row_of(c, "y_tokens", t).at[i]) <= 1e-5f);
+        }
+        check_near(history.at, row_of(c, "state_out", i), "history");
+    }
+    golden_close(&g);
+}
+
+TEST(ref_chunk_of_the_delta_net_matches_the_golden_case)
+{
+    enum { DIM = 6, MAX_ROWS = 16 };
+    float memory[DIM * DIM], keys[MAX_ROWS * DIM], news[MAX_ROWS * DIM], decays[MAX_ROWS];
+    struct golden g = golden_open();
+    const struct json *c = json_get(g.cases, "gated_delta_net");
+    const struct values beta = values(c, "beta"), decay = values(c, "g_log_decay");
+    const struct ref_chunk chunk = {DIM, DIM, memory, keys, news, decays, DIM, DIM, 1};
+    CHECK(json_int(json_get(c, "dim")) == DIM && beta.n <= MAX_ROWS);
+    for (size_t i = 0; i < DIM; i++)
+        for (size_t j = 0; j < DIM; j++)
+            memory[j * DIM + i] = row_of(c, "state_in_key_by_value", i).at[j];
+    for (size_t t = 0; t < beta.n; t++) {
+        float out[DIM];
+        struct values q = row_of(c, "q_l2normed", t);
+        for (size_t i = 0; i < DIM; i++)
+            q.at[i] /= sqrtf(DIM);
+        memcpy(keys + t * DIM, row_of(c, "k_l2normed", t).at, DIM * sizeof *keys);
+        ref_chunk_row(&chunk, (uint32_t)t, q.at, row_of(c, "v", t).at, beta.at[t], decay.at[t],
+                      out);
+        check_near(out, row_of(c, "o", t), "o");
+    }
+    ref_chunk_close(&chunk, (uint32_t)beta.n);
+    for (size_t i = 0; i < DIM; i++) {
+        const struct values want = row_of(c, "state_out_key_by_value", i);
+        for (size_t j = 0; j < DIM; j++)
+            CHECK(fabsf(memory[j * DIM + i] - want.at[j]) <= 1e-5f);
+    }
+    golden_close(&g);
 }
 
 /* ---- windows --------------------------------------------------------------------------------- */

@@ -48,6 +48,10 @@ static bool measure_op(struct cpu *c, const struct op *op, struct err *e)
                        "layer %u has latent attention (MLA), which the cpu backend does not run: "
                        "use ref",
                        op->layer);
+    case OP_DELTA_NET:
+        return err_set(e, ERR_UNSUPPORTED,
+                       "layer %u is a gated delta net, which the cpu backend does not run: use ref",
+                       op->layer);
     case OP_ADD_PROJECT: widen(&s->max_cols, op->add_project.w->ne[0]); break;
     case OP_ROUTE:
         widen(&s->max_cols, op->route.router->ne[0]);
@@ -288,6 +292,7 @@ static void run_op(struct worker *w, size_t i)
     case OP_PROJECT: cpu_project(w, &op->project); break;
     case OP_ATTEND: cpu_attend(w, &op->attend); break;
     case OP_ATTEND_MLA: break; /* refused by measure_op */
+    case OP_DELTA_NET: break;  /* refused by measure_op */
     case OP_ADD_PROJECT: cpu_add_project(w, &op->add_project); break;
     case OP_ROUTE: cpu_route(w, &op->route); break;
     case OP_EXPERTS_UP: cpu_experts_up(w, &op->experts_up, fused_down(w->cpu, i)); break;

@@ -90,6 +90,7 @@ static bool plan_op_weights(struct weights *w, const struct op *op, struct err *
         plan_vector(w, op->glu.up_bias);
         return plan_matrix(w, op->glu.gate, e) && plan_matrix(w, op->glu.up, e);
     case OP_ATTEND_MLA:
+    case OP_DELTA_NET:
     case OP_KIND_COUNT: break;
     }
     return true;

@@ -11,7 +11,7 @@ enum { ALIGN = 64, READ_BYTES = 16 << 20 };
 struct widths {
     size_t row;     /* of a weight or a cache */
     size_t normed;  /* inputs and router logits, per batch row */
-    size_t heads;   /* queries of one row */
+    size_t heads;   /* queries or channels of one row */
     size_t n_heads; /* of one op */
     size_t parts;   /* experts' outputs, one of a pair of products, latent keys; per batch row */
     size_t slots;   /* all slots together, per batch row */
@@ -43,6 +43,10 @@ static struct widths measure(const struct plan *p)
             widen(&w.normed, op->head.w->ne[0]);
         if (op->kind == OP_ROUTE)
             widen(&w.normed, op->route.n_expert);
+        if (op->kind == OP_DELTA_NET)
+            widen(&w.heads, op->delta_net.conv->ne[1]);
+        if (op->kind == OP_ADD_PROJECT && op->add_project.gate)
+            widen(&w.parts, op->add_project.w->ne[1]);
         if (op->kind == OP_ATTEND) {
             widen(&w.heads, (size_t)op->attend.n_head * op->attend.head_dim);
             widen(&w.n_heads, op->attend.n_head);
@@ -73,6 +77,20 @@ static uint64_t n_weight_bytes(const struct plan *p)
     return n_bytes;
 }
 
+static size_t n_state_floats(const struct plan *p)
+{
+    size_t n_floats = 0;
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (p->ops[i].kind == OP_DELTA_NET)
+            n_floats += ref_delta_floats(&p->ops[i].delta_net);
+    return n_floats;
+}
+
+static uint64_t ref_state_bytes(const struct plan *p)
+{
+    return n_state_floats(p) * sizeof(float);
+}
+
 static bool ref_memory(const struct plan *p, const struct exec_params *params,
                        struct mem_table *out, struct err *e)
 {
@@ -82,6 +100,9 @@ static bool ref_memory(const struct plan *p, const struct exec_params *params,
                   plan_kv_bytes_per_token(p, params->type_k, params->type_v),
                   "%u x %u tokens, keys %s, values %s", params->n_seqs, params->n_ctx,
                   block_info(params->type_k)->name, block_info(params->type_v)->name);
+    if (p->n_states)
+        mem_table_add(out, "states", params->n_seqs, ref_state_bytes(p),
+                      "%u x %zu recurrent layers", params->n_seqs, p->n_states);
     mem_table_add(out, "scratch", n_scratch_floats(p, params), sizeof(float), "batches of %u",
                   params->n_ubatch);
     return true;
@@ -132,6 +153,29 @@ static bool make_cache(struct ref *r, struct err *e)
     return true;
 }
 
+static bool make_states(struct ref *r, struct err *e)
+{
+    const struct plan *p = r->plan;
+    if (p->n_states == 0)
+        return true;
+    r->n_state_floats = n_state_floats(p);
+    r->n_state_bytes = r->n_state_floats * r->params.n_seqs * sizeof(float);
+    r->state_bytes = mem_big(r->n_state_bytes, "states", e);
+    if (!r->state_bytes)
+        return false;
+    r->states = (float *)(void *)r->state_bytes;
+    r->state_at = mem_new(p->n_states, sizeof *r->state_at);
+    size_t at = 0;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct op_delta_net *o = &p->ops[i].delta_net;
+        if (p->ops[i].kind != OP_DELTA_NET)
+            continue;
+        r->state_at[o->state] = at;
+        at += ref_delta_floats(o);
+    }
+    return true;
+}
+
 static float *take(float **at, size_t n)
 {
     float *p = *at;
@@ -169,6 +213,8 @@ static void ref_close(void *state)
     mem_big_free(r->weight_bytes, r->n_weight_bytes);
     mem_big_free(r->cache_bytes, r->n_cache_bytes);
     mem_big_free(r->scratch_bytes, r->n_scratch_bytes);
+    mem_big_free(r->state_bytes, r->n_state_bytes);
+    free(r->state_at);
     free(r->weights);
     free(r->slots);
     free(r->cache);
@@ -182,7 +228,8 @@ static void *ref_open(const struct plan *p, const struct exec_params *params, co
     struct ref *r = mem_new(1, sizeof *r);
     r->plan = p;
     r->params = *params;
-    if (!make_cache(r, e) || !make_scratch(r, e) || !load_weights(r, progress, e)) {
+    if (!make_cache(r, e) || !make_states(r, e) || !make_scratch(r, e) ||
+        !load_weights(r, progress, e)) {
         ref_close(r);
         return NULL;
     }
@@ -196,6 +243,7 @@ static void run_op(struct ref *r, const struct op *op, float *logits)
     case OP_PROJECT: ref_project(r, &op->project); break;
     case OP_ATTEND: ref_attend(r, &op->attend); break;
     case OP_ATTEND_MLA: ref_attend_mla(r, &op->attend_mla); break;
+    case OP_DELTA_NET: ref_delta_net(r, &op->delta_net); break;
     case OP_ADD_PROJECT: ref_add_project(r, &op->add_project); break;
     case OP_GLU: ref_glu(r, &op->glu); break;
     case OP_ROUTE: ref_route(r, &op->route); break;
@@ -234,6 +282,18 @@ static bool ref_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
     return true;
 }
 
+static void ref_state_get(void *state, uint32_t seq, void *out)
+{
+    const struct ref *r = state;
+    memcpy(out, r->states + seq * r->n_state_floats, r->n_state_floats * sizeof(float));
+}
+
+static void ref_state_put(void *state, uint32_t seq, const void *in)
+{
+    const struct ref *r = state;
+    memcpy(r->states + seq * r->n_state_floats, in, r->n_state_floats * sizeof(float));
+}
+
 const struct backend backend_ref = {
     .name = "ref",
     .memory = ref_memory,
@@ -241,5 +301,8 @@ const struct backend backend_ref = {
     .run = ref_run,
     .slot_get = ref_slot_get,
     .slot_put = ref_slot_put,
+    .state_bytes = ref_state_bytes,
+    .state_get = ref_state_get,
+    .state_put = ref_state_put,
     .close = ref_close,
 };

@@ -10,25 +10,39 @@ struct ref_cache {
     size_t k_row_bytes, v_row_bytes;
 };
 
+/* The state of a sequence in one recurrent layer. The memory is the one at the last chunk border;
+ * what the rows since then add to it stands beside it. */
+struct ref_state {
+    float *conv;   /* [n_conv - 1][C] newest inputs, oldest first */
+    float *memory; /* [n_v][d_v][d_k]: S transposed */
+    float *keys;   /* [REF_CHUNK][n_k][d_k] */
+    float *news;   /* [REF_CHUNK][n_v][d_v]: what is new in the values, times beta */
+    float *decays; /* [REF_CHUNK][n_v]: logarithm of the decay since the border */
+};
+enum { REF_CHUNK = 64 };
+
 struct ref {
     const struct plan *plan;
     struct exec_params params;
     uint8_t **weights;       /* [plan.n_weights] bytes as stored in the file */
     float **slots;           /* [plan.n_slots][n_ubatch][width]; ids: int32_t */
     struct ref_cache *cache; /* [plan.n_kv] */
+    float *states;           /* [n_seqs][n_state_floats] */
+    size_t *state_at;        /* [plan.n_states] where the layer's begins in it */
+    size_t n_state_floats;
 
     /* Scratch of a single op. */
     float *row[4]; /* [widest row of a weight or the cache] */
     float *normed; /* [n_ubatch][widest input] */
-    float *heads;  /* [widest q] */
+    float *heads;  /* [widest q, or channels of a convolution] */
     float *scores; /* [most heads][n_ctx] */
     float *parts;  /* [n_ubatch][most experts used][widest output], [n_ubatch][dense ff], or
                       [n_ubatch][heads][latent key] */
 
     const struct batch *batch; /* of the run */
 
-    uint8_t *weight_bytes, *cache_bytes, *scratch_bytes;
-    size_t n_weight_bytes, n_cache_bytes, n_scratch_bytes;
+    uint8_t *weight_bytes, *cache_bytes, *scratch_bytes, *state_bytes;
+    size_t n_weight_bytes, n_cache_bytes, n_scratch_bytes, n_state_bytes;
 };
 
 static inline float *ref_slot(const struct ref *r, slot_id s)
@@ -75,8 +89,35 @@ void ref_attend_rows(struct ref *r, const struct ref_attention *a, const float *
 /* scores in place to probabilities; sink (NULL: none) takes part in the sum only. */
 void ref_softmax(float *scores, size_t n, const float *sink);
 
+/* One channel: silu(taps . (history, in)); the history [n_taps - 1] lies `stride` apart and moves
+ * on by one. */
+float ref_conv(const float *taps, uint32_t n_taps, float *history, size_t stride, float in);
+/* head[n] times scale / sqrt(sum of squares + 1e-6), in place. */
+void ref_l2(float *head, size_t n, double scale);
+/* Logarithm of the decay: decay * softplus(alpha + dt_bias). */
+float ref_decay(float decay, float alpha, float dt_bias);
+/* out = rms(in; norm, eps) * silu(z), n values. */
+void ref_gated_norm(const float *in, const float *norm, const float *z, float eps, size_t n,
+                    float *out);
+/* One value head within a chunk; the strides are from row to row. */
+struct ref_chunk {
+    uint32_t d_k, d_v;
+    float *memory; /* [d_v][d_k] at the chunk's begin */
+    const float *keys;
+    float *news, *decays;
+    size_t key_stride, new_stride, decay_stride;
+};
+/* Row n of the chunk, whose key is there: out[d_v] = S' q. log_decay <= 0. */
+void ref_chunk_row(const struct ref_chunk *c, uint32_t n, const float *q, const float *v,
+                   float beta, float log_decay, float *out);
+/* Moves the first n_rows rows into the memory. */
+void ref_chunk_close(const struct ref_chunk *c, uint32_t n_rows);
+/* Floats of a sequence's state in this layer. */
+size_t ref_delta_floats(const struct op_delta_net *o);
+
 void ref_embed(struct ref *r, const struct op_embed *o);
 void ref_project(struct ref *r, const struct op_project *o);
+void ref_delta_net(struct ref *r, const struct op_delta_net *o);
 void ref_add_project(struct ref *r, const struct op_add_project *o);
 void ref_glu(struct ref *r, const struct op_glu *o);
 void ref_head(struct ref *r, const struct op_head *o, float *logits);

@@ -1,4 +1,5 @@
 /* Matrices: embedding, projections and the output head. */
+#include <math.h>
 #include <string.h>
 
 #include "compute/ref/ref_int.h"
@@ -72,7 +73,20 @@ void ref_project(struct ref *r, const struct op_project *o)
 
 void ref_add_project(struct ref *r, const struct op_add_project *o)
 {
-    ref_matmul(r, o->w, o->bias, ref_slot(r, o->in), r->batch->n, true, ref_slot(r, o->x));
+    const float *in = ref_slot(r, o->in);
+    float *x = ref_slot(r, o->x);
+    if (!o->gate) {
+        ref_matmul(r, o->w, o->bias, in, r->batch->n, true, x);
+        return;
+    }
+    const size_t d = o->gate->ne[0], n_out = o->w->ne[1];
+    ref_matmul(r, o->w, o->bias, in, r->batch->n, false, r->parts);
+    const float *gate = ref_vector(r, o->gate, r->row[0]);
+    for (uint32_t t = 0; t < r->batch->n; t++) {
+        const double factor = 1 / (1 + exp(-ref_dot(gate, ref_slot(r, o->gate_in) + t * d, d)));
+        for (size_t i = 0; i < n_out; i++)
+            x[t * n_out + i] += (float)(factor * (double)r->parts[t * n_out + i]);
+    }
 }
 
 void ref_glu(struct ref *r, const struct op_glu *o)
