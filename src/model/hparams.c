@@ -116,6 +116,19 @@ void key_u32_per_block(struct builder *b, const char *key, enum need need, uint3
     *out = (uint32_t)value;
 }
 
+void key_bool_of_block(struct builder *b, const char *key, uint32_t block, bool *out)
+{
+    const struct key k = full_key(b, key);
+    const struct gguf_kv *kv = gguf_find(b->file, str_of(k.text));
+    if (b->failed || !kv)
+        return;
+    if (!kv->is_array || (kv->type != GGUF_BOOL && !is_integer(kv->type)) || block >= kv->n)
+        build_fail(b, ERR_FORMAT, "key '%s' must be an array of bool with one entry per block",
+                   k.text);
+    else
+        *out = gguf_elem_i64(kv, block) != 0;
+}
+
 /* Rows of the embedding table: the vocabulary, perhaps with padding rows behind the tokenizer's
  * ids. */
 static void read_vocab(struct builder *b)

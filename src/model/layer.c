@@ -5,10 +5,15 @@
 
 #include "model/arch.h"
 
+static uint64_t q_rows(const struct hparams *hp, const struct layer_slots *s)
+{
+    return (uint64_t)hp->n_head * hp->head_dim_k * (s->q_gated ? 2 : 1);
+}
+
 void layer_attention_slots(struct builder *b, struct layer_slots *s)
 {
     const struct hparams *hp = b->hp;
-    s->q = plan_slot(b->plan, "q", hp->n_head * hp->head_dim_k);
+    s->q = plan_slot(b->plan, "q", (uint32_t)q_rows(hp, s));
     s->k = plan_slot(b->plan, "k", hp->n_kv_head * hp->head_dim_k);
     s->v = plan_slot(b->plan, "v", hp->n_kv_head * hp->head_dim_v);
     s->attended = plan_slot(b->plan, "attended", hp->n_head * hp->head_dim_v);
@@ -66,7 +71,7 @@ struct op_project *layer_qkv(struct builder *b, const struct layer_slots *s, uin
 {
     const struct hparams *hp = b->hp;
     const uint64_t d = hp->n_embd;
-    const uint64_t n_q = hp->n_head * hp->head_dim_k;
+    const uint64_t n_q = q_rows(hp, s);
     const uint64_t n_k = hp->n_kv_head * hp->head_dim_k;
     const uint64_t n_v = hp->n_kv_head * hp->head_dim_v;
     const struct weight *norm = bind_tensor(b, i, "attn_norm.weight", vector(d));
@@ -137,6 +142,7 @@ struct op_attend *layer_attend(struct builder *b, const struct layer_slots *s,
         .rope = rope,
         .scale = (float)(1 / sqrt(hp->head_dim_k)),
         .window = window,
+        .gated = s->q_gated,
         .kv = plan_kv(b->plan, kv),
     };
     return o;

@@ -9,9 +9,10 @@ static const struct arch {
     const char *old;  /* what Ollama's first files say instead, or NULL */
     void (*build)(struct builder *b);
 } archs[] = {
-    {"qwen3moe", NULL, arch_qwen3moe}, {"gpt-oss", "gptoss", arch_gpt_oss},
-    {"qwen3", NULL, arch_qwen3},       {"qwen2", NULL, arch_qwen2},
-    {"llama", NULL, arch_llama},       {"deepseek2", "glm4moelite", arch_deepseek2},
+    {"qwen3moe", NULL, arch_qwen3moe},   {"gpt-oss", "gptoss", arch_gpt_oss},
+    {"qwen3", NULL, arch_qwen3},         {"qwen2", NULL, arch_qwen2},
+    {"llama", NULL, arch_llama},         {"qwen3next", NULL, arch_qwen3next},
+    {"qwen35moe", NULL, arch_qwen35moe}, {"deepseek2", "glm4moelite", arch_deepseek2},
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 

@@ -22,7 +22,8 @@ static const struct {
     {{.without = "expert_count"}, "key 'qwen3moe.expert_count' is missing or 0"},
     {{.without = "expert_used_count"}, "key 'qwen3moe.expert_used_count' is missing"},
     {{.arch = "qwen9"},
-     "architecture 'qwen9' is not one of: qwen3moe, gpt-oss, qwen3, qwen2, llama, deepseek2"},
+     "architecture 'qwen9' is not one of: qwen3moe, gpt-oss, qwen3, qwen2, llama, qwen3next, "
+     "qwen35moe, deepseek2"},
     {{.changed_key = "block_count", .changed_to = 0}, "is 0, must be 1 to 512"},
     {{.changed_key = "block_count", .changed_to = 513}, "is 513, must be 1 to 512"},
     {{.changed_key = "block_count", .changed_to = 3}, "tensor 'blk.2.attn_norm.weight' is missing"},

@@ -22,11 +22,21 @@ struct key {
         name, value, GGUF_F32                                                                      \
     }
 
+#define QWEN3_HYBRID_KEYS                                                                          \
+    U32("context_length", 262144), U32("embedding_length", 2048), U32("attention.head_count", 16), \
+        U32("attention.head_count_kv", 2), U32("attention.key_length", 256),                       \
+        U32("attention.value_length", 256), U32("rope.dimension_count", 64),                       \
+        U32("expert_feed_forward_length", 512), U32("expert_shared_feed_forward_length", 512),     \
+        U32("ssm.conv_kernel", 4), U32("ssm.state_size", 128), U32("ssm.group_count", 16),         \
+        U32("ssm.time_step_rank", 32), U32("ssm.inner_size", 4096),                                \
+        F32("attention.layer_norm_rms_epsilon", 1e-6)
+
 /* Spec "models" 2 and 3. */
 static const struct real {
     const char *table, *arch;
     uint64_t kv_stored; /* bytes of one token over all layers, f16 */
     uint64_t kv_grows;  /* of them, what a token more of depth lets the next ones read */
+    uint64_t states;    /* bytes per sequence */
     struct {
         const char *name; /* the column of types */
         uint64_t per_token, all;
@@ -37,6 +47,7 @@ static const struct real {
      "qwen3moe",
      98304,
      98304,
+     0,
      {{"IQ4_NL", 1850981504, 17455806464},
       {"IQ4_NL+imatrix", 1841544320, 17304811520},
       {"Q4_K_M", 1919597696, 18550716416},
@@ -50,6 +61,7 @@ static const struct real {
      "gpt-oss",
      49152,
      24576,
+     0,
      {{"MXFP4_MOE", 2574705396, 12096558336}},
      {U32("context_length", 131072), U32("embedding_length", 2880), U32("block_count", 24),
       U32("attention.head_count", 64), U32("attention.head_count_kv", 8),
@@ -60,6 +72,7 @@ static const struct real {
      "gpt-oss",
      73728,
      36864,
+     0,
      {{"MXFP4_MOE", 3594213108, 63374323968}},
      {U32("context_length", 131072), U32("embedding_length", 2880), U32("block_count", 36),
       U32("attention.head_count", 64), U32("attention.head_count_kv", 8),
@@ -70,6 +83,7 @@ static const struct real {
      "deepseek2",
      54144,
      54144,
+     0,
      {{"IQ4_NL+imatrix", 2116898432, 16946547200}, {"Q4_K_M", 2223066752, 18123246080}},
      {U32("context_length", 202752),
       U32("embedding_length", 2048),
@@ -91,7 +105,34 @@ static const struct real {
       U32("leading_dense_block_count", 1),
       F32("expert_weights_scale", 1.8),
       F32("attention.layer_norm_rms_epsilon", 1e-5)}},
+    {"Qwen3-Next-80B-A3B",
+     "qwen3next",
+     24576,
+     24576,
+     79036416,
+     {{"IQ4_NL", 2348697728, 45555713024},
+      {"IQ4_NL+imatrix", 2340046976, 45152273408},
+      {"Q4_K_M", 2413824128, 48483058688}},
+     {U32("block_count", 48), U32("expert_count", 512), U32("expert_used_count", 10),
+      QWEN3_HYBRID_KEYS}},
+    {"Qwen3.5-3.6-35B-A3B",
+     "qwen35moe",
+     20480,
+     20480,
+     65863680,
+     {{"IQ4_NL+imatrix", 1929064064, 19768289792}, {"Q4_K_M", 1975676544, 21155768832}},
+     {U32("block_count", 40), U32("expert_count", 256), U32("expert_used_count", 8),
+      QWEN3_HYBRID_KEYS}},
+    {"Qwen3.5-3.6-35B-A3B-mtp",
+     "qwen35moe",
+     20480,
+     20480,
+     65863680,
+     {{"Q8_0", 3195835008, 36892150272}}, /* without block 40: as the file that has none */
+     {U32("block_count", 41), U32("nextn_predict_layers", 1), U32("expert_count", 256),
+      U32("expert_used_count", 8), QWEN3_HYBRID_KEYS}},
 };
+#undef QWEN3_HYBRID_KEYS
 enum { N_REALS = sizeof reals / sizeof *reals };
 
 struct table {
@@ -186,6 +227,7 @@ static void check_plan(const struct plan *p, const struct real *r, size_t i_colu
     CHECK_INT(plan_weight_bytes_per_token(p), r->columns[i_column].per_token);
     CHECK_INT(plan_weight_bytes(p), r->columns[i_column].all);
     CHECK_INT(plan_kv_bytes_per_token(p, f16, f16), r->kv_stored);
+    CHECK_INT(plan_state_bytes(p), r->states);
     CHECK_INT(plan_kv_bytes_read(p, 65537, f16, f16) - plan_kv_bytes_read(p, 65536, f16, f16),
               r->kv_grows);
     CHECK_INT(plan_kv_bytes_read(p, 100, f16, f16), 100 * r->kv_stored);
