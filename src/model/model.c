@@ -21,10 +21,19 @@ const char *model_arch_name(size_t i)
     return i < N_ARCHS ? archs[i].name : NULL;
 }
 
+static void fail_unknown(const struct gguf *file, str name, struct err *e)
+{
+    struct buf known = {0};
+    for (size_t i = 0; i < N_ARCHS; i++)
+        buf_fmt(&known, "%s%s", i ? ", " : "", archs[i].name);
+    err_set(e, ERR_UNSUPPORTED, "%s: architecture '%.*s' is not one of: %.*s", gguf_path(file),
+            STRF(name), STRF(buf_view(&known)));
+    buf_free(&known);
+}
+
 /* *prefix: the name that the file uses. */
 static const struct arch *find_arch(const struct gguf *file, const char **prefix, struct err *e)
 {
-    struct buf known = {0};
     str name;
     if (!gguf_str(file, "general.architecture", true, &name, e))
         return NULL;
@@ -33,11 +42,8 @@ static const struct arch *find_arch(const struct gguf *file, const char **prefix
         *prefix = a->old && str_eq(name, str_of(a->old)) ? a->old : a->name;
         if (str_eq(name, str_of(*prefix)))
             return a;
-        buf_fmt(&known, "%s%s", i ? ", " : "", a->name);
     }
-    err_set(e, ERR_UNSUPPORTED, "%s: architecture '%.*s' is not one of: %.*s", gguf_path(file),
-            STRF(name), STRF(buf_view(&known)));
-    buf_free(&known);
+    fail_unknown(file, name, e);
     return NULL;
 }
 
@@ -65,8 +71,8 @@ struct model *model_open_with(const struct gguf *file, const struct model_params
         return NULL;
     }
     if (m->hp.n_nextn)
-        log_info(log, "%s: %u blocks for multi-token prediction are left out", gguf_path(file),
-                 m->hp.n_nextn);
+        log_info(log, "%s: left out %u block%s for multi-token prediction", gguf_path(file),
+                 m->hp.n_nextn, m->hp.n_nextn == 1 ? "" : "s");
     bind_warn_unused(&b);
     return m;
 }

@@ -15,7 +15,7 @@ void *kit_random_blocks(struct rng *rng, enum block_type type, uint64_t n_elems,
 /* The vector form, F32. */
 float *kit_random_floats(struct rng *rng, size_t n, float mean, float rms);
 
-/* A qwen3moe model. Zero fields take the default in brackets. */
+/* A model of any architecture. Zero fields take the default in brackets. */
 struct kit_spec {
     enum block_type type; /* of the matrices [BLOCK_F32]; norms and router are F32 */
     uint32_t n_layer;     /* [2] */
@@ -30,14 +30,19 @@ struct kit_spec {
     uint64_t seed;        /* weights, on top of test_seed() */
     bool tied;            /* no output.weight */
     bool fused;           /* attn_qkv, ffn_gate_up_exps */
+    bool sparse;          /* experts where the architecture can do without (llama) */
+    bool rope_freqs;      /* the tensor */
     const char *rope;     /* rope.scaling.type, with factor 4 from 1024 tokens [none of the keys] */
+    const char *arch;     /* ["qwen3moe"], or an old spelling: its tensors' names and keys, too */
     /* For refusals. */
-    const char *arch;        /* ["qwen3moe"] */
-    const char *without;     /* a key (without "qwen3moe.") or tensor that is left out */
+    const char *without;     /* a key (without "<arch>.") or tensor that is left out */
     const char *reshaped;    /* a tensor with one row more */
     const char *extra;       /* a tensor more, of one element */
     const char *changed_key; /* this u32 key has the value ... */
     uint32_t changed_to;
+    const char *extra_key; /* a u32 key more; nextn_predict_layers: block_count grows by it */
+    uint32_t extra_value;
+    bool extra_is_float; /* an f32 key instead */
 };
 
 /* Writes the model to a temporary file; its path is freed by the caller, who removes the file. */
@@ -50,6 +55,8 @@ struct kit_model {
 /* Writes, opens, removes. */
 struct kit_model kit_open_model(const struct kit_spec *spec);
 void kit_close_model(struct kit_model *m);
+/* Opening fails with a message that has the file's path and `says`. */
+void kit_check_refused(const struct kit_spec *spec, const char *says);
 
 /* Backend `name`, or NULL when this build or machine does not have it or when it does not run the
  * plan; it says so. */
