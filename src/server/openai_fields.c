@@ -135,7 +135,7 @@ bool openai_fields(const struct json *object, const char *where, const struct op
         const struct json *v = json_get(object, table[i].name);
         if (!check_field(&table[i], v, where, e))
             return false;
-        if (v)
+        if (v && table[i].store != STORE_NOTHING) /* base may be NULL when nothing is stored */
             store(&table[i], v, base);
     }
     return true;
