@@ -1,7 +1,7 @@
 // Chat and text completions, streamed and not.
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { Server, user } from './server.mjs';
 
 let server, client;
@@ -9,7 +9,6 @@ before(async () => {
   server = await Server.start();
   client = server.client();
 });
-after(() => server.stop());
 
 const greedy = { model: 'demo', temperature: 0, max_tokens: 24 };
 const ask = { ...greedy, messages: user('What is tawny?') };
@@ -157,3 +156,5 @@ test('a connection is used again', async () => {
   assert.deepEqual(seen.map(([reused]) => reused), [false, true, true]);
   assert.deepEqual(JSON.parse(seen[2][1]), { status: 'ok' });
 });
+
+test('the server of the chat tests ends cleanly', () => server.stop());

@@ -1,6 +1,6 @@
 // Errors, as the openai client understands them.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import OpenAI from 'openai';
 import { Server, user } from './server.mjs';
 
@@ -9,7 +9,6 @@ before(async () => {
   server = await Server.start('--api-key', 'secret', '-c', '512');
   client = server.client({ apiKey: 'secret' });
 });
-after(() => server.stop());
 
 const chat = (fields) => client.chat.completions.create({ model: 'demo', messages: user('hi'), ...fields });
 const refusal = async (promise) => {
@@ -81,3 +80,5 @@ test('other methods and broken JSON are told', async () => {
   assert.equal(broken.status, 400);
   assert.match((await broken.json()).error.message, /not JSON/);
 });
+
+test('the server of the errors tests ends cleanly', () => server.stop());

@@ -1,6 +1,6 @@
 // Tool calls in both directions, with the calls that the demo model knows (docs/demo-model.md).
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { Server, user } from './server.mjs';
 
 let server, client;
@@ -8,7 +8,6 @@ before(async () => {
   server = await Server.start();
   client = server.client();
 });
-after(() => server.stop());
 
 const tool = (name, description, properties) => ({
   type: 'function',
@@ -99,3 +98,5 @@ test('parallel_tool_calls false ends after one call', async () => {
   isWrite(reply.choices[0].message.tool_calls[0]);
   assert.equal(reply.choices[0].finish_reason, 'tool_calls');
 });
+
+test('the server of the tools tests ends cleanly', () => server.stop());
