@@ -76,5 +76,6 @@ bool guard_key_ok(str authorization, str x_api_key, str key)
     str bearer = str_sub(authorization, 0, 0);
     if (authorization.n > scheme.n && strncasecmp(authorization.p, scheme.p, scheme.n) == 0)
         bearer = str_trim(str_sub(authorization, scheme.n, authorization.n));
-    return same_secret(bearer, key) | same_secret(str_trim(x_api_key), key);
+    bool first = same_secret(bearer, key), second = same_secret(str_trim(x_api_key), key);
+    return first || second;
 }

@@ -14,7 +14,8 @@ struct openai_path openai_path(const char *format, ...)
     return path;
 }
 
-static void set_message(struct openai_error *e, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void set_message(struct openai_error *e,
+                                                              const char *format, va_list args)
 {
     vsnprintf(e->message, sizeof e->message, format, args);
 }
