@@ -8,6 +8,24 @@
 #include "engine/fit.h"
 #include "engine/inside.h"
 
+static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
+{
+    g->sessions = mem_new(g->n_sessions, sizeof *g->sessions);
+    if (f->n_snapshots == 0)
+        return true;
+    g->n_snapshot_bytes = f->n_snapshots * f->snapshot_bytes * g->n_sessions;
+    g->snapshot_bytes = mem_big(g->n_snapshot_bytes, "snapshots", e);
+    uint8_t *at = g->snapshot_bytes;
+    for (uint32_t i = 0; at && i < g->n_sessions; i++) {
+        struct session *s = &g->sessions[i];
+        s->n_snapshots = f->n_snapshots;
+        s->snapshots = mem_new(f->n_snapshots, sizeof *s->snapshots);
+        for (uint32_t k = 0; k < f->n_snapshots; k++, at += f->snapshot_bytes)
+            s->snapshots[k].bytes = at;
+    }
+    return at != NULL;
+}
+
 static bool open_exec(struct engine *g, const struct engine_params *p, struct err *e)
 {
     struct fit f;
@@ -17,8 +35,11 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     g->n_ctx = f.params.n_ctx;
     g->n_sessions = f.params.n_seqs;
     g->n_ubatch = f.params.n_ubatch;
+    const uint64_t kept = f.n_snapshots * f.snapshot_bytes * g->n_sessions;
+    if (kept)
+        f.params.max_bytes = f.table.available > kept ? f.table.available - kept : 1;
     g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
-    return g->exec != NULL;
+    return g->exec && open_snapshots(g, &f, e);
 }
 
 bool engine_memory(const struct model *m, const struct engine_params *p, uint32_t *n_ctx,
@@ -82,7 +103,6 @@ static unsigned char *allowed_tokens(const struct engine *g)
 
 static void open_sessions(struct engine *g)
 {
-    g->sessions = mem_new(g->n_sessions, sizeof *g->sessions);
     for (uint32_t i = 0; i < g->n_sessions; i++)
         g->sessions[i].ids = mem_new(g->n_ctx, sizeof *g->sessions[i].ids);
     g->logits = mem_new(g->model->plan.n_vocab, sizeof *g->logits);
@@ -147,8 +167,11 @@ void engine_close(struct engine *g)
         return;
     if (g->thread_runs)
         stop_thread(g);
-    for (uint32_t i = 0; g->sessions && i < g->n_sessions; i++)
+    for (uint32_t i = 0; g->sessions && i < g->n_sessions; i++) {
         free(g->sessions[i].ids);
+        free(g->sessions[i].snapshots);
+    }
+    mem_big_free(g->snapshot_bytes, g->n_snapshot_bytes);
     free(g->sessions);
     free(g->logits);
     free(g->pos);

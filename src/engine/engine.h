@@ -1,6 +1,8 @@
 /* engine: a loaded model with its sessions. One thread owns the model; other threads hand it jobs
  * and wait for their events. A session is one mutable sequence with a KV cache: a job's prompt is
- * synchronised with the session that shares the longest prefix, and only the rest is read. */
+ * synchronised with the session that shares the longest prefix, and only the rest is read.
+ * Recurrent states cannot be cut back: copies of them are kept where turns begin and prompts part.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -97,7 +99,8 @@ struct job *engine_submit(struct engine *g, const struct job_params *p, struct e
  * per job. */
 void job_next(struct job *j, int timeout_ms, struct job_event *out);
 /* Asks the job to stop; it ends with FINISH_CANCELLED within 300 ms, also during prefill. What was
- * read so far stays in the session. Any thread, any time. */
+ * read so far stays in the session; with recurrent states, as far as the newest copy goes. Any
+ * thread, any time. */
 void job_cancel(struct job *j);
 struct job_usage job_usage(struct job *j);
 /* Cancels if still running, and frees. */

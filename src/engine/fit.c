@@ -4,12 +4,30 @@
 
 enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 2, DEFAULT_UBATCH = 512 };
 
+/* Snapshots of recurrent states: as many as these bytes hold, in all sessions together, and enough
+ * for a conversation to go back one turn. */
+enum { LEAST_SNAPSHOTS = 3, MOST_SNAPSHOTS = 16 };
+static const uint64_t SNAPSHOT_BYTES = 2ull << 30;
+
+static void plan_snapshots(struct fit *f)
+{
+    f->snapshot_bytes = exec_state_bytes(f->backend, f->plan);
+    if (f->snapshot_bytes == 0)
+        return;
+    const uint64_t n = SNAPSHOT_BYTES / f->snapshot_bytes / f->params.n_seqs;
+    f->n_snapshots = (uint32_t)num_max(LEAST_SNAPSHOTS, num_min(n, MOST_SNAPSHOTS));
+}
+
 static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
 {
     f->params.n_ctx = n_ctx;
     f->table = (struct mem_table){0};
     if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
         return false;
+    if (f->n_snapshots)
+        mem_table_add(&f->table, "snapshots", (uint64_t)f->n_snapshots * f->params.n_seqs,
+                      f->snapshot_bytes, "%u states for each of %u sessions", f->n_snapshots,
+                      f->params.n_seqs);
     f->fits = f->table.total <= f->table.available;
     return true;
 }
@@ -44,6 +62,7 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
                                      .type_k = p->type_k ? p->type_k : BLOCK_F16,
                                      .type_v = p->type_v ? p->type_v : BLOCK_F16,
                                      .n_threads = p->n_threads};
+    plan_snapshots(f);
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;
     f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);

@@ -7,8 +7,11 @@ struct fit {
     const struct plan *plan;
     struct exec_params params; /* complete: n_ctx is settled */
     struct mem_table table;    /* what they need */
-    uint32_t n_train;          /* the model's own context */
-    uint32_t asked, wanted;    /* tokens asked for (0: none), and what the default would be */
+    /* For models with recurrent states: copies of it per session, and the size of each. */
+    uint32_t n_snapshots;
+    uint64_t snapshot_bytes;
+    uint32_t n_train;       /* the model's own context */
+    uint32_t asked, wanted; /* tokens asked for (0: none), and what the default would be */
     bool fits;
 };
 

@@ -11,6 +11,8 @@
  * made so small that this op should take a third of the 300 ms promised. The longest one is taken
  * to be four times the mean. The first piece of an engine's life measures. */
 enum { LONGEST_OP_NS = 100000000, LONGEST_OP_PART = 4, FIRST_PIECE = 32 };
+/* Tokens that a client who hangs up during a long prompt may have to read again. */
+enum { PROGRESS_STEP = 512 };
 
 static uint32_t piece_rows(const struct engine *g)
 {
@@ -22,7 +24,7 @@ static uint32_t piece_rows(const struct engine *g)
 }
 
 /* Runs ids at the session's end; on success they are part of it. On failure the session is as it
- * was. */
+ * was, without its recurrent state. */
 static bool extend(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t n, bool want_logits,
                    const atomic_bool *cancel, struct err *e)
 {
@@ -35,27 +37,97 @@ static bool extend(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t 
     g->want[n - 1] = want_logits;
     struct batch b = {
         .n = n, .ids = ids, .pos = g->pos, .seq = g->seq, .want_logits = g->want, .cancel = cancel};
+    s->n_state = 0;
     if (!exec_run(g->exec, &b, e))
         return false;
     memcpy(s->ids + s->n, ids, n * sizeof *ids);
     s->n += n;
+    s->n_state = s->n;
     return true;
 }
 
+/* ---- snapshots of recurrent states ------------------------------------------------------------
+ */
+
+/* Where a prompt is worth a snapshot, in tokens from its begin. */
+struct borders {
+    uint32_t fork; /* where it departs from what the session held: others may do so, too */
+    uint32_t turn; /* before the header of the reply to come: behind it, templates may rewrite */
+};
+
+/* The last control token begins the reply's header; without one, all but the last token. */
+static uint32_t turn_border(const struct engine *g, const struct job *j)
+{
+    const uint32_t n = (uint32_t)j->params.n_prompt;
+    for (uint32_t i = n - 1; g->tok && i > 0; i--)
+        if (tok_type(g->tok, j->prompt[i]) == TOK_CONTROL)
+            return i;
+    return n - 1;
+}
+
+/* Keeps a copy of the state where the session is. */
+static void take_snapshot(struct engine *g, uint32_t seq)
+{
+    struct session *s = &g->sessions[seq];
+    if (session_snapshot(s, s->n))
+        return;
+    struct snapshot *room = session_snapshot_room(s, g->n_jobs);
+    room->n = exec_state_save(g->exec, seq, room->bytes);
+    room->last_used = g->n_jobs;
+}
+
+/* Where the newest snapshot of a prompt that is being read is, and whether a border is there. */
+struct progress_mark {
+    uint32_t n;
+    bool is_border;
+};
+
+/* After every piece. Between borders one snapshot follows the reading in steps, for a client that
+ * hangs up and asks again. */
+static void keep_state(struct engine *g, uint32_t seq, const struct borders *at,
+                       struct progress_mark *mark)
+{
+    struct session *s = &g->sessions[seq];
+    const bool is_border = s->n == at->fork || s->n == at->turn;
+    if (s->n_snapshots == 0 || s->n == 0 || (!is_border && s->n - mark->n < PROGRESS_STEP))
+        return;
+    if (!mark->is_border)
+        session_drop_snapshot(s, mark->n);
+    take_snapshot(g, seq);
+    *mark = (struct progress_mark){s->n, is_border};
+}
+
+/* Rows to read next: a piece, but not beyond a border. */
+static uint32_t rows_to_border(const struct session *s, uint32_t n_rows, const struct borders *at)
+{
+    if (s->n_snapshots == 0)
+        return n_rows;
+    n_rows = at->fork > s->n ? (uint32_t)num_min(n_rows, at->fork - s->n) : n_rows;
+    return at->turn > s->n ? (uint32_t)num_min(n_rows, at->turn - s->n) : n_rows;
+}
+
+/* ---- jobs -------------------------------------------------------------------------------------
+ */
+
 /* Reads the prompt from where the session has it on; the logits of its last token are left. */
-static bool prefill(struct engine *g, struct job *j, uint32_t seq, struct err *e)
+static bool prefill(struct engine *g, struct job *j, uint32_t seq, const struct borders *at,
+                    struct err *e)
 {
     const struct session *s = &g->sessions[seq];
+    struct progress_mark mark = {s->n, true};
     size_t n_prompt = j->params.n_prompt;
     job_post_prefill(j, s->n);
+    keep_state(g, seq, at, &mark);
     while (s->n < n_prompt) {
         uint32_t n = (uint32_t)num_min(piece_rows(g), n_prompt - s->n);
+        n = rows_to_border(s, n, at);
         uint64_t start = clock_ns();
         if (!extend(g, seq, j->prompt + s->n, n, s->n + n == n_prompt, &j->cancel, e))
             return false;
         /* A row or two say nothing about the speed of many. */
         if (n >= FIRST_PIECE / 2)
             g->ns_per_row = (double)(clock_ns() - start) / n;
+        keep_state(g, seq, at, &mark);
         job_post_prefill(j, s->n);
     }
     return true;
@@ -104,16 +176,25 @@ static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct 
     }
 }
 
-/* Cuts the chosen session back to what it shares with the prompt. The last token is always read
- * again: its logits are needed. Returns the session's index. */
-static uint32_t sync_session(struct engine *g, const struct job *j)
+/* Cuts the chosen session back to what it shares with the prompt, or farther, to where its state
+ * can be had. The last token is always read again: its logits are needed. */
+static bool sync_session(struct engine *g, const struct job *j, uint32_t *seq, struct borders *at,
+                         struct err *e)
 {
-    uint32_t seq = session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt);
-    struct session *s = &g->sessions[seq];
-    uint32_t shared = session_shared(s, j->prompt, j->params.n_prompt);
-    s->n = (uint32_t)num_min(shared, j->params.n_prompt - 1);
+    *seq = session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt);
+    struct session *s = &g->sessions[*seq];
+    const uint32_t shared = session_shared(s, j->prompt, j->params.n_prompt);
+    at->fork = (uint32_t)num_min(shared, j->params.n_prompt - 1);
+    at->turn = turn_border(g, j);
+    session_cut(s, session_reach(s, at->fork));
     s->last_used = ++g->n_jobs;
-    return seq;
+    struct snapshot *from = session_snapshot(s, s->n);
+    if (from)
+        from->last_used = g->n_jobs;
+    if (s->n_snapshots == 0 || s->n == 0 || s->n == s->n_state)
+        return true;
+    s->n_state = s->n;
+    return exec_state_restore(g->exec, *seq, s->n, from->bytes, e);
 }
 
 static void run_job(struct engine *g, struct job *j)
@@ -122,13 +203,15 @@ static void run_job(struct engine *g, struct job *j)
     struct job_usage usage = {.n_prompt = j->params.n_prompt};
     uint64_t start = clock_ns();
     usage.queue_ns = start - j->submit_ns;
-    uint32_t seq = sync_session(g, j);
+    uint32_t seq;
+    struct borders at;
+    bool ready = sync_session(g, j, &seq, &at, &e);
     usage.n_cached = g->sessions[seq].n;
     struct sampler *sampler = sampler_open(&j->params.sampling, g->model->plan.n_vocab, g->allowed);
     for (size_t i = 0; i < j->params.n_prompt; i++)
         sampler_accept(sampler, j->prompt[i]);
     enum finish finish = FINISH_ERROR;
-    bool ready = prefill(g, j, seq, &e);
+    ready = ready && prefill(g, j, seq, &at, &e);
     uint64_t middle = clock_ns();
     usage.prefill_ns = middle - start;
     if (ready) {
@@ -139,7 +222,7 @@ static void run_job(struct engine *g, struct job *j)
     if (finish == FINISH_ERROR && e.code == ERR_CANCELLED)
         finish = FINISH_CANCELLED;
     if (finish == FINISH_ERROR)
-        g->sessions[seq].n = 0; /* what the cache holds now is not known */
+        session_cut(&g->sessions[seq], 0); /* what the cache holds now is not known */
     job_post_end(j, finish, &e, &usage);
 }
 

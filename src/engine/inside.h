@@ -54,6 +54,8 @@ struct engine {
     bool quit;
     /* ---- engine thread only ---- */
     struct session *sessions;
+    uint8_t *snapshot_bytes; /* of all sessions */
+    size_t n_snapshot_bytes;
     uint64_t n_jobs;
     double ns_per_row; /* of the last piece of prefill; 0: not measured yet */
     float *logits;     /* [n_vocab] the sampler's copy */

@@ -13,6 +13,58 @@ uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n)
     return i;
 }
 
+uint32_t session_reach(const struct session *s, uint32_t n)
+{
+    if (s->n_snapshots == 0)
+        return n;
+    uint32_t reach = s->n_state <= n ? s->n_state : 0;
+    for (uint32_t i = 0; i < s->n_snapshots; i++)
+        if (s->snapshots[i].n <= n && s->snapshots[i].n > reach)
+            reach = s->snapshots[i].n;
+    return reach;
+}
+
+void session_cut(struct session *s, uint32_t n)
+{
+    s->n = n;
+    for (uint32_t i = 0; i < s->n_snapshots; i++)
+        if (s->snapshots[i].n > n)
+            s->snapshots[i].n = 0;
+}
+
+struct snapshot *session_snapshot(const struct session *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < s->n_snapshots; i++)
+        if (n && s->snapshots[i].n == n)
+            return &s->snapshots[i];
+    return NULL;
+}
+
+void session_drop_snapshot(struct session *s, uint32_t n)
+{
+    struct snapshot *at = session_snapshot(s, n);
+    if (at)
+        at->n = 0;
+}
+
+static double value_of(const struct session *s, const struct snapshot *at, uint64_t n_jobs)
+{
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < s->n_snapshots; i++)
+        if (s->snapshots[i].n < at->n && s->snapshots[i].n > before)
+            before = s->snapshots[i].n;
+    return (double)(at->n - before) / (double)(1 + n_jobs - at->last_used);
+}
+
+struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs)
+{
+    struct snapshot *least = &s->snapshots[0];
+    for (uint32_t i = 1; i < s->n_snapshots; i++)
+        if (value_of(s, &s->snapshots[i], n_jobs) < value_of(s, least, n_jobs))
+            least = &s->snapshots[i];
+    return least;
+}
+
 /* How many of all were used after session i. */
 static int rank_of(const struct session *all, uint32_t n_sessions, uint32_t i)
 {
@@ -30,7 +82,7 @@ uint32_t session_choose(const struct session *all, uint32_t n_sessions, const in
     for (uint32_t i = 0; i < n_sessions; i++) {
         uint32_t shared = session_shared(&all[i], ids, n);
         double lost = ldexp(all[i].n - shared, -rank_of(all, n_sessions, i));
-        double cost = (double)(n - shared) + lost;
+        double cost = (double)(n - session_reach(&all[i], shared)) + lost;
         if (cost < least || (cost <= least && all[i].last_used < all[best].last_used)) {
             least = cost;
             best = i;

@@ -4,14 +4,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A copy of the recurrent state behind the first n tokens of its session; n 0: free. */
+struct snapshot {
+    uint32_t n;
+    uint64_t last_used; /* the job that made it or went on from it */
+    uint8_t *bytes;
+};
+
 struct session {
     int32_t *ids;       /* [n_ctx] tokens in the cache, positions 0 .. n-1 */
     uint32_t n;         /* of those, in use */
     uint64_t last_used; /* rises with every job; 0: never */
+    /* Models with recurrent states: where the state stands, at most n, and copies of it. */
+    uint32_t n_state;
+    struct snapshot *snapshots; /* [n_snapshots]; 0: the model has no states */
+    uint32_t n_snapshots;
 };
 
 /* Length of the common head of the session's tokens and ids[n]. */
 uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n);
+
+/* From where the session can go on when it is to keep no more than its first n tokens: n itself, or
+ * with recurrent states the last of them that there is a state of. */
+uint32_t session_reach(const struct session *s, uint32_t n);
+/* Keeps the first n tokens and their snapshots. */
+void session_cut(struct session *s, uint32_t n);
+/* The snapshot behind exactly n tokens, or NULL. */
+struct snapshot *session_snapshot(const struct session *s, uint32_t n);
+/* Frees it, if there is one. */
+void session_drop_snapshot(struct session *s, uint32_t n);
+/* A place for a new one: a free one, else that of the least valuable, which is lost. A snapshot is
+ * worth the tokens that its loss would cost somebody who comes back to it, those since the one
+ * before it, divided by the number of jobs since it was of use. n_jobs: the present one. */
+struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
 
 /* The session in which a prompt costs the fewest tokens to read, now and later: the prompt's tokens
  * that it does not hold, plus the tokens that cutting it back throws away, since somebody may come

@@ -13,6 +13,8 @@ struct traits {
     bool sparse; /* experts */
     bool oss;    /* sinks and a bias on every matrix */
     bool latent; /* MLA; the first block dense, a shared expert */
+    bool hybrid; /* even blocks recurrent, gated attention, a shared expert behind a gate */
+    bool tiled;  /* hybrid: beta and alpha apart */
     bool old;    /* as Ollama's first files spell it */
 };
 
@@ -24,9 +26,13 @@ static const struct traits families[] = {
     {"qwen2", .qkv_biases = true},
     {.arch = "llama"},
     {"deepseek2", .sparse = true, .latent = true},
+    {"qwen3next", .head_norms = true, .sparse = true, .hybrid = true},
+    {"qwen35moe", .head_norms = true, .sparse = true, .hybrid = true, .tiled = true},
     {"glm4moelite", .sparse = true, .latent = true, .old = true},
 };
 
+/* Of recurrent blocks. */
+enum { KEY_HEADS = 2, VALUE_HEADS = 4, STATE = 16, TAPS = 4, INNER = VALUE_HEADS * STATE };
 /* Widths of latent attention; fit for all block types of 32. */
 enum { Q_LATENT = 96, LATENT = 64, ROPE = 32, NOPE = 64, VALUE = 32 };
 
@@ -71,6 +77,7 @@ static struct traits traits_of(const struct kit_spec *s)
         if (is(families[i].arch, s->arch))
             t = families[i];
     t.sparse |= s->sparse;
+    t.tiled |= s->ollama;
     return t;
 }
 
@@ -127,6 +134,23 @@ static void latent_keys(struct writing *g)
     key_f32(g, "expert_weights_scale", 1.8f);
 }
 
+/* Ollama: one number of heads per block, 0 where there is no cache. */
+static void hybrid_keys(struct writing *g)
+{
+    const int32_t heads[] = {0, (int32_t)g->spec->n_kv_head};
+    key(g, "expert_shared_feed_forward_length", g->spec->n_ff);
+    key(g, "full_attention_interval", 2);
+    key(g, "ssm.conv_kernel", TAPS);
+    key(g, "ssm.state_size", STATE);
+    key(g, "ssm.group_count", KEY_HEADS);
+    key(g, "ssm.time_step_rank", VALUE_HEADS);
+    key(g, "ssm.inner_size", INNER);
+    if (!g->spec->ollama)
+        return;
+    gguf_writer_i32s(g->w, full_key(g, "attention.head_count_kv").text, heads, 2);
+    gguf_writer_bool(g->w, full_key(g, "ssm.v_head_reordered").text, true);
+}
+
 static void metadata(struct writing *g)
 {
     const struct kit_spec *s = g->spec;
@@ -139,7 +163,8 @@ static void metadata(struct writing *g)
         s->n_layer + (is(s->extra_key, "nextn_predict_layers") ? s->extra_value : 0));
     key(g, "feed_forward_length", t->latent || !t->sparse ? s->n_ff : s->n_ff * s->n_used);
     key(g, "attention.head_count", s->n_head);
-    key(g, "attention.head_count_kv", t->latent ? (t->old ? s->n_head : 1) : s->n_kv_head);
+    if (!s->ollama)
+        key(g, "attention.head_count_kv", t->latent ? (t->old ? s->n_head : 1) : s->n_kv_head);
     if (t->latent) {
         latent_keys(g);
     } else {
@@ -154,6 +179,8 @@ static void metadata(struct writing *g)
     }
     if (t->oss)
         key(g, "attention.sliding_window", 6);
+    if (t->hybrid)
+        hybrid_keys(g);
     key_f32(g, "attention.layer_norm_rms_epsilon", 1e-6f);
     if (s->rope)
         rope_keys(g);
@@ -174,14 +201,15 @@ static void tensor(struct writing *g, const char *name, enum block_type type, ui
     const uint64_t ne[3] = {n_in, n_rows + is(s->reshaped, name), n_matrices};
     const uint64_t n_elems = ne[0] * ne[1] * ne[2];
     const bool norm = strstr(name, "norm") || is(name, "rope_freqs.weight");
+    const bool decay = strstr(name, "ssm_a") && !strstr(name, "ssm_alpha");
     const size_t i = g->n_tensors++;
     g->tensors[i].index = gguf_writer_tensor(g->w, str_of(name), type, ne,
                                              n_matrices > 1 ? 3
                                              : ne[1] > 1    ? 2
                                                             : 1);
     g->tensors[i].bytes =
-        norm ? (void *)kit_random_floats(&g->rng, n_elems, 1, 0.2f)
-             : kit_random_blocks(&g->rng, type, n_elems, 1.5f / sqrtf((float)n_in));
+        norm || decay ? (void *)kit_random_floats(&g->rng, n_elems, decay ? -0.5f : 1, 0.2f)
+                      : kit_random_blocks(&g->rng, type, n_elems, 1.5f / sqrtf((float)n_in));
     g->tensors[i].n_bytes = block_row_bytes(type, n_in) * ne[1] * ne[2];
 }
 
@@ -203,16 +231,37 @@ static void tensors(struct writing *g, uint32_t layer, const struct row *list, s
     }
 }
 
+static void recurrence(struct writing *g, uint32_t layer)
+{
+    const uint64_t d = g->spec->n_embd, n = 2 * KEY_HEADS * STATE + INNER;
+    const bool tiled = g->traits.tiled;
+    const struct row list[] = {
+        {"attn_norm.weight", true, true, d, 1, 1},
+        {"attn_qkv.weight", true, false, d, n, 1},
+        {"attn_gate.weight", true, false, d, INNER, 1},
+        {"ssm_ba.weight", !tiled, false, d, 2 * VALUE_HEADS, 1},
+        {"ssm_beta.weight", tiled, false, d, VALUE_HEADS, 1},
+        {"ssm_alpha.weight", tiled, false, d, VALUE_HEADS, 1},
+        {"ssm_conv1d.weight", true, true, TAPS, n, 1},
+        {g->spec->ollama ? "ssm_dt" : "ssm_dt.bias", true, true, VALUE_HEADS, 1, 1},
+        {"ssm_a", true, true, VALUE_HEADS, 1, 1},
+        {"ssm_norm.weight", true, true, STATE, 1, 1},
+        {"ssm_out.weight", true, false, INNER, d, 1},
+    };
+    tensors(g, layer, list, sizeof list / sizeof *list);
+}
+
 static void attention(struct writing *g, uint32_t layer)
 {
     const struct kit_spec *s = g->spec;
     const struct traits *t = &g->traits;
     const uint64_t d = s->n_embd, n_q = s->n_head * s->head_dim, n_k = s->n_kv_head * s->head_dim;
+    const uint64_t n_q_rows = t->hybrid ? 2 * n_q : n_q;
     const bool apart = !s->fused && !t->latent;
     const struct row list[] = {
         {"attn_norm.weight", true, true, d, 1, 1},
-        {"attn_qkv.weight", s->fused, false, d, n_q + 2 * n_k, 1},
-        {"attn_q.weight", apart, false, d, n_q, 1},
+        {"attn_qkv.weight", s->fused, false, d, n_q_rows + 2 * n_k, 1},
+        {"attn_q.weight", apart, false, d, n_q_rows, 1},
         {"attn_k.weight", apart, false, d, n_k, 1},
         {"attn_v.weight", apart, false, d, n_k, 1},
         {"attn_q.bias", t->qkv_biases, true, n_q, 1, 1},
@@ -240,9 +289,10 @@ static void feed_forward(struct writing *g, uint32_t layer)
     const struct kit_spec *s = g->spec;
     const struct traits *t = &g->traits;
     const bool sparse = t->sparse && !(t->latent && layer == 0), apart = sparse && !s->fused;
+    const bool second = t->hybrid || (t->oss && !t->old), shared = t->hybrid || t->latent;
     const uint64_t d = s->n_embd, n_ff = s->n_ff, n = s->n_expert;
     const struct row list[] = {
-        {t->oss && !t->old ? "post_attention_norm.weight" : "ffn_norm.weight", true, true, d, 1, 1},
+        {second ? "post_attention_norm.weight" : "ffn_norm.weight", true, true, d, 1, 1},
         {"ffn_gate.weight", !sparse, false, d, n_ff, 1},
         {"ffn_up.weight", !sparse, false, d, n_ff, 1},
         {"ffn_down.weight", !sparse, false, n_ff, d, 1},
@@ -256,9 +306,10 @@ static void feed_forward(struct writing *g, uint32_t layer)
         {"ffn_gate_exps.bias", t->oss, true, n_ff, n, 1},
         {"ffn_up_exps.bias", t->oss, true, n_ff, n, 1},
         {"ffn_down_exps.bias", t->oss, true, d, n, 1},
-        {"ffn_gate_shexp.weight", sparse && t->latent, false, d, n_ff, 1},
-        {"ffn_up_shexp.weight", sparse && t->latent, false, d, n_ff, 1},
-        {"ffn_down_shexp.weight", sparse && t->latent, false, n_ff, d, 1},
+        {"ffn_gate_inp_shexp.weight", t->hybrid, true, d, 1, 1},
+        {"ffn_gate_shexp.weight", sparse && shared, false, d, n_ff, 1},
+        {"ffn_up_shexp.weight", sparse && shared, false, d, n_ff, 1},
+        {"ffn_down_shexp.weight", sparse && shared, false, n_ff, d, 1},
     };
     tensors(g, layer, list, sizeof list / sizeof *list);
 }
@@ -268,7 +319,7 @@ static void all_tensors(struct writing *g)
     const struct kit_spec *s = g->spec;
     tensor(g, "token_embd.weight", s->type, s->n_embd, s->n_vocab, 1);
     for (uint32_t i = 0; i < s->n_layer; i++) {
-        attention(g, i);
+        (g->traits.hybrid && i % 2 == 0 ? recurrence : attention)(g, i);
         feed_forward(g, i);
     }
     tensor(g, "output_norm.weight", BLOCK_F32, s->n_embd, 1, 1);

@@ -32,6 +32,7 @@ struct kit_spec {
     bool fused;           /* attn_qkv, ffn_gate_up_exps */
     bool sparse;          /* experts where the architecture can do without (llama) */
     bool rope_freqs;      /* the tensor */
+    bool ollama;          /* qwen3next as Ollama writes it: tiled heads, its names */
     const char *rope;     /* rope.scaling.type, with factor 4 from 1024 tokens [none of the keys] */
     const char *arch;     /* ["qwen3moe"], or an old spelling: its tensors' names and keys, too */
     /* For refusals. */

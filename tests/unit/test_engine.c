@@ -20,7 +20,7 @@ enum { N_VOCAB = 96, MAX_IDS = 512 };
 /* A session that holds n tokens: `shared` of a common head, then its own. */
 static struct session make_session(int32_t own, uint32_t shared, uint32_t n, uint64_t last_used)
 {
-    struct session s = {mem_new(20000, sizeof(int32_t)), n, last_used};
+    struct session s = {.ids = mem_new(20000, sizeof(int32_t)), .n = n, .last_used = last_used};
     for (uint32_t i = 0; i < n; i++)
         s.ids[i] = i < shared ? (int32_t)i : own;
     return s;
@@ -58,6 +58,40 @@ TEST(session_choice_takes_the_longest_unused_of_equals)
     CHECK_INT(choose(s, 3, 10, 10), 1);
     for (int i = 0; i < 3; i++)
         free(s[i].ids);
+}
+
+TEST(session_with_states_goes_on_from_the_snapshot_before)
+{
+    struct snapshot at[3] = {{.n = 40}, {0}, {.n = 90}};
+    struct session s = {.n = 100, .n_state = 100, .snapshots = at, .n_snapshots = 3};
+    CHECK_INT(session_reach(&s, 100), 100);
+    CHECK_INT(session_reach(&s, 99), 90);
+    CHECK_INT(session_reach(&s, 90), 90);
+    CHECK_INT(session_reach(&s, 89), 40);
+    CHECK_INT(session_reach(&s, 39), 0);
+    s.n_state = 0; /* a run was cancelled */
+    CHECK_INT(session_reach(&s, 100), 90);
+    session_cut(&s, 89);
+    CHECK(s.n == 89 && session_reach(&s, 89) == 40);
+    CHECK(session_snapshot(&s, 40) == &at[0] && !session_snapshot(&s, 90) &&
+          !session_snapshot(&s, 0));
+    s = (struct session){.n = 50};
+    CHECK_INT(session_reach(&s, 30), 30);
+}
+
+TEST(session_gives_up_the_snapshot_that_is_worth_least)
+{
+    struct snapshot at[4] = {{.n = 1000, .last_used = 5}, {.n = 1010, .last_used = 5}, {0}, {0}};
+    struct session s = {.n = 2000, .snapshots = at, .n_snapshots = 4};
+    CHECK(session_snapshot_room(&s, 6) == &at[2]); /* a free one */
+    at[2] = (struct snapshot){.n = 1500, .last_used = 5};
+    at[3] = (struct snapshot){.n = 1800, .last_used = 6};
+    CHECK(session_snapshot_room(&s, 6) == &at[1]); /* ten tokens behind another */
+    at[1].n = 1400;
+    CHECK(session_snapshot_room(&s, 6) == &at[2]); /* now this one: 100 tokens */
+    at[2].n = 500;
+    at[0].last_used = 6;
+    CHECK(session_snapshot_room(&s, 6) == &at[1]); /* 400 tokens, one job ago */
 }
 
 /* ---- log probabilities ------------------------------------------------------------------------
@@ -186,9 +220,15 @@ static void check_ids(const int32_t *got, const int32_t *want, size_t n)
                       (int)want[i]);
 }
 
+static char *write_model_of(const char *arch)
+{
+    return kit_write_model(
+        &(struct kit_spec){.arch = arch, .n_vocab = N_VOCAB, .n_embd = 64, .head_dim = 32});
+}
+
 static char *write_model(void)
 {
-    return kit_write_model(&(struct kit_spec){.n_vocab = N_VOCAB, .n_embd = 64, .head_dim = 32});
+    return write_model_of("qwen3moe");
 }
 
 static void remove_model(char *path)
@@ -197,12 +237,12 @@ static void remove_model(char *path)
     free(path);
 }
 
-static void check_greedy_is_the_same(const char *backend)
+static void check_greedy_is_the_same(const char *backend, const char *arch)
 {
     enum { N = 90, NEW = 12 };
     struct rng r = {test_seed()};
     int32_t prompt[N], want[NEW];
-    char *path = write_model();
+    char *path = write_model_of(arch);
     random_ids(&r, prompt, N);
     static const uint32_t ubatch[] = {1, 7, 512};
     for (int i = 0; i < 3; i++) {
@@ -227,8 +267,9 @@ static void check_greedy_is_the_same(const char *backend)
 
 TEST(engine_greedy_is_the_same_cold_cached_and_in_any_pieces)
 {
-    check_greedy_is_the_same("ref");
-    check_greedy_is_the_same("cpu");
+    check_greedy_is_the_same("ref", "qwen3moe");
+    check_greedy_is_the_same("ref", "qwen3next");
+    check_greedy_is_the_same("cpu", "qwen3moe");
 }
 
 /* One conversation of a random walk. */
@@ -256,14 +297,14 @@ static void edit(struct rng *r, struct talk *talks, size_t n_talks, struct talk 
     t->n += more;
 }
 
-static void check_random_edits(const char *backend)
+static void check_random_edits(const char *backend, const char *arch)
 {
     enum { TALKS = 4, ROUNDS = 25, NEW = 5, CTX = 200 };
     struct rng r = {test_seed()};
-    char *path = write_model();
+    char *path = write_model_of(arch);
     struct engine *g = open_engine_on(backend, path, 3, CTX, 16);
     struct talk talks[TALKS] = {0};
-    size_t n_cached = 0;
+    size_t n_cached = 0, n_prompt = 0;
     for (int i = 0; i < TALKS; i++)
         random_ids(&r, talks[i].ids, talks[i].n = 1 + rng_below(&r, 30));
     for (int i = 0; i < ROUNDS; i++) {
@@ -276,9 +317,12 @@ static void check_random_edits(const char *backend)
         CHECK_INT(got.n, NEW);
         check_ids(got.ids, want, NEW);
         n_cached += got.usage.n_cached;
+        n_prompt += t->n;
         memcpy(t->ids + t->n, want, sizeof want);
         t->n += NEW;
     }
+    printf("    %s on %s: %zu of %zu prompt tokens were there\n", arch, backend, n_cached,
+           n_prompt);
     CHECK(n_cached > 0);
     engine_close(g);
     remove_model(path);
@@ -286,8 +330,54 @@ static void check_random_edits(const char *backend)
 
 TEST(engine_replies_after_random_edits_equal_cold_starts)
 {
-    check_random_edits("ref");
-    check_random_edits("cpu");
+    check_random_edits("ref", "qwen3moe");
+    check_random_edits("ref", "qwen3next");
+    check_random_edits("ref", "qwen35moe");
+    check_random_edits("cpu", "qwen3moe");
+}
+
+/* Asks, and compares the reply with that of a cold start; it is appended to the conversation. */
+static size_t ask_and_compare(struct engine *g, struct talk *t)
+{
+    enum { NEW = 5 };
+    int32_t want[NEW];
+    struct job_params p = {.prompt = t->ids, .n_prompt = t->n, .max_tokens = NEW};
+    struct reply got = ask(g, &p);
+    cold_reply("ref", &engine_model(g)->plan, engine_n_ctx(g), t->ids, t->n, NEW, want);
+    CHECK_INT(got.n, NEW);
+    check_ids(got.ids, want, NEW);
+    memcpy(t->ids + t->n, want, sizeof want);
+    t->n += NEW;
+    return got.usage.n_cached;
+}
+
+/* A recurrent state cannot be cut back, and still nobody reads a prompt again: not who goes on, not
+ * who asks once more, not who edits the last message or goes back a turn. */
+TEST(engine_keeps_recurrent_states_at_the_borders_of_turns)
+{
+    struct rng r = {test_seed()};
+    struct talk t = {.n = 60}, turns[3];
+    char *path = write_model_of("qwen3next");
+    struct engine *g = open_engine(path, 1, 300, 0);
+    random_ids(&r, t.ids, t.n);
+    for (int i = 0; i < 3; i++) {
+        /* The last token drawn was never read. */
+        const size_t n_held = i ? turns[i - 1].n + 4 : 0;
+        turns[i] = t;
+        CHECK_INT(ask_and_compare(g, &t), n_held);
+        random_ids(&r, t.ids + t.n, 20);
+        t.n += 20;
+    }
+    t = turns[2];
+    CHECK_INT(ask_and_compare(g, &t), turns[2].n - 1); /* once more */
+    t = turns[2];
+    t.ids[t.n - 12] = (t.ids[t.n - 12] + 1) % N_VOCAB; /* an edit in the last message */
+    CHECK_INT(ask_and_compare(g, &t), turns[1].n + 4);
+    t = turns[1]; /* back a turn, and another message than then */
+    t.ids[t.n - 12] = (t.ids[t.n - 12] + 1) % N_VOCAB;
+    CHECK_INT(ask_and_compare(g, &t), turns[0].n + 4);
+    engine_close(g);
+    remove_model(path);
 }
 
 TEST(engine_ends_at_the_context)
@@ -318,11 +408,10 @@ TEST(engine_ends_at_the_context)
 }
 
 /* A model slow enough for a cancel to come in the middle of a prompt. */
-TEST(engine_cancel_in_prefill_keeps_what_was_read)
+static void cancel_in_prefill(const struct kit_spec *spec, uint32_t n_least, uint32_t n_step)
 {
     enum { N = 1500 };
-    struct kit_spec spec = {.n_vocab = N_VOCAB, .n_layer = 4};
-    char *path = kit_write_model(&spec);
+    char *path = kit_write_model(spec);
     struct engine *g = open_engine(path, 1, 2048, 0);
     int32_t *prompt = mem_new(N, sizeof *prompt);
     struct rng r = {test_seed()};
@@ -334,7 +423,7 @@ TEST(engine_cancel_in_prefill_keeps_what_was_read)
     CHECK_OK(j);
     do
         job_next(j, 60000, &ev);
-    while (ev.kind == JOB_PREFILL && ev.n_done == 0);
+    while (ev.kind == JOB_PREFILL && ev.n_done < n_least);
     CHECK_INT(ev.kind, JOB_PREFILL);
     size_t n_done = ev.n_done;
     uint64_t start = clock_ns();
@@ -349,10 +438,25 @@ TEST(engine_cancel_in_prefill_keeps_what_was_read)
     CHECK_INT(job_usage(j).n_generated, 0);
     job_close(j);
     p.n_prompt = n_done + 1;
-    CHECK_INT(ask(g, &p).usage.n_cached, n_done);
+    const size_t n_cached = ask(g, &p).usage.n_cached;
+    CHECK(n_cached <= n_done && n_cached + n_step > n_done);
     engine_close(g);
     free(prompt);
     remove_model(path);
+}
+
+TEST(engine_cancel_in_prefill_keeps_what_was_read)
+{
+    cancel_in_prefill(&(struct kit_spec){.n_vocab = N_VOCAB, .n_layer = 4}, 1, 1);
+}
+
+/* Small, so that the pieces become large. */
+TEST(engine_cancel_in_prefill_keeps_recurrent_states_in_steps)
+{
+    cancel_in_prefill(
+        &(struct kit_spec){
+            .arch = "qwen3next", .n_vocab = N_VOCAB, .n_embd = 128, .head_dim = 32, .n_ff = 128},
+        600, 1024);
 }
 
 TEST(engine_queue_is_first_in_first_out_and_cancels_at_once)
