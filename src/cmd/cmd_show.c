@@ -281,6 +281,12 @@ static double kv_written(const struct shown *s)
     return (double)plan_kv_bytes_per_token(&s->model->plan, s->opts->type_k, s->opts->type_v);
 }
 
+/* Of the recurrent states, which a token reads and writes whole. */
+static double states_moved(const struct shown *s)
+{
+    return 2.0 * (double)plan_state_bytes(&s->model->plan);
+}
+
 static void put_bytes_per_token(const struct shown *s, struct buf *out)
 {
     double weights = plan_weight_bytes_per_token(&s->model->plan);
@@ -293,6 +299,10 @@ static void put_bytes_per_token(const struct shown *s, struct buf *out)
     }
     table_cell(&t, "  cache written");
     table_cell(&t, "%s", term_bytes(kv_written(s)).text);
+    if (states_moved(s) > 0) {
+        table_cell(&t, "  states read and written");
+        table_cell(&t, "%s", term_bytes(states_moved(s)).text);
+    }
     buf_str(out, STR("\nBytes per generated token\n"));
     table_text(&t, out);
     table_free(&t);
@@ -320,6 +330,7 @@ static void json_memory(struct jout *j, const struct shown *s)
     jout_begin(j, "bytes_per_token", '{');
     jout_f64(j, "weights", plan_weight_bytes_per_token(&s->model->plan), 0);
     jout_f64(j, "cache_written", kv_written(s), 0);
+    jout_f64(j, "states_read_and_written", states_moved(s), 0);
     jout_f64(j, "cache_per_token_of_depth", kv_read(s, s->n_ctx) - kv_read(s, s->n_ctx - 1), 0);
     jout_end(j, '}');
 }
