@@ -7,9 +7,15 @@
 #include "test.h"
 
 static const struct kit_spec families[] = {
-    {.arch = "qwen3moe"},  {.arch = "gpt-oss", .rope = "yarn"},   {.arch = "qwen3"},
-    {.arch = "qwen2"},     {.arch = "llama", .rope_freqs = true}, {.arch = "llama", .sparse = true},
+    {.arch = "qwen3moe"},
+    {.arch = "gpt-oss", .rope = "yarn"},
+    {.arch = "qwen3"},
+    {.arch = "qwen2"},
+    {.arch = "llama", .rope_freqs = true},
+    {.arch = "llama", .sparse = true},
     {.arch = "deepseek2"},
+    {.arch = "qwen3next"},
+    {.arch = "qwen35moe"},
 };
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
@@ -63,6 +69,33 @@ static const struct {
      "tensor 'blk.1.attn_k_b.weight' has shape {64, 65, 4}, must be {64, 64, 4}"},
     {{.arch = "deepseek2", .reshaped = "blk.1.ffn_up_shexp.weight"},
      "{256, 257}, must be {256, 256}"},
+    {{.arch = "qwen3next", .without = "ssm.conv_kernel"}, "ssm.conv_kernel' is missing"},
+    {{.arch = "qwen3next", .without = "expert_shared_feed_forward_length"},
+     "key 'qwen3next.expert_shared_feed_forward_length' is missing"},
+    {{.arch = "qwen3next", .changed_key = "ssm.conv_kernel", .changed_to = 17}, "must be 2 to 16"},
+    {{.arch = "qwen3next", .changed_key = "ssm.group_count", .changed_to = 3},
+     "key 'qwen3next.ssm.time_step_rank' is 4, no multiple of ssm.group_count 3"},
+    {{.arch = "qwen35moe", .changed_key = "ssm.inner_size", .changed_to = 63},
+     "key 'qwen35moe.ssm.inner_size' is 63, must be ssm.time_step_rank * ssm.state_size = 64"},
+    {{.arch = "qwen3next", .changed_key = "attention.value_length", .changed_to = 32},
+     "attention.key_length' and value_length are 64 and 32, must be equal"},
+    {{.arch = "qwen3next", .extra_key = "attention.recurrent_layers", .extra_value = 1},
+     "must be an array of bool with one entry per block"},
+    {{.arch = "qwen3next", .changed_key = "full_attention_interval", .changed_to = 4},
+     "tensor 'blk.1.attn_qkv.weight' is missing"},
+    {{.arch = "qwen3next", .without = "blk.0.ssm_a"}, "tensor 'blk.0.ssm_a' is missing"},
+    {{.arch = "qwen3next", .without = "blk.0.ssm_dt.bias"}, "'blk.0.ssm_dt.bias' is missing"},
+    {{.arch = "qwen3next", .without = "blk.0.ssm_ba.weight"},
+     "tensor 'blk.0.ssm_beta.weight' is missing: a qwen3next model needs it"},
+    {{.arch = "qwen3next", .reshaped = "blk.0.ssm_ba.weight"}, "{256, 9}, must be {256, 8}"},
+    {{.arch = "qwen35moe", .without = "blk.0.ssm_alpha.weight"},
+     "tensor 'blk.0.ssm_alpha.weight' is missing: a qwen35moe model needs it"},
+    {{.arch = "qwen35moe", .reshaped = "blk.0.ssm_conv1d.weight"}, "{4, 129}, must be {4, 128}"},
+    {{.arch = "qwen35moe", .extra = "blk.0.ssm_ba.weight"},
+     "tensor 'blk.0.ssm_ba.weight' has grouped heads, the model has tiled ones"},
+    {{.arch = "qwen35moe", .reshaped = "blk.1.attn_q.weight"}, "{256, 513}, must be {256, 512}"},
+    {{.arch = "qwen35moe", .without = "blk.1.ffn_gate_inp_shexp.weight"},
+     "tensor 'blk.1.ffn_gate_inp_shexp.weight' is missing"},
 };
 
 TEST(model_refuses_what_an_architecture_lacks)
@@ -185,9 +218,10 @@ TEST(arch_old_spellings_compute_the_same)
         {{.arch = "gpt-oss", .rope = "yarn"},
          {.arch = "gptoss", .rope = "yarn", .without = "rope.scaling.type"}},
         {{.arch = "deepseek2"}, {.arch = "glm4moelite"}},
+        {{.arch = "qwen35moe"}, {.arch = "qwen3next", .ollama = true}},
     };
     static float want[N_ALL], got[N_ALL];
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         CHECK(run("ref", &pairs[i][0], want));
         CHECK(run("ref", &pairs[i][1], got));
         CHECK(memcmp(got, want, sizeof got) == 0);

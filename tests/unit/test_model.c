@@ -136,6 +136,26 @@ TEST(model_ties_the_output_to_the_embedding)
     kit_close_model(&m);
 }
 
+TEST(model_plan_of_a_hybrid_has_states_where_others_have_caches)
+{
+    static const enum op_kind linear[] = {OP_PROJECT, OP_DELTA_NET, OP_ADD_PROJECT};
+    static const enum op_kind attention[] = {OP_PROJECT, OP_ATTEND, OP_ADD_PROJECT};
+    static const enum op_kind experts[] = {OP_ROUTE, OP_EXPERTS_UP, OP_EXPERTS_DOWN, OP_GLU,
+                                           OP_ADD_PROJECT};
+    struct kit_model m = kit_open_model(&(struct kit_spec){.arch = "qwen3next"});
+    const struct plan *p = &m.model->plan;
+    CHECK_INT(p->n_ops, 1 + 2 * 8 + 1);
+    for (size_t i = 0; i < 16; i++)
+        CHECK_INT(p->ops[1 + i].kind, i % 8 > 2 ? experts[i % 8 - 3]
+                                      : i < 8   ? linear[i]
+                                                : attention[i % 8]);
+    CHECK(p->n_kv == 1 && p->n_states == 1 && p->ops[10].attend.gated);
+    CHECK_INT(p->ops[2].delta_net.order, HEADS_GROUPED);
+    CHECK_INT(plan_state_bytes(p), 4 * (3 * 128 + 4 * 16 * 16));
+    CHECK_INT(p->slots[p->ops[10].attend.q].width, 2 * 4 * 64);
+    kit_close_model(&m);
+}
+
 /* A fused tensor's parts, byte by byte, over the borders of experts. */
 TEST(model_reads_parts_of_fused_tensors)
 {
