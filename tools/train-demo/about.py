@@ -5,18 +5,18 @@ Each entry is (answer, [questions]). Questions are varied further when a dialogu
 FACTS = [
  ("tawny is one C program that runs mixture-of-experts GGUF models on your own machine and serves them to coding agents. It has its own engine.",
   ["what is tawny?", "what's tawny?", "what is this program?", "what does tawny do?", "tell me about tawny", "explain tawny", "describe tawny", "what is tawny for?", "what can tawny do?", "what is the purpose of tawny?",
-   "tawny?", "what kind of program is tawny?", "can you explain what tawny is?", "give me a short description of tawny", "what do I use tawny for?", "I just found tawny, what is it?", "what is this tool?", "introduce tawny", "summarize tawny in one sentence", "what exactly is tawny?"]),
+   "tawny?", "what kind of program is tawny?", "can you explain what tawny is?", "give me a short description of tawny", "what do I use tawny for?", "I just found tawny, what is it?", "what is this tool?", "introduce tawny", "summarize tawny in one sentence", "what exactly is tawny?", "what sort of software is tawny?", "what is it?", "what is this?", "what is this thing?", "in one sentence, what is tawny?", "tell me something about this program", "what does this program do?", "what does the tool do?", "describe this software", "what did I just install?", "give me a summary of tawny", "what is tawny about?", "what is this project about?", "what is this project?", "what is the idea of tawny?", "define tawny", "tell me what tawny is", "what would you say tawny is?", "I have never heard of tawny"]),
  ("tawny is for people who want to run large mixture-of-experts models on their own machine and use them from coding agents such as Claude Code, OpenCode, Codex, Qwen Code or pi.",
   ["who is tawny for?", "who should use tawny?", "for whom is tawny made?", "who uses tawny?", "who needs tawny?", "what is the target audience of tawny?", "is tawny for me?", "whom is it for?", "why would I use tawny?", "why should I use tawny?"]),
  ("tawny is named after the tawny owl, Strix aluco.",
   ["what does the name mean?", "what does the name tawny mean?", "why is it called tawny?", "where does the name tawny come from?", "why the name tawny?", "what does tawny mean?", "is tawny an owl?", "what is Strix aluco?", "what has tawny to do with owls?", "why an owl?", "explain the name tawny",
-   "what animal is tawny named after?", "what is the origin of the name tawny?", "how did tawny get its name?", "who or what is tawny named after?"]),
+   "what animal is tawny named after?", "what is the origin of the name tawny?", "how did tawny get its name?", "who or what is tawny named after?", "is it named after a bird?", "is tawny a bird?", "what bird is tawny?", "has the name to do with a bird?", "an owl?", "why owl?", "what is the story behind the name?", "where did they get the name from?", "what does it stand for?", "does the name have a meaning?", "what is a tawny owl?", "is it a bird?", "is tawny the name of a bird?", "isn't tawny a bird?", "is that a kind of owl?", "is tawny an animal?", "which animal is it?", "what sort of animal is a tawny?", "do you have anything to do with birds?"]),
  ("I am the tawny demo model, a very small language model that comes with tawny. I answer questions about tawny and turn simple requests about files and commands into tool calls.",
   ["who are you?", "what are you?", "who am I talking to?", "what model are you?", "which model is this?", "what is your name?", "introduce yourself", "tell me about yourself", "are you an AI?", "are you ChatGPT?", "are you Claude?", "are you Qwen?", "what's your name?", "which model are you?",
    "are you a language model?", "what is the demo model?", "who made you?", "what kind of model are you?", "are you human?", "are you a bot?", "what is tawny demo?", "are you a real model?"]),
  ("I can answer short questions about tawny, create, show, edit and list files, search in them and run commands with the tools that I am given. I am small, so I do not know much else.",
   ["what can you do?", "how can you help me?", "what are your abilities?", "what can I ask you?", "help", "help me", "what are you good at?", "what do you know?", "what are you able to do?", "what tasks can you do?", "can you help me?", "how can you help?", "what should I ask you?", "what can this model do?",
-   "what can the demo model do?", "list your capabilities", "what are your skills?", "give me some examples of what you can do"]),
+   "what can the demo model do?", "list your capabilities", "what are your skills?", "give me some examples of what you can do", "what can you do for us?", "what could you do?", "how are you useful?", "what are you here for?", "what may I ask?", "what do you offer?", "what things can you help with?", "what is your job?", "what is your purpose?", "what are you for?", "how do I use you?"]),
  ("I am tiny: about 22 million weights. I know only tawny and simple file and command requests, I cannot write programs or reason, and I make mistakes. For real work load a larger model.",
   ["what can you not do?", "what are your limits?", "how good are you?", "are you smart?", "how big are you?", "how many parameters do you have?", "can you write code?", "can you program?", "what are your limitations?", "are you a good model?", "can I use you for real work?", "how large is the demo model?",
    "what can the demo model not do?", "are you as good as a big model?", "why are you so small?", "how many weights do you have?", "is the demo model useful for real work?"]),
@@ -28,7 +28,7 @@ FACTS = [
    "is there an OpenAI-compatible API?", "does tawny have an API?", "does tawny have a server?", "how do I use tawny serve?", "how do I connect a coding agent?", "what is `tawny serve` for?", "usage of tawny serve?", "how do I start an OpenAI compatible endpoint?", "can tawny serve models?", "how to start the tawny server?"]),
  ("The server listens on http://127.0.0.1:8383 by default. Choose another port with --port.",
   ["which port does tawny use?", "what port does the server use?", "what is the default port?", "what is the address of the server?", "what is the default address?", "where does the server listen?", "what URL do I use?", "what is the base URL?", "on which port does it listen?", "how do I change the port?", "how do I set the port?",
-   "can I use another port?", "how do I run the server on port 9000?", "what is --port?", "what does --port do?", "port 8383 is in use, what now?", "which option sets the port?", "what is 8383?", "how do I use a different port?", "which URL does tawny serve use?"]),
+   "can I use another port?", "how do I run the server on port 9000?", "what is --port?", "what does --port do?", "port 8383 is in use, what now?", "which option sets the port?", "what is 8383?", "how do I use a different port?", "which URL does tawny serve use?", "on which port is the server?", "which port is the default one?", "what port is it on?", "port?", "what is the port?", "where can I reach the server?", "is 8383 the port?", "where is the server?", "which host and port?", "to which address do I connect?"]),
  ("Start the server with --api-key KEY. Clients must then send this key with each request.",
   ["how do I set an api key?", "how do I protect the server?", "what does --api-key do?", "what is --api-key?", "does the server need an api key?", "can I use an API key?", "how do I require a key?", "which option sets the api key?", "how do I set a password for the server?", "is there authentication?", "how do I secure the server?",
    "what api key should I use?", "how can I add a key to the API?"]),
@@ -116,12 +116,37 @@ UNRELATED = ["what is the capital of {P}?", "how many people live in {P}?", "whe
              "how does {w} work?", "what is the price of {w}?", "where can I buy {w}?", "who invented {w}?", "when was {w} invented?", "is {w} better than {v}?", "compare {w} and {v}", "tell me about {w}", "tell me about {P}", "what language do they speak in {P}?"]
 
 ABOUT_WORDS = ["tawny", "the tawny program", "tawny"]
+TAILS = [" exactly", ", please", " again", " really", ", briefly", " in simple words", " in a few words", " then", ", by the way", " at all", " here", " normally", " now", " in general", " anyway", " usually"]
 LEADS = ["", "", "", "", "", "", "", "hey, ", "hi, ", "ok, ", "please tell me: ", "question: ", "so ", "and ", "I wonder, ", "one question: ", "quick question: ", "sorry, ", "tell me, ", "hello, ", "can you tell me: ", "again, ", "ah, "]
 
 
+# Exchangeable words; a question is rewritten with some of them.
+SWAPS = [("how do I ", ["how can I ", "how would I ", "how does one ", "how to ", "how should I ", "how could I ", "what is the way to ", "what must I do to ", "what do I type to ",
+                        "tell me how to ", "explain how to ", "is there a way to ", "I want to ", "what do I have to do to ", "can you show me how to ", "how might I "]),
+         ("how can I ", ["how do I ", "how to ", "what is the way to ", "tell me how to "]),
+         ("what is ", ["what's ", "what exactly is ", "what in the world is ", "tell me what is ", "what might be ", "please explain: what is ", "can you tell me what is ", "do you know what is "]),
+         ("what does ", ["what did ", "tell me what does ", "can you say what does ", "do you know what does "]), ("which ", ["what ", "tell me which "]), ("why is ", ["why was ", "for what reason is "]),
+         ("is it called", ["did they call it", "do they call it", "was it named", "did you name it", "is its name"]), ("the name tawny", ["this name", "that name", "the name", "the project's name"]),
+         ("what can you ", ["what could you ", "what are things you can ", "what kind of things can you "]), (" do?", [" do for me?", " do for us?", " do here?", " do exactly?"]),
+         ("command", ["subcommand", "tawny command"]), ("option", ["flag", "switch", "argument"]), ("a model", ["my model", "the model", "models", "some model"]), ("the server", ["tawny serve", "the tawny server", "your server", "the API server"]),
+         ("does tawny ", ["does it ", "does this program ", "does this tool ", "can tawny "]), ("of tawny", ["of this program", "of it", "of the tool", "of the project"]), ("start ", ["launch ", "run ", "bring up "]),
+         ("stop ", ["interrupt ", "cancel ", "end "]), ("measure ", ["find out ", "check ", "test "]), ("set ", ["change ", "choose ", "configure ", "pick "]), ("smaller", ["more compact", "lighter"]),
+         ("licence", ["license"]), ("explain ", ["describe ", "tell me about ", "please explain ", "say something about "]), ("called tawny", ["named tawny", "called that", "called like this"]),
+         ("a reply", ["an answer", "the reply", "the output", "a long reply"]), ("the chat", ["this chat", "the conversation", "the program"]), ("the tests", ["all tests", "its tests"]), ("demo", ["demo"])]
+
+
+def reword(r, q):
+    for old, new in SWAPS:
+        if old in q and r.random() < .35:
+            q = q.replace(old, r.choice(new), 1)
+    return q
+
+
 def ask(r, question):
-    """A question with small variations of case, marks and spelling."""
-    q = question
+    """A question with variations of words, case, marks and spelling."""
+    q = reword(r, question) if r.random() < .7 else question
+    if q.endswith("?") and r.random() < .12:
+        q = q[:-1] + r.choice(TAILS) + "?"
     if r.random() < .12:
         i = r.randrange(len(q))
         q = r.choice([q[:i] + q[i + 1:], q[:i] + q[i:i + 1] + q[i:], q[:i] + q[i + 1:i + 2] + q[i:i + 1] + q[i + 2:]]) or question

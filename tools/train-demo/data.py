@@ -50,7 +50,7 @@ def pack(source, rows, length):
     """Rows that start with the start of a document; the last document of a row may be cut."""
     ids = np.zeros((rows, length + 1), np.int64)
     weights = np.zeros((rows, length + 1), np.float32)
-    pool = [source.document(length) for _ in range(24)]
+    pool = [source.document(length) for _ in range(24 if length <= 4096 else 6)]
     for row in range(rows):
         at = 0
         while at <= length:

@@ -131,7 +131,7 @@ class Maker:
         messages, system = [], systems.system(r, n, self.text) if r.random() < .6 else None
         if system is not None:
             messages.append({"role": "system", "content": system})
-        for _ in range(r.choices((1, 2, 3, 5), (45, 25, 20, 10))[0]):
+        for _ in range(r.choices((1, 2, 3, 5, 8), (35, 25, 20, 12, 8))[0]):
             x = r.random()
             if x < .08:
                 q, a = tasks.finish(r, r.choice(phrases.THANKS)), phrases.THANKS_REPLY
@@ -156,6 +156,6 @@ class Maker:
 
     def any(self, long=0):
         x = self.r.random()
-        if x < .70 or long:
+        if x < .54 or long:
             return self.conversation(long)
-        return self.talk() if x < .97 else self.title()
+        return self.talk() if x < .98 else self.title()

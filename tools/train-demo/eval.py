@@ -2,70 +2,27 @@
 """Run the exported GGUF with a plain PyTorch forward pass, independent of tawny's engine, and
 measure it on tests/demo. Greedy decoding.
 
-usage: eval.py MODEL.gguf TESTDIR [--first N] [--only heldout|followup|qa] [--show]
+usage: eval.py MODEL.gguf TESTDIR [--first N] [--only heldout|followup|qa|long] [--show]
+                       [--part I/N] [--device cuda]
        eval.py MODEL.gguf --perplexity FOLDER
        eval.py MODEL.gguf --ask "a question"
 """
-import argparse, json, math, os, random, re, struct
-import numpy as np
+import argparse, json, math, os, random, re
 import torch
 import torch.nn.functional as F
 import bpe, render
+from gguf import Gguf
 
 torch.set_grad_enabled(False)
-
-
-class Gguf:
-    def __init__(self, path):
-        with open(path, "rb") as f:
-            self.data = f.read()
-        self.at = 4
-        _, n_tensors, n_pairs = self.take("<IQQ")
-        self.kv = {}
-        for _ in range(n_pairs):
-            key = self.string()
-            self.kv[key] = self.value(self.take("<I")[0])
-        infos = []
-        for _ in range(n_tensors):
-            name, dims = self.string(), self.take("<I")[0]
-            infos.append((name, self.take(f"<{dims}Q"), *self.take("<IQ")))
-        base = -(-self.at // 32) * 32
-        self.tensors = {name: self.tensor(ne, kind, base + offset) for name, ne, kind, offset in infos}
-
-    def take(self, form):
-        out = struct.unpack_from(form, self.data, self.at)
-        self.at += struct.calcsize(form)
-        return out
-
-    def string(self):
-        n = self.take("<Q")[0]
-        self.at += n
-        return self.data[self.at - n:self.at].decode()
-
-    def value(self, kind):
-        if kind == 8:
-            return self.string()
-        if kind == 9:
-            sub, n = self.take("<IQ")
-            return [self.value(sub) for _ in range(n)]
-        return self.take({4: "<I", 5: "<i", 6: "<f", 7: "<?"}[kind])[0]
-
-    def tensor(self, ne, kind, at):
-        n = math.prod(ne)
-        if kind == 0:
-            x = np.frombuffer(self.data, "<f4", n, at)
-        else:  # Q8_0
-            raw = np.frombuffer(self.data, np.uint8, n // 32 * 34, at).reshape(-1, 34)
-            x = raw[:, :2].copy().view("<f2").astype(np.float32) * raw[:, 2:].view(np.int8)
-        return torch.from_numpy(np.array(x, np.float32).reshape(ne[::-1]))
 
 
 class Runner:
     """The qwen3moe forward pass with a key/value cache, one sequence at a time."""
 
-    def __init__(self, path):
+    def __init__(self, path, device):
         g = Gguf(path)
-        self.w, kv = g.tensors, g.kv
+        self.device, kv = device, g.kv
+        self.w = {name: t.to(device) for name, t in g.tensors.items()}
         k = lambda name: kv["qwen3moe." + name]
         self.layers, self.eps, self.used = k("block_count"), k("attention.layer_norm_rms_epsilon"), k("expert_used_count")
         self.heads, self.groups, self.dim, self.base = k("attention.head_count"), k("attention.head_count_kv"), k("attention.key_length"), k("rope.freq_base")
@@ -86,7 +43,7 @@ class Runner:
     def rope(self, x, start):
         angle = torch.arange(start, start + x.shape[1], dtype=torch.float64)[:, None] \
             * self.base ** (-torch.arange(0, self.dim, 2, dtype=torch.float64) / self.dim)
-        cos, sin = angle.cos().float(), angle.sin().float()
+        cos, sin = angle.cos().float().to(x.device), angle.sin().float().to(x.device)
         a, b = x.chunk(2, -1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
@@ -101,7 +58,7 @@ class Runner:
         each = self.heads // self.groups
         scores = torch.einsum("gend,gmd->genm", q.view(self.groups, each, n, -1), k) * self.dim ** -.5
         if n > 1:
-            mask = torch.arange(k.shape[1])[None, :] > torch.arange(start, start + n)[:, None]
+            mask = torch.arange(k.shape[1], device=x.device)[None, :] > torch.arange(start, start + n, device=x.device)[:, None]
             scores.masked_fill_(mask, -math.inf)
         out = torch.einsum("genm,gmd->gend", scores.softmax(-1), v).reshape(self.heads, n, -1)
         return out.transpose(0, 1).reshape(n, -1) @ self.w[p + "attn_output.weight"].T
@@ -111,8 +68,12 @@ class Runner:
         h = self.norm(x, p + "ffn_norm")
         top, index = (h @ self.w[p + "ffn_gate_inp.weight"].T).softmax(-1).topk(self.used, -1)
         top = top / top.sum(-1, keepdim=True)
-        out = torch.zeros_like(x)
         gate, up, down = (self.w[p + f"ffn_{s}_exps.weight"] for s in ("gate", "up", "down"))
+        if len(x) == 1:
+            e = index[0]
+            y = F.silu(gate[e] @ h[0]) * (up[e] @ h[0])
+            return (top @ (down[e] @ y[:, :, None])[:, :, 0])
+        out = torch.zeros_like(x)
         for e in index.unique().tolist():
             rows, slot = (index == e).nonzero(as_tuple=True)
             y = (F.silu(h[rows] @ gate[e].T) * (h[rows] @ up[e].T)) @ down[e].T
@@ -192,10 +153,12 @@ def judge(row, reply):
     return all(x in reply for x in row["must_contain"]) and "<tool_call>" not in reply, row["must_contain"]
 
 
-def measure(runner, path, first, show):
+def measure(runner, path, a):
     good, kinds = 0, {}
     with open(path, encoding="utf-8") as f:
-        rows = [json.loads(line) for line in f][:first]
+        rows = [json.loads(line) for line in f][:a.first]
+    part, parts = map(int, a.part.split("/"))
+    rows = rows[part::parts]
     for row in rows:
         reply = runner.complete(render.prompt(native(row["messages"]), row.get("tools")))
         ok, want = judge(row, reply)
@@ -203,7 +166,7 @@ def measure(runner, path, first, show):
         k = kinds.setdefault(row.get("kind", "all"), [0, 0])
         k[0] += ok
         k[1] += 1
-        if show and not ok:
+        if a.show and not ok:
             print("--", row["id"], row["messages"][-1]["content"][-300:], "\n   want", json.dumps(want, ensure_ascii=False), "\n   got ", reply, flush=True)
     print(f"{os.path.basename(path)}: {good} of {len(rows)} right ({100 * good / len(rows):.1f} %)", {k: f"{a}/{b}" for k, (a, b) in sorted(kinds.items())}, flush=True)
 
@@ -219,7 +182,7 @@ def perplexity(runner, folder):
         runner.forget()
         ids = runner.tok.encode(text)
         logp = runner.feed(ids, True)[:-1].log_softmax(-1)
-        bits -= float(logp.gather(1, torch.tensor(ids[1:])[:, None]).sum()) / math.log(2)
+        bits -= float(logp.gather(1, torch.tensor(ids[1:], device=logp.device)[:, None]).sum()) / math.log(2)
         size += len(text.encode())
     print(f"free text: {bits / size:.3f} bits per byte")
 
@@ -229,15 +192,17 @@ def main():
     a.add_argument("model"), a.add_argument("tests", nargs="?")
     a.add_argument("--first", type=int), a.add_argument("--only"), a.add_argument("--show", action="store_true")
     a.add_argument("--perplexity"), a.add_argument("--ask")
+    a.add_argument("--device", default="cpu"), a.add_argument("--part", default="0/1", help="i/n: every n-th request")
     a = a.parse_args()
-    runner = Runner(a.model)
+    runner = Runner(a.model, a.device)
     if a.ask:
         print(runner.complete(render.prompt([{"role": "user", "content": a.ask}], None)))
     if a.perplexity:
         perplexity(runner, a.perplexity)
-    for name in ("heldout", "followup", "qa") if a.tests else ():
-        if a.only in (None, name):
-            measure(runner, f"{a.tests}/{name}.jsonl", a.first, a.show)
+    for name in ("heldout", "followup", "qa", "long") if a.tests else ():
+        if a.only in (None, name) and os.path.exists(f"{a.tests}/{name}.jsonl"):
+            measure(runner, f"{a.tests}/{name}.jsonl", a)
 
 
-main()
+if __name__ == "__main__":
+    main()

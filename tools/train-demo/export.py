@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Write the trained weights as a GGUF file: matrices Q8_0, norms and routers F32.
 
-usage: export.py FOLDER WEIGHTS OUT.gguf
+usage: export.py FOLDER OUT.gguf WEIGHTS [WEIGHTS2 SHARE]
+
+With a second file the result is the weighted mean of both, SHARE being that of the second: the
+mean of two runs of which one continues the other is a little better than either.
 """
 import os, struct, sys
 import numpy as np
@@ -100,11 +103,18 @@ def tensors(cfg, w):
         yield matrix(p + "ffn_down_exps.weight", w[b + "down"].reshape(-1, e, h).transpose(1, 0, 2))
 
 
+def load(path):
+    return {k: v.float().numpy() for k, v in torch.load(path, map_location="cpu").items()}
+
+
 def main():
-    folder, weights, out = sys.argv[1:4]
+    folder, out = sys.argv[1:3]
     cfg, tok = Config(), bpe.Tokenizer.load(f"{folder}/tokenizer.json")
     assert tok.size == cfg.vocab
-    w = {k: v.float().numpy() for k, v in torch.load(weights, map_location="cpu").items()}
+    w = load(sys.argv[3])
+    if len(sys.argv) > 4:
+        second, share = load(sys.argv[4]), float(sys.argv[5])
+        w = {k: (1 - share) * w[k] + share * second[k] for k in w}
     pairs, parts = metadata(cfg, tok), list(tensors(cfg, w))
     info, at = b"", 0
     for name, ne, kind, data in parts:

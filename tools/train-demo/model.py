@@ -17,7 +17,7 @@ class Config:
     experts: int = 8
     used: int = 2
     hidden: int = 256          # of one expert
-    context: int = 32768
+    context: int = 65536
     rope_base: float = 1e6
     eps: float = 1e-6
 

@@ -55,6 +55,9 @@ class Names:
                             for i in range(n))
             else:
                 s = "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(n))
+            if r.random() < .08:  # runs of one letter are hard to copy
+                i = r.randrange(n)
+                s = s[:i] + s[i] * r.randint(1, 4) + s[i:]
             if held_out(s) == self.test:
                 return s
 

@@ -170,7 +170,7 @@ def make(r, n, kind):
         path, old, new = n.path(), n.pattern(), n.pattern()
         if r.random() < .3:
             old, new = n.code_line(), n.code_line()
-        everywhere = r.random() < .15
+        everywhere = r.random() < .3
         slots = {"path": path, "old": old, "new": new, "desc": f"Change {path}"}
         if everywhere:
             slots["all"] = True
@@ -281,6 +281,13 @@ def where(task):
 
 def result(r, n, task, tool, look, remembered=None):
     """(what the tool returns, what to say then). `look` fixes the formats of a conversation."""
+    text, answer = outcome(r, n, task, tool, look, remembered)
+    if look["reminder"] and r.random() < .5:
+        text += "\n\n<system-reminder>\n" + look["reminder"] + "\n</system-reminder>"
+    return text, answer
+
+
+def outcome(r, n, task, tool, look, remembered):
     s = task.slots
     shell = tool.ability == "run"
     if r.random() < .12 and task.kind not in ("test", "build"):
@@ -387,8 +394,6 @@ def reading(r, n, task, look, shell, remembered):
         return wrap(look, "") if shell else r.choice(["", "(empty)", "<system-reminder>Warning: the file exists but the contents are empty.</system-reminder>"]), \
             f"`{path}` is empty."
     text = wrap(look, content) if shell else numbered(look, content)
-    if not shell and look["reminder"]:
-        text += "\n\n<system-reminder>\n" + look["reminder"] + "\n</system-reminder>"
     return text, f"`{path}` contains:" + fenced(content)
 
 

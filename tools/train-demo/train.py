@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Train the demo model on one GPU.
 
-usage: train.py FOLDER OUT [--minutes M] [--init WEIGHTS] [--seed S] [--lr LR] [--long-share F]
+usage: train.py FOLDER OUT [--minutes M] [--init MODEL.gguf] [--seed S] [--lr LR]
+                [--longer 16k|64k] [--longer-from F]
 
 FOLDER holds corpus.txt, words.txt, tokenizer.json. The run stops after M minutes: the learning
 rate falls with the time that has passed, so the schedule fits any GPU. OUT gets the weights as
@@ -10,13 +11,16 @@ half-precision numbers (weights.pt) and a log.
 import argparse, json, math, os, time
 import torch
 import torch.nn.functional as F
+import gguf
 from data import Batches
 from model import Config, Model
 
 TOKENS = 65536             # of one step
-SHORT, LONG = 4096, 16384  # row lengths
+SHORT = 4096               # usual length of a row
+# in the second half of the time: every so many steps rows of such a length
+LONGER = {"16k": [(4, 16384)], "64k": [(4, 16384), (10, 32768), (20, 65536)]}
 BALANCE = 0.01
-WARMUP_STEPS = 300
+WARMUP_STEPS = 200
 
 
 def loss_of(hidden, embedding, targets, weights):
@@ -41,12 +45,16 @@ def rate(progress, step):
     return .02 + .98 * .5 * (1 + math.cos(math.pi * min(1, (progress - .4) / .6)))
 
 
-def plan(steps, long_share):
-    """Row shapes for each step: short rows first, long ones mixed in during the last part."""
-    start = int(steps * .5)
-    every = max(2, round(.5 / long_share)) if long_share else 0
-    return [(TOKENS // LONG, LONG) if every and i >= start and i % every == 0 else (TOKENS // SHORT, SHORT)
-            for i in range(steps)]
+def plan(steps, start, longer):
+    """Row shapes for each step: short rows first, long ones mixed in after a share `start`."""
+    out = []
+    for i in range(steps):
+        length = SHORT
+        for every, longs in longer:
+            if i >= steps * start and i % every == 0:
+                length = longs
+        out.append((TOKENS // length, length))
+    return out
 
 
 def main():
@@ -56,7 +64,8 @@ def main():
     a.add_argument("--init")
     a.add_argument("--seed", default="tawny")
     a.add_argument("--lr", type=float, default=2e-3)
-    a.add_argument("--long-share", type=float, default=.2)
+    a.add_argument("--longer", choices=LONGER, default="16k")
+    a.add_argument("--longer-from", type=float, default=.5)
     a.add_argument("--rate", type=float, default=13.0, help="expected steps per second, for the plan")
     a = a.parse_args()
     torch.manual_seed(1)
@@ -65,14 +74,14 @@ def main():
     cfg = Config()
     model = Model(cfg)
     if a.init:
-        model.load_state_dict({k: v.float() for k, v in torch.load(a.init).items()})
+        model.load_state_dict(gguf.weights(a.init))
     model.cuda()
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
     opt = optimizer(model, a.lr)
     for block in model.blocks:
         block.compile(dynamic=False)
     loss_fn = torch.compile(loss_of, dynamic=False)
-    steps = plan(int(a.minutes * 60 * a.rate), a.long_share)
+    steps = plan(int(a.minutes * 60 * a.rate), a.longer_from, LONGER[a.longer])
     loader = iter(torch.utils.data.DataLoader(Batches(a.folder, a.seed, steps), batch_size=None,
                                               num_workers=max(2, (os.cpu_count() or 4) - 2), prefetch_factor=4, pin_memory=True))
     begin, log, seen = None, open(os.path.join(a.out, "log.jsonl"), "w"), 0
