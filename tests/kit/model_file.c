@@ -148,6 +148,7 @@ static void hybrid_keys(struct writing *g)
     if (!g->spec->ollama)
         return;
     gguf_writer_i32s(g->w, full_key(g, "attention.head_count_kv").text, heads, 2);
+    gguf_writer_i32s(g->w, full_key(g, "attention.recurrent_layers").text, (int32_t[]){1, 0}, 2);
     gguf_writer_bool(g->w, full_key(g, "ssm.v_head_reordered").text, true);
 }
 
@@ -234,11 +235,12 @@ static void tensors(struct writing *g, uint32_t layer, const struct row *list, s
 static void recurrence(struct writing *g, uint32_t layer)
 {
     const uint64_t d = g->spec->n_embd, n = 2 * KEY_HEADS * STATE + INNER;
-    const bool tiled = g->traits.tiled;
+    const bool tiled = g->traits.tiled, in = g->spec->fused && !tiled;
     const struct row list[] = {
         {"attn_norm.weight", true, true, d, 1, 1},
-        {"attn_qkv.weight", true, false, d, n, 1},
-        {"attn_gate.weight", true, false, d, INNER, 1},
+        {"ssm_in.weight", in, false, d, n + INNER, 1},
+        {"attn_qkv.weight", !in, false, d, n, 1},
+        {"attn_gate.weight", !in, false, d, INNER, 1},
         {"ssm_ba.weight", !tiled, false, d, 2 * VALUE_HEADS, 1},
         {"ssm_beta.weight", tiled, false, d, VALUE_HEADS, 1},
         {"ssm_alpha.weight", tiled, false, d, VALUE_HEADS, 1},

@@ -29,7 +29,7 @@ struct kit_spec {
     uint32_t n_vocab;     /* [96] */
     uint64_t seed;        /* weights, on top of test_seed() */
     bool tied;            /* no output.weight */
-    bool fused;           /* attn_qkv, ffn_gate_up_exps */
+    bool fused;           /* attn_qkv, ffn_gate_up_exps; qwen3next: ssm_in */
     bool sparse;          /* experts where the architecture can do without (llama) */
     bool rope_freqs;      /* the tensor */
     bool ollama;          /* qwen3next as Ollama writes it: tiled heads, its names */

@@ -81,6 +81,8 @@ static const struct {
      "attention.key_length' and value_length are 64 and 32, must be equal"},
     {{.arch = "qwen3next", .extra_key = "attention.recurrent_layers", .extra_value = 1},
      "must be an array of bool with one entry per block"},
+    {{.arch = "qwen3next", .fused = true, .reshaped = "blk.0.ssm_in.weight"},
+     "tensor 'blk.0.ssm_in.weight' has shape {256, 193}, must be {256, 192}"},
     {{.arch = "qwen3next", .changed_key = "full_attention_interval", .changed_to = 4},
      "tensor 'blk.1.attn_qkv.weight' is missing"},
     {{.arch = "qwen3next", .without = "blk.0.ssm_a"}, "tensor 'blk.0.ssm_a' is missing"},
@@ -218,7 +220,12 @@ TEST(arch_old_spellings_compute_the_same)
         {{.arch = "gpt-oss", .rope = "yarn"},
          {.arch = "gptoss", .rope = "yarn", .without = "rope.scaling.type"}},
         {{.arch = "deepseek2"}, {.arch = "glm4moelite"}},
-        {{.arch = "qwen35moe"}, {.arch = "qwen3next", .ollama = true}},
+        /* The list of recurrent layers has the last word. */
+        {{.arch = "qwen35moe"},
+         {.arch = "qwen3next",
+          .ollama = true,
+          .changed_key = "full_attention_interval",
+          .changed_to = 1}},
     };
     static float want[N_ALL], got[N_ALL];
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {

@@ -380,6 +380,27 @@ TEST(engine_keeps_recurrent_states_at_the_borders_of_turns)
     remove_model(path);
 }
 
+/* Templates rewrite what follows the header of a reply in later turns, so the state is kept before
+ * it: before the last control token. */
+TEST(engine_keeps_recurrent_states_before_the_header_of_a_reply)
+{
+    enum { HEADER = 40, N = HEADER + 5 };
+    char *path =
+        kit_write_chat_model(&(struct kit_spec){.arch = "qwen3next", .n_embd = 64, .head_dim = 32});
+    struct engine *g = open_engine(path, 1, 100, 0);
+    int32_t prompt[N + 20];
+    for (int i = 0; i < N + 20; i++)
+        prompt[i] = 'a' + i % 26;
+    prompt[0] = prompt[HEADER] = CHAT_MODEL_IM_START;
+    struct job_params p = {.prompt = prompt, .n_prompt = N, .max_tokens = 3};
+    CHECK_INT(ask(g, &p).usage.n_cached, 0);
+    prompt[N - 1] = '!'; /* the end of the header is written otherwise */
+    p.n_prompt = N + 20;
+    CHECK_INT(ask(g, &p).usage.n_cached, HEADER);
+    engine_close(g);
+    remove_model(path);
+}
+
 TEST(engine_ends_at_the_context)
 {
     char *path = write_model();

@@ -183,6 +183,59 @@ TEST(model_reads_parts_of_fused_tensors)
     kit_close_model(&m);
 }
 
+/* rows[i]: the row of the tensor that row i of the weight is. */
+static void check_rows(const struct weight *w, const uint64_t *rows, uint64_t n_rows,
+                       struct rng *rng)
+{
+    struct err e = {0};
+    const struct gguf_tensor *t = w->tensor;
+    const size_t row_bytes = w->n_bytes / n_rows;
+    uint8_t *whole = mem_new(t->n_bytes, 1), *part = mem_new(w->n_bytes, 1);
+    CHECK_INT(w->ne[1], n_rows);
+    CHECK_OK(gguf_read(w->file, t, 0, whole, t->n_bytes, &e));
+    for (int i = 0; i < 30; i++) {
+        const size_t from = i ? rng_below(rng, w->n_bytes) : 0;
+        const size_t n = i ? rng_below(rng, w->n_bytes - from + 1) : w->n_bytes;
+        CHECK_OK(weight_read(w, from, part, n, &e));
+        for (size_t j = 0; j < n; j++) {
+            const size_t row = (from + j) / row_bytes, inside = (from + j) % row_bytes;
+            CHECK_INT(part[j], whole[rows[row] * row_bytes + inside]);
+        }
+    }
+    free(whole);
+    free(part);
+}
+
+/* The first files of qwen3next: 2 groups of [q 16, k 16, v 2 x 16, z 2 x 16] rows, and of [beta 2,
+ * alpha 2]. */
+TEST(model_gathers_the_rows_of_grouped_heads)
+{
+    uint64_t qkv[128], z[64], beta[4], alpha[4], n_qkv = 0;
+    static const struct {
+        uint64_t first, n;
+    } parts[] = {{0, 16}, {16, 16}, {32, 32}};
+    for (int p = 0; p < 3; p++)
+        for (uint64_t group = 0; group < 2; group++)
+            for (uint64_t i = 0; i < parts[p].n; i++)
+                qkv[n_qkv++] = group * 96 + parts[p].first + i;
+    for (uint64_t i = 0; i < 64; i++)
+        z[i] = i / 32 * 96 + 64 + i % 32;
+    for (uint64_t i = 0; i < 4; i++) {
+        beta[i] = i / 2 * 4 + i % 2;
+        alpha[i] = beta[i] + 2;
+    }
+    struct rng rng = {test_seed()};
+    struct kit_model m =
+        kit_open_model(&(struct kit_spec){.arch = "qwen3next", .type = BLOCK_Q8_0, .fused = true});
+    const struct op_project *o = &m.model->plan.ops[1].project;
+    CHECK_STR(o->out[0].w->name, STR("blk.0.ssm_in.weight"));
+    check_rows(o->out[0].w, qkv, n_qkv, &rng);
+    check_rows(o->out[1].w, z, 64, &rng);
+    check_rows(o->out[2].w, beta, 4, &rng);
+    check_rows(o->out[3].w, alpha, 4, &rng);
+    kit_close_model(&m);
+}
+
 /* ---- rotary tables --------------------------------------------------------------------------- */
 
 TEST(model_rope_table_is_plain_linear_or_yarn)
