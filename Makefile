@@ -125,6 +125,9 @@ $(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(LIB)
 bench-tok: $(BUILD)/bench_tok ## tokenizer speed on source code (M="FILE..." for other vocabularies)
 	@bench/tok $< $(M)
 
+bench-cpu: $(BUILD)/bench_cpu ## kernels of the cpu backend: GB/s and GMAC/s per type (T=threads)
+	@$< $(T)
+
 bench-block: $(BUILD)/bench_block ## speed and error of the block types' scalar code
 	@$<
 
@@ -140,5 +143,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-block layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block layers fmt clean help
 .SECONDARY:

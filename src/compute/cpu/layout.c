@@ -51,12 +51,18 @@ struct place {
     const uint8_t *row[4];
 };
 
+static inline uint32_t word_at(const uint8_t *p)
+{
+    uint32_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* Made lane by lane: a vector load of four words just stored would wait for the stores. */
 static inline words words_at(const struct place *p, size_t offset)
 {
-    uint32_t w[4];
-    for (int r = 0; r < 4; r++)
-        memcpy(&w[r], p->row[r] + offset, sizeof w[r]);
-    return (words){w[0], w[1], w[2], w[3]};
+    return (words){word_at(p->row[0] + offset), word_at(p->row[1] + offset),
+                   word_at(p->row[2] + offset), word_at(p->row[3] + offset)};
 }
 
 static inline void words_put(uint8_t *p, words w)
@@ -269,33 +275,46 @@ static inline __attribute__((always_inline)) void scales_put(enum layout l, cons
 
 /* ---- groups --------------------------------------------------------------------------------- */
 
-/* Rows [lane, lane + 4) of the group. Inlined with l a constant: no decision is left inside. */
-static inline __attribute__((always_inline)) void pack_int_rows(enum layout l, struct place p,
-                                                                const size_t step[4],
-                                                                uint32_t n_cols, uint32_t lane,
-                                                                uint8_t *group)
+/* Four rows of a group, and how far on in the file their next block is. */
+struct quartet {
+    struct place p;
+    size_t step[4];
+};
+
+/* One file block of four rows, the first in lane `lane`. Inlined with l a constant: no decision is
+ * left inside. */
+static inline __attribute__((always_inline)) void pack_blocks(enum layout l, struct quartet *q,
+                                                              uint32_t n_subs, uint32_t lane,
+                                                              uint8_t *planes, uint8_t *record)
 {
     const struct layout_info *info = &LAYOUTS[l];
-    uint32_t n_blocks = n_cols / BLOCK_COLS;
-    uint32_t n_subs = block_info(info->type)->n_elems / BLOCK_COLS;
-    size_t plane_bytes = code_bytes(info->code), record_bytes = scale_bytes(info->scale);
-    uint8_t *record = group + n_blocks * plane_bytes, *plane = group + 4 * lane;
-    for (uint32_t b = 0; b < n_blocks; b += n_subs, record += record_bytes) {
-        for (uint32_t sub = 0; sub < n_subs; sub++, plane += plane_bytes) {
-            uint32_t ready = ready_nibbles(l, sub);
-            if (ready) {
-                nibbles_put(&p, ready, plane);
-            } else {
-                words q[8];
-                quads_of(l, &p, sub, q);
-                quads_put(info->code, q, plane);
-            }
-        }
-        for (uint32_t r = 0; r < 4; r++) {
-            scales_put(l, p.row[r], record, lane + r);
-            p.row[r] += step[r];
+    for (uint32_t sub = 0; sub < n_subs; sub++, planes += code_bytes(info->code)) {
+        uint32_t ready = ready_nibbles(l, sub);
+        if (ready) {
+            nibbles_put(&q->p, ready, planes + 4 * lane);
+        } else {
+            words quads[8];
+            quads_of(l, &q->p, sub, quads);
+            quads_put(info->code, quads, planes + 4 * lane);
         }
     }
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < 4; r++) {
+        scales_put(l, q->p.row[r], record, lane + r);
+        q->p.row[r] += q->step[r];
+    }
+}
+
+/* Block by block, so that every cache line of the group is finished when it is left. */
+static inline __attribute__((always_inline)) void
+pack_int_rows(enum layout l, struct quartet rows[ROWS / 4], uint32_t n_cols, uint8_t *group)
+{
+    const struct layout_info *info = &LAYOUTS[l];
+    uint32_t n_blocks = n_cols / BLOCK_COLS, n_subs = scale_blocks(info->scale);
+    uint8_t *record = group + n_blocks * code_bytes(info->code);
+    for (uint32_t b = 0; b < n_blocks; b += n_subs, record += scale_bytes(info->scale))
+        for (uint32_t i = 0; i < ROWS / 4; i++)
+            pack_blocks(l, &rows[i], n_subs, 4 * i, group + b * code_bytes(info->code), record);
 }
 
 static void pack_float_row(uint32_t elem_bytes, const uint8_t *row, uint32_t n_cols, uint32_t lane,
@@ -317,20 +336,17 @@ void layout_pack(enum layout l, const uint8_t *rows, uint32_t n_rows, uint32_t n
         memset(group, 0, layout_group_bytes(l, n_cols));
     for (uint32_t lane = 0; info->is_float && lane < n_rows; lane++)
         pack_float_row(info->elem_bytes, rows + lane * row_bytes, n_cols, lane, group);
-    for (uint32_t lane = 0; !info->is_float && lane < ROWS; lane += 4) {
-        struct place p;
-        size_t step[4];
-        for (uint32_t r = 0; r < 4; r++) {
-            bool there = lane + r < n_rows;
-            p.row[r] = there ? rows + (lane + r) * row_bytes : zero_block;
-            step[r] = there ? file->n_bytes : 0;
-        }
-        switch (l) {
+    struct quartet quartets[ROWS / 4];
+    for (uint32_t i = 0; i < ROWS; i++) {
+        bool there = i < n_rows;
+        quartets[i / 4].p.row[i % 4] = there ? rows + i * row_bytes : zero_block;
+        quartets[i / 4].step[i % 4] = there ? file->n_bytes : 0;
+    }
+    switch (l) {
 #define X(name, ...)                                                                               \
-    case LAYOUT_##name: pack_int_rows(LAYOUT_##name, p, step, n_cols, lane, group); break;
-            INT_LAYOUTS(X)
+    case LAYOUT_##name: pack_int_rows(LAYOUT_##name, quartets, n_cols, group); break;
+        INT_LAYOUTS(X)
 #undef X
-        default: break;
-        }
+    default: break;
     }
 }
