@@ -237,7 +237,7 @@ static void report(const struct count *count)
                count->refused[i]);
     }
     if (n_done == 0)
-        test_skip("no backend but ref is here");
+        test_skip("no backend but ref runs this");
 }
 
 static const uint32_t row_counts[] = {1, 2, 5, 8, 17, 64};
@@ -301,12 +301,17 @@ TEST(ops_add_project_matches_ref)
         struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
         snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in, n_out,
                  r.n_total);
-        plan_op(&r.plan, OP_ADD_PROJECT, 0)->add_project = (struct op_add_project){
+        struct op_add_project o = {
             .in = input(&r, "in", n_in),
             .x = in_and_out(&r, "x", n_out),
             .w = matrix(&r, type, n_in, n_out, 1),
             .bias = i % 2 ? floats(&r, n_out, 1, 0) : NULL,
         };
+        if (i / N_TYPES == 3) {
+            o.gate = floats(&r, 96, 1, 0);
+            o.gate_in = input(&r, "gate in", 96);
+        }
+        plan_op(&r.plan, OP_ADD_PROJECT, 0)->add_project = o;
         rig_check(&r, whole, &count);
     }
     report(&count);
@@ -463,11 +468,10 @@ TEST(ops_experts_down_matches_ref)
     report(&count);
 }
 
-/* Three steps over two sequences: 0 is read, then 1 is read while 0 is cut back and goes on, then
- * both take one token. */
-static void two_sequences(struct rig *r, uint32_t n_first, uint32_t n_second)
+/* Three steps over two sequences: 0 is read, then 1 is read while 0 is cut back to `cut` tokens and
+ * goes on, then both take one token. */
+static void two_sequences(struct rig *r, uint32_t n_first, uint32_t cut, uint32_t n_second)
 {
-    const uint32_t cut = n_first / 2;
     uint32_t n = 0;
     r->params.n_seqs = 2;
     r->n_steps = 3;
@@ -510,7 +514,7 @@ TEST(ops_attend_matches_ref)
         for (uint32_t j = 0; j < rope.n_rot / 2; j++)
             inv_freq[j] = pow(1e6, -2.0 * j / rope.n_rot);
         rope.mscale = i % 7 ? 1 : 1.35f;
-        two_sequences(&r, lengths[i / 6 % 4], 5);
+        two_sequences(&r, lengths[i / 6 % 4], lengths[i / 6 % 4] / 2, 5);
         r.params.type_k = caches[i / 24];
         r.params.type_v = caches[i % 8 ? i / 24 : 1];
         r.coarse = !is_float(r.params.type_k) || !is_float(r.params.type_v);
@@ -539,6 +543,46 @@ TEST(ops_attend_matches_ref)
         };
         o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim_v, 0});
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+TEST(ops_delta_net_matches_ref)
+{
+    static const struct {
+        uint32_t n_k_head, n_v_head, d_k, d_v, n_conv;
+    } shapes[] = {{16, 32, 128, 128, 4}, {2, 4, 64, 64, 4}, {1, 3, 32, 64, 2}, {4, 4, 48, 16, 3}};
+    static const uint32_t lengths[] = {1, 9, 64, 130};
+    struct count count = {0};
+    for (uint64_t i = 0; i < 16; i++) {
+        const uint32_t n_v_head = shapes[i % 4].n_v_head, n_v = n_v_head * shapes[i % 4].d_v;
+        const uint32_t n = 2 * shapes[i % 4].n_k_head * shapes[i % 4].d_k + n_v;
+        const uint32_t n_conv = shapes[i % 4].n_conv, n_rows = lengths[i / 4];
+        struct rig r = rig_open(i, 0);
+        two_sequences(&r, n_rows, n_rows, 5);
+        snprintf(r.what, sizeof r.what, "case %d: %u/%u heads of %u/%u, %u rows", (int)i,
+                 shapes[i % 4].n_k_head, n_v_head, shapes[i % 4].d_k, shapes[i % 4].d_v, n_rows);
+        struct op_delta_net o = {
+            .qkv = input(&r, "qkv", n),
+            .z = input(&r, "z", n_v),
+            .beta = input(&r, "beta", n_v_head),
+            .alpha = input(&r, "alpha", n_v_head),
+            .out = output(&r, "out", n_v),
+            .conv = floats(&r, n_conv, n, 0.3f),
+            .dt_bias = floats(&r, n_v_head, 1, 0),
+            .decay = floats(&r, n_v_head, 1, -0.6f), /* all are negative */
+            .norm = floats(&r, shapes[i % 4].d_v, 1, 1),
+            .eps = 1e-6f,
+            .n_conv = n_conv,
+            .n_k_head = shapes[i % 4].n_k_head,
+            .n_v_head = n_v_head,
+            .d_k = shapes[i % 4].d_k,
+            .d_v = shapes[i % 4].d_v,
+            .order = i % 2 ? HEADS_TILED : HEADS_GROUPED,
+        };
+        o.state = plan_state(&r.plan, (struct state_layer){(n_conv - 1) * n, n_v * o.d_k});
+        plan_op(&r.plan, OP_DELTA_NET, 0)->delta_net = o;
         rig_check(&r, whole, &count);
     }
     report(&count);

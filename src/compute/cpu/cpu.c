@@ -52,7 +52,14 @@ static bool measure_op(struct cpu *c, const struct op *op, struct err *e)
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u is a gated delta net, which the cpu backend does not run: use ref",
                        op->layer);
-    case OP_ADD_PROJECT: widen(&s->max_cols, op->add_project.w->ne[0]); break;
+    case OP_ADD_PROJECT:
+        if (op->add_project.gate)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "layer %u has a gated projection, which the cpu backend does not run: "
+                           "use ref",
+                           op->layer);
+        widen(&s->max_cols, op->add_project.w->ne[0]);
+        break;
     case OP_ROUTE:
         widen(&s->max_cols, op->route.router->ne[0]);
         widen(&s->max_experts, op->route.n_expert);
