@@ -503,8 +503,8 @@ static void shortest_digits(double x, char *text, size_t size)
     }
 }
 
-/* Python's repr of a finite float: without an exponent for 1e-4 <= |x| < 1e16. */
-static void print_python_float(double x, struct buf *out)
+/* Without an exponent for 1e-4 <= |x| < 1e16. */
+void json_print_f64(double x, struct buf *out)
 {
     char text[40];
     shortest_digits(x, text, sizeof text);
@@ -537,7 +537,7 @@ static void print_number(const struct json *v, enum json_style style, struct buf
     if (json_object_is_type(inner(v), json_type_int))
         buf_fmt(out, "%lld", (long long)json_object_get_int64(inner(v)));
     else if (style == JSON_PYTHON && json_type(v) == JSON_FLOAT && isfinite(json_float(v)))
-        print_python_float(json_float(v), out);
+        json_print_f64(json_float(v), out);
     else
         buf_str(out, str_of(number_text(v)));
 }

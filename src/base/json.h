@@ -54,6 +54,8 @@ enum json_style { JSON_COMPACT, JSON_PYTHON };
 void json_print(const struct json *v, enum json_style style, struct buf *out);
 /* Appends s as a JSON string with quotes. Invalid UTF-8 becomes U+FFFD. */
 void json_quote(str s, struct buf *out);
+/* Appends Python's repr of a finite float. */
+void json_print_f64(double x, struct buf *out);
 /* Reads one complete JSON value at the start of text: its length in bytes with the white space
  * before it, or 0 if it is incomplete or broken. A number that reaches the end of the text
  * counts as complete. Allocates nothing. */

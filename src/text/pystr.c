@@ -6,8 +6,8 @@
 
 #include "base/utf8.h"
 
-/* str.isspace of one code point (Python 3: white space of Unicode and the separators 0x1c-0x1f). */
-static bool is_space(uint32_t cp)
+/* Python 3: white space of Unicode and the separators 0x1c-0x1f. */
+bool pystr_is_space(uint32_t cp)
 {
     return (cp >= 0x09 && cp <= 0x0d) || (cp >= 0x1c && cp <= 0x20) || cp == 0x85 || cp == 0xa0 ||
            cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
@@ -37,14 +37,14 @@ str pystr_strip(str s)
     uint32_t cp = 0;
     size_t n;
     while (from < to && (n = utf8_decode((const unsigned char *)s.p + from, to - from, &cp)) != 0 &&
-           is_space(cp))
+           pystr_is_space(cp))
         from += n;
     while (to > from) {
         size_t head = to - 1;
         while (head > from && to - head < 4 && ((unsigned char)s.p[head] & 0xc0) == 0x80)
             head--;
         n = utf8_decode((const unsigned char *)s.p + head, to - head, &cp);
-        if (n != to - head || !is_space(cp))
+        if (n != to - head || !pystr_is_space(cp))
             break;
         to = head;
     }
@@ -61,25 +61,33 @@ static void put_escape(uint32_t cp, struct buf *out)
         buf_fmt(out, cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
 }
 
-/* Single quotes, unless the text holds some and no double ones. */
-static void repr_string(str s, struct buf *out)
+char pystr_quote(str s)
 {
     bool has_single = str_find(s, STR("'"), 0) != SIZE_MAX;
-    char quote = has_single && str_find(s, STR("\""), 0) == SIZE_MAX ? '"' : '\'';
+    return has_single && str_find(s, STR("\""), 0) == SIZE_MAX ? '"' : '\'';
+}
+
+size_t pystr_repr_char(str s, size_t i, char quote, struct buf *out)
+{
+    uint32_t cp = 0xfffd;
+    size_t n = utf8_decode((const unsigned char *)s.p + i, s.n - i, &cp);
+    if (n && (cp == (uint32_t)quote || cp == '\\'))
+        buf_byte(out, '\\');
+    if (n == 0)
+        utf8_put(0xfffd, out);
+    else if (is_printable(cp))
+        buf_put(out, s.p + i, n);
+    else
+        put_escape(cp, out);
+    return n ? n : 1;
+}
+
+static void repr_string(str s, struct buf *out)
+{
+    char quote = pystr_quote(s);
     buf_byte(out, quote);
-    for (size_t i = 0; i < s.n;) {
-        uint32_t cp = 0xfffd;
-        size_t n = utf8_decode((const unsigned char *)s.p + i, s.n - i, &cp);
-        if (cp == (uint32_t)quote || cp == '\\')
-            buf_byte(out, '\\');
-        if (n == 0)
-            utf8_put(0xfffd, out);
-        else if (is_printable(cp))
-            buf_put(out, s.p + i, n);
-        else
-            put_escape(cp, out);
-        i += n ? n : 1;
-    }
+    for (size_t i = 0; i < s.n;)
+        i += pystr_repr_char(s, i, quote, out);
     buf_byte(out, quote);
 }
 
