@@ -55,8 +55,11 @@ KERNEL_OPT_release := -O3
 # Optimised, the portable one takes half a minute to build there: every lane's access is checked.
 PORTABLE_OPT_asan := -O0
 $(BUILD)/%_portable.o: ISA := $(KERNEL_OPT_$(MODE)) $(PORTABLE_OPT_$(MODE))
+# Elsewhere these files are empty and the compiler does not know the options.
+ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
 $(BUILD)/%_avx2.o: ISA := $(KERNEL_OPT_$(MODE)) -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: ISA := $(KERNEL_OPT_$(MODE)) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
+endif
 
 # The scalar formats are the truth, to the last bit on every machine: no fused multiply-add.
 # Without -O3 gcc leaves the encoders' loops scalar.

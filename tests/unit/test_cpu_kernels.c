@@ -29,7 +29,7 @@ static void random_blocks(struct rng *r, enum block_type type, uint8_t *out, siz
         case BLOCK_Q4_1:
         case BLOCK_Q5_1:
         case BLOCK_Q4_K:
-        case BLOCK_Q5_K: memcpy(out + 2, &m, 2); /* fallthrough */
+        case BLOCK_Q5_K: memcpy(out + 2, &m, 2); __attribute__((fallthrough));
         default: memcpy(out, &d, 2);
         }
     }
@@ -57,8 +57,7 @@ static void operands_random(struct rng *r, enum layout l, struct operands *o)
     o->n_cols = unit * (1 + (uint32_t)rng_below(r, MAX_COLS / unit));
     o->n_rows = 1 + (uint32_t)rng_below(r, ROWS);
     o->n_acts = 1 + (uint32_t)rng_below(r, TILE_ROWS);
-    random_blocks(r, file == block_info(layout_info(l)->type) ? layout_info(l)->type : 0, raw,
-                  (size_t)o->n_rows * o->n_cols / file->n_elems);
+    random_blocks(r, layout_info(l)->type, raw, (size_t)o->n_rows * o->n_cols / file->n_elems);
     size_t bytes = layout_group_bytes(l, o->n_cols);
     CHECK(bytes % 64 == 0);
     free(o->group);
