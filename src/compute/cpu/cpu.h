@@ -156,10 +156,12 @@ static inline struct act_block *act_row(struct act_block *acts, uint32_t n_block
     return acts + (size_t)first * n_blocks + (row - first);
 }
 
-/* Items that n units of work are cut into so that the threads end together. */
+/* Units of work per item, so that the threads end together: with few rows an item is only bytes to
+ * stream and can be small, with many it must be worth preparing its activations. */
 static inline uint32_t chunk_of(const struct worker *w, uint32_t n_units, uint32_t most)
 {
-    uint32_t chunk = n_units / (8 * (uint32_t)w->cpu->n_threads);
+    uint32_t items_per_thread = w->n_rows < TILE_ROWS ? 32 : 8;
+    uint32_t chunk = n_units / (items_per_thread * (uint32_t)w->cpu->n_threads);
     return chunk < 1 ? 1 : chunk > most ? most : chunk;
 }
 
