@@ -1,5 +1,4 @@
-"""Chat messages -> prompt text, exactly as template.jinja renders them (tests/demo and
-check-template.py compare the two)."""
+"""Chat messages -> prompt text, exactly as template.jinja (and so the engine) renders them."""
 import json
 
 HEAD = "\n\n# Tools\n\nYou have access to the following tools:\n\n<tools>"
