@@ -172,11 +172,10 @@ static bool slice(struct jinja_run *r, struct jinja_value v, const struct jinja_
         if (part[i].kind != JINJA_INT && part[i].kind != JINJA_NONE)
             return jinja_fail(r, "a slice needs int or none, not %s", jinja_kind_name(&part[i]));
     }
-    *out = jinja_undefined(STR("a slice"));
     if (v.kind == JINJA_UNDEFINED)
         return jinja_fail(r, "'%.*s' is undefined, so it has no slice", STRF(jinja_str(&v)));
     if (v.kind != JINJA_STRING && v.kind != JINJA_LIST && v.kind != JINJA_TUPLE)
-        return true;
+        return jinja_fail(r, "%s cannot be sliced", jinja_kind_name(&v));
     if (!jinja_length(r, &v, &length))
         return false;
     int64_t n = (int64_t)length;

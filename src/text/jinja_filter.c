@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utf8proc.h>
+
 #include "base/utf8.h"
 #include "text/jinja_int.h"
-#include "text/pystr.h"
 
 static bool run_tojson(struct jinja_call *c, struct jinja_value *out)
 {
@@ -138,6 +139,14 @@ static bool run_indent(struct jinja_call *c, struct jinja_value *out)
     return jinja_take(r, begin, out);
 }
 
+/* What Python's \w matches. */
+static bool is_word(uint32_t cp)
+{
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)cp);
+    return cp == '_' || (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
+           (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
+}
+
 static bool run_wordcount(struct jinja_call *c, struct jinja_value *out)
 {
     struct jinja_value s;
@@ -147,9 +156,9 @@ static bool run_wordcount(struct jinja_call *c, struct jinja_value *out)
     for (bool inside = false; s.n;) {
         size_t step = jinja_char_at(jinja_str(&s), 1);
         uint32_t cp;
-        bool space = utf8_decode((const unsigned char *)s.p, s.n, &cp) && pystr_is_space(cp);
-        n += !space && !inside;
-        inside = !space;
+        bool word = utf8_decode((const unsigned char *)s.p, s.n, &cp) && is_word(cp);
+        n += word && !inside;
+        inside = word;
         s = jinja_sub(&s, step, s.n);
     }
     *out = jinja_int(n);
@@ -216,11 +225,11 @@ static bool run_abs(struct jinja_call *c, struct jinja_value *out)
 {
     if (!jinja_is_number(&c->in))
         return jinja_fail(c->run, "abs does not take %s", jinja_kind_name(&c->in));
-    *out = c->in;
+    *out = c->in.kind == JINJA_BOOL ? jinja_int(c->in.truth) : c->in;
     return jinja_to_f64(&c->in) >= 0 || jinja_negate(c->run, c->in, out);
 }
 
-/* The result is a float, of common rounding half to even, as Python has it. */
+/* Common rounding is half to even and leaves integers alone, as Python's. */
 static bool run_round(struct jinja_call *c, struct jinja_value *out)
 {
     int64_t digits;
@@ -236,6 +245,8 @@ static bool run_round(struct jinja_call *c, struct jinja_value *out)
         *out = jinja_float(ceil(x * scale) / scale);
     } else if (str_eq(method, STR("floor"))) {
         *out = jinja_float(floor(x * scale) / scale);
+    } else if (str_eq(method, STR("common")) && c->in.kind != JINJA_FLOAT && digits >= 0) {
+        *out = c->in.kind == JINJA_BOOL ? jinja_int(c->in.truth) : c->in;
     } else if (str_eq(method, STR("common")) && digits >= 0 && digits <= 300) {
         char text[700];
         snprintf(text, sizeof text, "%.*f", (int)digits, x);

@@ -255,6 +255,7 @@ static const char *const filters[][2] = {
     {"{{ s|reverse }} {{ [1,2]|reverse|list }} {{ [1,2,3]|batch(2)|list }} {{ [1]|batch(2, 0)|list "
      "}}",
      "olleH [2, 1] [[1, 2], [3]] [[1, 0]]"},
+    {"{{ true|abs }} {{ 3|round }} {{ \"it's-a b\"|wordcount }}", "1 3 4"},
     {"{{ 2.5|round }} {{ 2.567|round(2) }} {{ 2.1|round(0, 'ceil') }}", "2.0 2.57 3.0"},
     {"{{ 'a b  c'|wordcount }} {{ s|safe }} {{ s|e }} {{ s|count }}", "3 Hello Hello 5"},
     {"{{ none|selectattr('x')|list }}", "[]"},
@@ -352,6 +353,8 @@ static const char *const failing[] = {
     "{{ 'a' + nope }}",
     "{{ 1 + none }}",
     "{{ nope() }}",
+    "{{ no[1:] }}",
+    "{{ n[::-1] }}",
     "{{ 'a' in none }}",
     "{{ l.append(1) }}",
     "{{ d.pop('a') }}",
