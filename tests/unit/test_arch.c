@@ -180,7 +180,7 @@ TEST(model_survives_damaged_files)
 enum { N_IDS = 20, N_VOCAB = 96, N_ALL = N_IDS * N_VOCAB };
 
 /* false: the backend does not run the plan. */
-static bool run(const char *backend, const struct kit_spec *spec, float *out)
+static bool run(const char *backend, const struct kit_spec *spec, uint32_t n_batch, float *out)
 {
     struct kit_model m = kit_open_model(spec);
     struct rng rng = {test_seed()};
@@ -190,7 +190,7 @@ static bool run(const char *backend, const struct kit_spec *spec, float *out)
     const struct exec_params params = {.n_ctx = N_IDS, .n_threads = 2};
     struct exec *x = kit_open_exec(backend, &m.model->plan, &params);
     if (x)
-        kit_run(x, ids, 0, N_IDS, 7, N_VOCAB, out);
+        kit_run(x, ids, 0, N_IDS, n_batch, N_VOCAB, out);
     exec_close(x);
     kit_close_model(&m);
     return x != NULL;
@@ -203,13 +203,30 @@ TEST(arch_runs_the_same_on_both_backends)
     for (size_t i = 0; i < 2 * N_FAMILIES; i++) {
         struct kit_spec spec = families[i / 2];
         spec.type = i % 2 ? BLOCK_F16 : BLOCK_F32;
-        CHECK(run("ref", &spec, want));
-        if (!run("cpu", &spec, got))
+        CHECK(run("ref", &spec, 7, want));
+        if (!run("cpu", &spec, 7, got))
             continue;
         const double err = kit_rel_err(got, want, N_ALL);
         printf("    %s%s, %s: relative difference %.1e\n", spec.arch,
                spec.sparse ? " with experts" : "", block_info(spec.type)->name, err);
         CHECK(err <= 1e-4);
+    }
+}
+
+TEST(arch_bits_do_not_depend_on_the_batch_size)
+{
+    static float want[N_ALL], got[N_ALL];
+    for (size_t i = 0; i < N_FAMILIES; i++) {
+        struct kit_spec spec = families[i];
+        spec.type = BLOCK_Q8_0;
+        if (!run("cpu", &spec, 0, want))
+            continue;
+        for (uint32_t n_batch = 1; n_batch <= 7; n_batch += 6) {
+            CHECK(run("cpu", &spec, n_batch, got));
+            if (memcmp(got, want, sizeof got))
+                test_fail(__FILE__, __LINE__, "%s: batches of %u give other bits", spec.arch,
+                          n_batch);
+        }
     }
 }
 
@@ -229,8 +246,8 @@ TEST(arch_old_spellings_compute_the_same)
     };
     static float want[N_ALL], got[N_ALL];
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        CHECK(run("ref", &pairs[i][0], want));
-        CHECK(run("ref", &pairs[i][1], got));
+        CHECK(run("ref", &pairs[i][0], 7, want));
+        CHECK(run("ref", &pairs[i][1], 7, got));
         CHECK(memcmp(got, want, sizeof got) == 0);
     }
 }
@@ -238,8 +255,8 @@ TEST(arch_old_spellings_compute_the_same)
 TEST(arch_rope_freqs_change_the_logits)
 {
     static float with[N_ALL], without[N_ALL];
-    CHECK(run("ref", &(struct kit_spec){.arch = "llama", .rope_freqs = true}, with));
-    CHECK(run("ref", &(struct kit_spec){.arch = "llama"}, without));
+    CHECK(run("ref", &(struct kit_spec){.arch = "llama", .rope_freqs = true}, 7, with));
+    CHECK(run("ref", &(struct kit_spec){.arch = "llama"}, 7, without));
     CHECK(kit_rel_err(with, without, N_ALL) > 1e-3);
 }
 

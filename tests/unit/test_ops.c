@@ -587,3 +587,51 @@ TEST(ops_delta_net_matches_ref)
     }
     report(&count);
 }
+
+TEST(ops_attend_mla_matches_ref)
+{
+    static const struct {
+        uint32_t n_head, n_nope, n_latent, n_rot, head_dim_v;
+    } shapes[] = {
+        {4, 32, 64, 32, 32}, {20, 192, 512, 64, 32}, {1, 64, 32, 32, 7}, {17, 32, 96, 64, 64}};
+    static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
+    static const enum block_type types[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_IQ4_NL};
+    static const uint32_t lengths[] = {1, 9, 70, 130};
+    struct count count = {0};
+    for (uint64_t i = 0; i < 64; i++) {
+        const uint32_t n_head = shapes[i % 4].n_head, n_nope = shapes[i % 4].n_nope;
+        const uint32_t n_latent = shapes[i % 4].n_latent, n_rot = shapes[i % 4].n_rot;
+        const uint32_t dim_v = shapes[i % 4].head_dim_v;
+        struct rig r = rig_open(i, 0);
+        double inv_freq[32];
+        const struct rope rope = {ROPE_ADJACENT, n_rot, inv_freq, 1};
+        for (uint32_t j = 0; j < n_rot / 2; j++)
+            inv_freq[j] = pow(1e6, -2.0 * j / n_rot);
+        const uint32_t n_rows = n_head == 20 ? 9 : lengths[i / 4 % 4]; /* GLM's is slow on ref */
+        two_sequences(&r, n_rows, n_rows / 2, 5);
+        r.params.type_k = r.params.type_v = caches[i / 16];
+        snprintf(r.what, sizeof r.what, "case %d: %u heads of %u+%u over %u, cache %s, %s, %u rows",
+                 (int)i, n_head, n_nope, n_rot, n_latent, block_info(r.params.type_k)->name,
+                 block_info(types[(i / 4 + i) % 4])->name, r.n_rows[0]);
+        struct op_attend_mla o = {
+            .q = input(&r, "q", n_head * (n_nope + n_rot)),
+            .kv_in = input(&r, "kv", n_latent + n_rot),
+            .out = output(&r, "out", n_head * dim_v),
+            .latent_norm = floats(&r, n_latent, 1, 1),
+            .key_up = matrix(&r, types[(i / 4 + i) % 4], n_nope, n_latent, n_head),
+            .value_down = matrix(&r, types[(i / 4 + i) % 4], n_latent, dim_v, n_head),
+            .eps = 1e-6f,
+            .n_head = n_head,
+            .n_nope = n_nope,
+            .n_latent = n_latent,
+            .head_dim_v = dim_v,
+            .rope = &rope,
+            .scale = 1 / sqrtf((float)(n_nope + n_rot)),
+            .kv = plan_kv(&r.plan, (struct kv_layer){.k_width = n_latent + n_rot}),
+        };
+        r.coarse |= !is_float(r.params.type_k);
+        plan_op(&r.plan, OP_ATTEND_MLA, 0)->attend_mla = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}

@@ -8,30 +8,18 @@
 #include <string.h>
 
 #include "base/num.h"
-#include "compute/cpu/cpu.h"
+#include "compute/cpu/attend.h"
 
 enum { ROWS_PER_ITEM = KEY_TILE };
 /* Start of a running maximum: below every score, but finite, so that e^(start - start) is 1. */
 static const float LEAST_SCORE = -1e30f;
-
-/* What an op is for this batch. */
-struct attention {
-    const struct op_attend *op;
-    const struct cache *cache;
-    const float *q_norm, *k_norm, *sinks;
-    uint32_t heads_per_kv;
-    uint32_t n_tile_rows, n_tile_heads; /* of a full query tile */
-    uint32_t n_head_tiles;              /* query tiles over the heads of one key head */
-    uint32_t n_values;                  /* head_dim_v, padded to lanes */
-    int key_type, value_type;           /* index of load_keys and load_values */
-};
 
 static int kv_type_index(enum block_type type)
 {
     return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
 }
 
-static struct attention attention_of(const struct cpu *c, const struct op_attend *o)
+struct attention attention_of(const struct cpu *c, const struct op_attend *o)
 {
     uint32_t heads = o->n_head / o->n_kv_head;
     uint32_t tile_heads = (uint32_t)num_min(heads, QUERY_TILE);
@@ -54,11 +42,12 @@ static struct attention attention_of(const struct cpu *c, const struct op_attend
 /* ---- rotary table and cache -------------------------------------------------------------------
  */
 
-/* A phase, once per batch for each rotary table: cosines and sines of every row. */
-static void make_rotations(struct worker *w, const struct rope *rope)
+void attend_rotations(struct worker *w, const struct rope *rope)
 {
     struct cpu *c = w->cpu;
     uint32_t n = rope->n_rot / 2;
+    if (w->rope == rope)
+        return;
     for (uint32_t t; (t = pool_next(c->pool)) < w->n_rows;) {
         for (uint32_t i = 0; i < n; i++) {
             double angle = (double)c->batch->pos[t] * (double)rope->inv_freq[i];
@@ -85,8 +74,7 @@ static void turn_heads(struct worker *w, const struct op_attend *o, const float 
     }
 }
 
-/* One key into lane `lane` of a tile. */
-static void store_key(enum block_type type, const float *key, uint32_t n, uint8_t *tile,
+void attend_store_key(enum block_type type, const float *key, uint32_t n, uint8_t *tile,
                       uint32_t lane)
 {
     enum { N = BLOCK_COLS, HALF = N / 2 };
@@ -110,7 +98,7 @@ static void store_key(enum block_type type, const float *key, uint32_t n, uint8_
     }
 }
 
-static uint8_t *key_tile(const struct cpu *c, const struct attention *a, uint32_t t, uint32_t head,
+uint8_t *attend_key_tile(const struct cpu *c, const struct attention *a, uint32_t t, uint32_t head,
                          uint32_t pos)
 {
     size_t row = (size_t)c->batch->seq[t] * a->cache->n_heads + head;
@@ -134,8 +122,8 @@ static void store_row(struct worker *w, const struct attention *a, uint32_t t)
     turn_heads(w, o, a->k_norm, t, o->n_kv_head, keys);
     const float *values = c->slots[o->v] + (size_t)t * o->n_kv_head * o->head_dim_v;
     for (uint32_t h = 0; h < o->n_kv_head; h++) {
-        store_key(c->params.type_k, keys + (size_t)h * o->head_dim, o->head_dim,
-                  key_tile(c, a, t, h, pos), pos % KEY_TILE);
+        attend_store_key(c->params.type_k, keys + (size_t)h * o->head_dim, o->head_dim,
+                         attend_key_tile(c, a, t, h, pos), pos % KEY_TILE);
         block_info(c->params.type_v)
             ->encode(values + (size_t)h * o->head_dim_v, value_row(c, a, t, h, pos), o->head_dim_v);
     }
@@ -173,12 +161,11 @@ static uint32_t first_visible(const struct attention *a, uint32_t pos)
 
 static void load_queries(struct worker *w, const struct attention *a, const struct query_tile *q)
 {
-    struct cpu *c = w->cpu;
     const struct op_attend *o = a->op;
     size_t stride = (size_t)o->head_dim * (o->gated ? 2 : 1);
     for (uint32_t i = 0; i < q->n_rows; i++) {
         float *out = w->scratch->q + (size_t)i * q->n_heads * o->head_dim;
-        const float *in = c->slots[o->q] + ((size_t)(q->t + i) * o->n_head + q->head) * stride;
+        const float *in = a->q + ((size_t)(q->t + i) * o->n_head + q->head) * stride;
         for (uint32_t h = 0; h < q->n_heads; h++)
             memcpy(out + (size_t)h * o->head_dim, in + h * stride, o->head_dim * sizeof *out);
         turn_heads(w, o, a->q_norm, q->t + i, q->n_heads, out);
@@ -202,6 +189,31 @@ static void mask(const struct cpu *c, const struct attention *a, const struct qu
     }
 }
 
+/* v[lane * stride + i] = k[i][lane], i < ROWS; zeros for the lanes from n_valid on. */
+static void turn_tile(const float (*k)[KEY_TILE], size_t stride, uint32_t n_valid, float *v)
+{
+    for (uint32_t lane = 0; lane < KEY_TILE; lane++)
+        for (uint32_t i = 0; i < ROWS; i++)
+            v[lane * stride + i] = lane < n_valid ? k[i][lane] : 0;
+}
+
+/* The values of the 16 positions from `key` on, of which n_valid count; zeros behind them. */
+static void load_values(struct worker *w, const struct attention *a, const struct query_tile *q,
+                        uint32_t key, uint32_t n_valid)
+{
+    struct thread_scratch *x = w->scratch;
+    if (!a->values_in_keys) {
+        w->kernels->load_values[a->value_type](value_row(w->cpu, a, q->t, q->kv_head, key),
+                                               a->cache->value_bytes, a->op->head_dim_v, n_valid,
+                                               x->v);
+        return;
+    }
+    w->kernels->load_keys[a->key_type](attend_key_tile(w->cpu, a, q->t, q->kv_head, key),
+                                       a->op->head_dim, x->k);
+    for (uint32_t i = 0; i < a->n_values; i += ROWS)
+        turn_tile((const float(*)[KEY_TILE])x->k + i, a->n_values, n_valid, x->v + i);
+}
+
 /* Adds the 64 positions from `key` on to s. */
 static void attend_block(struct worker *w, const struct attention *a, const struct query_tile *q,
                          uint32_t key, struct sums *s)
@@ -213,7 +225,8 @@ static void attend_block(struct worker *w, const struct attention *a, const stru
     float factor[QUERY_TILE];
     uint32_t end = (uint32_t)num_min(key + KEY_BLOCK, q->last + 1);
     for (uint32_t k = key; k < end; k += KEY_TILE) {
-        w->kernels->load_keys[a->key_type](key_tile(c, a, q->t, q->kv_head, k), o->head_dim, x->k);
+        w->kernels->load_keys[a->key_type](attend_key_tile(c, a, q->t, q->kv_head, k), o->head_dim,
+                                           x->k);
         w->kernels->score(x->q, q->n, o->head_dim, (const float(*)[KEY_TILE])x->k, o->scale,
                           x->scores + (k - key));
     }
@@ -221,8 +234,7 @@ static void attend_block(struct worker *w, const struct attention *a, const stru
     for (uint32_t r = 0; r < q->n; r++)
         factor[r] = w->kernels->soften(&s->m[r], x->scores + (size_t)r * KEY_BLOCK);
     for (uint32_t k = key; k < end; k += KEY_TILE) {
-        w->kernels->load_values[a->value_type](value_row(c, a, q->t, q->kv_head, k),
-                                               a->cache->value_bytes, o->head_dim_v, end - k, x->v);
+        load_values(w, a, q, k, end - k);
         w->kernels->weigh(x->scores + (k - key), q->n, x->v, a->n_values, k == key ? factor : ones,
                           s->acc);
     }
@@ -261,7 +273,6 @@ static void merge(const struct attention *a, const struct query_tile *q, const s
 static void finish(struct worker *w, const struct attention *a, const struct query_tile *q,
                    const struct sums *s)
 {
-    struct cpu *c = w->cpu;
     const struct op_attend *o = a->op;
     for (uint32_t r = 0; r < q->n; r++) {
         uint32_t t = q->t + r / q->n_heads, head = q->head + r % q->n_heads;
@@ -271,13 +282,12 @@ static void finish(struct worker *w, const struct attention *a, const struct que
             factor = expf(s->m[r].max - max);
             sum = sum * factor + expf(a->sinks[head] - max);
         }
-        float *out = c->slots[o->out] + ((size_t)t * o->n_head + head) * o->head_dim_v;
+        float *out = a->out + ((size_t)t * o->n_head + head) * a->out_stride;
         const float *acc = s->acc + (size_t)r * a->n_values;
         for (uint32_t i = 0; i < o->head_dim_v; i++)
             out[i] = acc[i] * factor / sum;
         if (o->gated)
-            w->kernels->gate(c->slots[o->q] + ((size_t)t * o->n_head + head) * 2 * o->head_dim +
-                                 o->head_dim,
+            w->kernels->gate(a->q + ((size_t)t * o->n_head + head) * 2 * o->head_dim + o->head_dim,
                              o->head_dim_v, out);
     }
 }
@@ -286,7 +296,7 @@ static void finish(struct worker *w, const struct attention *a, const struct que
  */
 
 /* cpu.row_tiles: where each run of at most n_tile_rows neighbours of one sequence begins. */
-static void make_row_tiles(struct cpu *c, const struct attention *a)
+void attend_make_row_tiles(struct cpu *c, const struct attention *a)
 {
     uint32_t n = 0;
     for (uint32_t t = 0, from = 0; t < c->batch->n; t++) {
@@ -377,32 +387,41 @@ static void attend_split(struct worker *w, const struct attention *a, uint32_t n
     }
 }
 
+void attend_tiles(struct worker *w, const struct attention *a)
+{
+    struct cpu *c = w->cpu;
+    uint32_t n_tiles = c->n_row_tiles * a->op->n_kv_head * a->n_head_tiles, last = 0;
+    for (uint32_t t = 0; t < w->n_rows; t++)
+        last = (uint32_t)num_max(last, c->batch->pos[t]);
+    uint32_t n_spans = last / c->span + 1;
+    if (n_spans > 1 && n_tiles < attend_split_tiles(c))
+        attend_split(w, a, n_tiles, n_spans);
+    else
+        for (uint32_t i; (i = pool_next(c->pool)) < n_tiles;) {
+            struct query_tile q = query_tile_at(c, a, i);
+            attend_tile(w, a, &q);
+        }
+    pool_barrier(c->pool);
+}
+
 void cpu_attend(struct worker *w, const struct op_attend *o)
 {
     struct cpu *c = w->cpu;
     struct attention a = attention_of(c, o);
-    if (o->rope && w->rope != o->rope)
-        make_rotations(w, o->rope);
+    a.q = c->slots[o->q];
+    a.out = c->slots[o->out];
+    a.out_stride = o->head_dim_v;
+    if (o->rope)
+        attend_rotations(w, o->rope);
     if (w->i_thread == 0)
-        make_row_tiles(c, &a);
+        attend_make_row_tiles(c, &a);
     for (uint32_t item; (item = pool_next(c->pool)) * ROWS_PER_ITEM < w->n_rows;) {
         uint32_t end = (uint32_t)num_min((item + 1) * ROWS_PER_ITEM, w->n_rows);
         for (uint32_t t = item * ROWS_PER_ITEM; t < end; t++)
             store_row(w, &a, t);
     }
     pool_barrier(c->pool);
-    uint32_t n_tiles = c->n_row_tiles * o->n_kv_head * a.n_head_tiles, last = 0;
-    for (uint32_t t = 0; t < w->n_rows; t++)
-        last = (uint32_t)num_max(last, c->batch->pos[t]);
-    uint32_t n_spans = last / c->span + 1;
-    if (n_spans > 1 && n_tiles < attend_split_tiles(c))
-        attend_split(w, &a, n_tiles, n_spans);
-    else
-        for (uint32_t i; (i = pool_next(c->pool)) < n_tiles;) {
-            struct query_tile q = query_tile_at(c, &a, i);
-            attend_tile(w, &a, &q);
-        }
-    pool_barrier(c->pool);
+    attend_tiles(w, &a);
 }
 
 /* ---- memory -----------------------------------------------------------------------------------

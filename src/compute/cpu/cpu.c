@@ -37,17 +37,28 @@ static bool measure_attend(struct cpu *c, const struct op_attend *o, struct err 
     return true;
 }
 
+static bool measure_attend_mla(struct cpu *c, const struct op_attend_mla *o, struct err *e)
+{
+    struct sizes *s = &c->sizes;
+    const uint32_t width = c->plan->kv[o->kv].k_width;
+    widen(&s->max_cols, num_max(width, o->n_nope));
+    widen(&s->max_head, (width + ROWS - 1) / ROWS * ROWS);
+    widen(&s->max_rot, o->rope->n_rot);
+    widen(&s->max_latent_keys, (uint64_t)o->n_head * width);
+    if (block_row_bytes(c->params.type_k, width) == 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "cache type %s holds blocks of 32, the latent has %u elements: use f16",
+                       block_info(c->params.type_k)->name, width);
+    return true;
+}
+
 static bool measure_op(struct cpu *c, const struct op *op, struct err *e)
 {
     struct sizes *s = &c->sizes;
     switch (op->kind) {
     case OP_PROJECT: widen(&s->max_cols, op->project.out[0].w->ne[0]); break;
     case OP_ATTEND: return measure_attend(c, &op->attend, e);
-    case OP_ATTEND_MLA:
-        return err_set(e, ERR_UNSUPPORTED,
-                       "layer %u has latent attention (MLA), which the cpu backend does not run: "
-                       "use ref",
-                       op->layer);
+    case OP_ATTEND_MLA: return measure_attend_mla(c, &op->attend_mla, e);
     case OP_DELTA_NET:
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u is a gated delta net, which the cpu backend does not run: use ref",
@@ -119,20 +130,28 @@ static size_t key_tile_bytes(enum block_type type, uint32_t n)
     return KEY_TILE * block_row_bytes(type, n);
 }
 
+static void carve_cache(struct cpu *c, struct carver *to, struct cache *cache, uint32_t n_heads,
+                        uint32_t n_keys, uint32_t n_values)
+{
+    cache->n_heads = n_heads;
+    cache->n_tiles = (c->params.n_ctx + KEY_TILE - 1) / KEY_TILE;
+    cache->key_tile_bytes = key_tile_bytes(c->params.type_k, n_keys);
+    cache->value_bytes = block_row_bytes(c->params.type_v, n_values);
+    uint64_t n_tiles = (uint64_t)c->params.n_seqs * n_heads * cache->n_tiles;
+    cache->keys = carve(to, n_tiles, cache->key_tile_bytes);
+    cache->values = carve(to, n_tiles * KEY_TILE, cache->value_bytes);
+}
+
 static void carve_caches(struct cpu *c, struct carver *to)
 {
     for (size_t i = 0; i < c->plan->n_ops; i++) {
-        const struct op_attend *o = &c->plan->ops[i].attend;
-        if (c->plan->ops[i].kind != OP_ATTEND)
-            continue;
-        struct cache *cache = &c->caches[o->kv];
-        cache->n_heads = o->n_kv_head;
-        cache->n_tiles = (c->params.n_ctx + KEY_TILE - 1) / KEY_TILE;
-        cache->key_tile_bytes = key_tile_bytes(c->params.type_k, o->head_dim);
-        cache->value_bytes = block_row_bytes(c->params.type_v, o->head_dim_v);
-        uint64_t n_tiles = (uint64_t)c->params.n_seqs * o->n_kv_head * cache->n_tiles;
-        cache->keys = carve(to, n_tiles, cache->key_tile_bytes);
-        cache->values = carve(to, n_tiles * KEY_TILE, cache->value_bytes);
+        const struct op *op = &c->plan->ops[i];
+        const struct op_attend *o = &op->attend;
+        const uint32_t mla = op->attend_mla.kv;
+        if (op->kind == OP_ATTEND)
+            carve_cache(c, to, &c->caches[o->kv], o->n_kv_head, o->head_dim, o->head_dim_v);
+        if (op->kind == OP_ATTEND_MLA)
+            carve_cache(c, to, &c->caches[mla], 1, c->plan->kv[mla].k_width, 0);
     }
 }
 
@@ -167,6 +186,7 @@ static void carve_scratch(struct cpu *c, struct carver *to)
     c->chosen = carve(to, s->max_experts, sizeof *c->chosen);
     c->row_tiles = carve(to, n + 1, sizeof *c->row_tiles);
     c->wanted = carve(to, n, sizeof *c->wanted);
+    c->latent_keys = carve(to, n * s->max_latent_keys, sizeof *c->latent_keys);
     c->partials = carve(to, attend_partial_floats(c), sizeof *c->partials);
     for (int i = 0; i < c->n_threads; i++)
         carve_thread(c, to, &c->threads[i]);
@@ -298,8 +318,8 @@ static void run_op(struct worker *w, size_t i)
     case OP_EMBED: cpu_embed(w, &op->embed); break;
     case OP_PROJECT: cpu_project(w, &op->project); break;
     case OP_ATTEND: cpu_attend(w, &op->attend); break;
-    case OP_ATTEND_MLA: break; /* refused by measure_op */
-    case OP_DELTA_NET: break;  /* refused by measure_op */
+    case OP_ATTEND_MLA: cpu_attend_mla(w, &op->attend_mla); break;
+    case OP_DELTA_NET: break; /* refused by measure_op */
     case OP_ADD_PROJECT: cpu_add_project(w, &op->add_project); break;
     case OP_ROUTE: cpu_route(w, &op->route); break;
     case OP_EXPERTS_UP: cpu_experts_up(w, &op->experts_up, fused_down(w->cpu, i)); break;

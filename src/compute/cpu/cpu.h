@@ -80,10 +80,11 @@ struct sizes {
     uint32_t max_pairs; /* experts per row */
     uint32_t max_ff;    /* inner width of an expert */
     uint32_t max_experts;
-    uint32_t max_rot;      /* rotated elements of a head */
-    uint32_t max_head;     /* widest head, padded to 16 */
-    uint32_t max_tile_row; /* query tiles that one row can make */
-    uint32_t n_spans;      /* of attention, in a full context */
+    uint32_t max_latent_keys; /* elements of one row's heads in latent attention */
+    uint32_t max_rot;         /* rotated elements of a head */
+    uint32_t max_head;        /* widest head, padded to 16 */
+    uint32_t max_tile_row;    /* query tiles that one row can make */
+    uint32_t n_spans;         /* of attention, in a full context */
 };
 
 struct cpu {
@@ -113,7 +114,8 @@ struct cpu {
     uint32_t n_chosen;
     uint32_t *row_tiles; /* [n_ubatch + 1] first rows of query tiles, see attend.c */
     uint32_t n_row_tiles;
-    float *partials; /* of split attention, see attend.c */
+    float *latent_keys; /* [n_ubatch][max_latent_keys], see mla.c */
+    float *partials;    /* of split attention, see attend.c */
     struct thread_scratch *threads;
 
     /* The run. */
@@ -222,6 +224,7 @@ void cpu_add_project(struct worker *w, const struct op_add_project *o);
 void cpu_glu(struct worker *w, const struct op_glu *o);
 void cpu_head(struct worker *w, const struct op_head *o);
 void cpu_attend(struct worker *w, const struct op_attend *o);
+void cpu_attend_mla(struct worker *w, const struct op_attend_mla *o);
 void cpu_route(struct worker *w, const struct op_route *o);
 /* down: the op that follows, when it alone reads this one's output; else NULL. */
 void cpu_experts_up(struct worker *w, const struct op_experts_up *o,

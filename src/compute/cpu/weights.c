@@ -68,6 +68,10 @@ static bool plan_op_weights(struct weights *w, const struct op *op, struct err *
         plan_vector(w, op->attend.k_norm);
         plan_vector(w, op->attend.sinks);
         return true;
+    case OP_ATTEND_MLA:
+        plan_vector(w, op->attend_mla.latent_norm);
+        return plan_matrix(w, op->attend_mla.key_up, e) &&
+               plan_matrix(w, op->attend_mla.value_down, e);
     case OP_ADD_PROJECT:
         plan_vector(w, op->add_project.bias);
         return plan_matrix(w, op->add_project.w, e);
@@ -89,7 +93,6 @@ static bool plan_op_weights(struct weights *w, const struct op *op, struct err *
         plan_vector(w, op->glu.gate_bias);
         plan_vector(w, op->glu.up_bias);
         return plan_matrix(w, op->glu.gate, e) && plan_matrix(w, op->glu.up, e);
-    case OP_ATTEND_MLA:
     case OP_DELTA_NET:
     case OP_KIND_COUNT: break;
     }
