@@ -77,7 +77,7 @@ static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, s
     }
     struct chat_prompt p = {0};
     const struct chat_request r = {.messages = t->messages, .n_messages = t->n_messages};
-    bool ok = chat_render(format_of(t), &r, &p, e);
+    bool ok = chat_can_render(tok, e) && chat_render(format_of(t), &r, &p, e);
     const struct tok_params how = {.special = true, .literal = p.spans, .n_literal = p.n_spans};
     if (ok)
         tok_encode(tok, buf_view(&p.text), &how, ids);

@@ -19,7 +19,8 @@ bool prompt_encode(const struct server *s, const struct openai_request *q, struc
     struct err why;
     if (q->chat) {
         struct chat_prompt prompt = {0};
-        bool rendered = chat_render(s->format, &q->conversation, &prompt, &why);
+        bool rendered = chat_can_render(s->tok, &why) &&
+                        chat_render(s->format, &q->conversation, &prompt, &why);
         if (rendered)
             tok_encode(s->tok, buf_view(&prompt.text),
                        &(struct tok_params){

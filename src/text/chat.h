@@ -49,6 +49,9 @@ enum chat_format {
 };
 /* From the text of tokenizer.chat_template (empty: ChatML with Hermes calls). */
 enum chat_format chat_format_of(str template_text);
+/* Does the vocabulary have ChatML's turn tokens? False and e for models of another layout (gpt-oss,
+ * GLM, Llama): they can continue raw prompts, but a conversation would reach them garbled. */
+bool chat_can_render(const struct tok *t, struct err *e);
 
 /* A rendered prompt. spans: the parts that came from outside, for tok_encode's `literal`. */
 struct chat_prompt {

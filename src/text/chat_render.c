@@ -13,6 +13,16 @@ enum chat_format chat_format_of(str template_text)
                                                                      : CHAT_HERMES_JSON;
 }
 
+bool chat_can_render(const struct tok *t, struct err *e)
+{
+    if (tok_special(t, STR("<|im_start|>")) >= 0 && tok_special(t, STR("<|im_end|>")) >= 0)
+        return true;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "the model's chat layout is not ChatML (its vocabulary has no <|im_start|> and "
+                   "<|im_end|>), the one that tawny renders: only raw prompts work "
+                   "(/v1/completions, tawny run --raw)");
+}
+
 /* ---- text of the layout and text from outside ---- */
 
 static void put(struct chat_prompt *p, str layout)

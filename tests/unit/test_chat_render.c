@@ -326,3 +326,20 @@ TEST(pystr_strip_takes_unicode_white_space)
     CHECK_STR(pystr_strip(STR(" \n ")), STR(""));
     CHECK_STR(pystr_strip(STR("")), STR(""));
 }
+
+TEST(chat_is_refused_for_a_vocabulary_without_turn_tokens)
+{
+    static const struct fixture_added harmony[] = {{"<|start|>", TOK_CONTROL}, {0}};
+    static const struct fixture_added chatml[] = {
+        {"<|im_start|>", TOK_CONTROL}, {"<|im_end|>", TOK_CONTROL}, {0}};
+    struct err e = {0};
+    struct tok *other = tok_fixture_open(&(struct tok_fixture){.added = harmony}, &e);
+    struct tok *ours = tok_fixture_open(&(struct tok_fixture){.added = chatml}, &e);
+    CHECK(other && ours);
+    CHECK(!chat_can_render(other, &e));
+    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    CHECK(strstr(e.msg, "not ChatML"));
+    CHECK_OK(chat_can_render(ours, &e));
+    tok_close(other);
+    tok_close(ours);
+}
