@@ -100,7 +100,7 @@ check-static: ## layers, formatting, file and function lengths
 check-api: tawny ## the HTTP interface with the real openai client (needs node)
 	@tests/api/run
 
-SAMPLE ?= 40
+SAMPLE ?= 50
 check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
 
