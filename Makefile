@@ -100,8 +100,8 @@ check-static: ## layers, formatting, file and function lengths
 check-api: tawny ## the HTTP interface with the real openai client (needs node)
 	@tests/api/run
 
-SAMPLE ?= 50
-check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=0: all)
+SAMPLE ?= 0
+check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=N: N a suite; 0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
 
 check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, and run on a terminal
