@@ -2,22 +2,11 @@
  * request inside spans. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "kit/json_file.h"
 #include "kit/tok_fixture.h"
 #include "test.h"
 #include "text/chat.h"
 #include "text/pystr.h"
-
-static struct json *read_json(const char *path)
-{
-    struct buf text = {0};
-    struct err e = {0};
-    CHECK_OK(file_read_all(path, 64 << 20, &text, &e));
-    struct json *v = json_parse(buf_view(&text), &e);
-    if (!v)
-        test_fail(__FILE__, __LINE__, "%s: %s", path, e.msg);
-    buf_free(&text);
-    return v;
-}
 
 /* ---- a context of template-cases.json as a request ---- */
 
@@ -119,7 +108,7 @@ static void check_case(enum chat_format f, const struct json *all, const struct 
 
 static struct tally check_template(const char *template, enum chat_format f)
 {
-    struct json *all = read_json(test_shared("spec/data/template-cases.json"));
+    struct json *all = kit_read_json(test_shared("spec/data/template-cases.json"));
     struct tally tally = {0};
     static const char *const lists[][2] = {{"cases", "expected"}, {"disagreements", "jinja2"}};
     for (int l = 0; l < 2; l++) {

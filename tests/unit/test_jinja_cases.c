@@ -1,6 +1,7 @@
 /* Jinja: the chat templates of many models, byte for byte as Python's jinja2 renders them. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "kit/json_file.h"
 #include "test.h"
 #include "text/jinja.h"
 
@@ -11,18 +12,6 @@ enum {
     MIN_REFUSED = 85,
     MAX_ESCAPED = 5,
 };
-
-static struct json *read_json(const char *path)
-{
-    struct buf text = {0};
-    struct err e = {0};
-    CHECK_OK(file_read_all(path, 64 << 20, &text, &e));
-    struct json *v = json_parse(buf_view(&text), &e);
-    if (!v)
-        test_fail(__FILE__, __LINE__, "%s: %s", path, e.msg);
-    buf_free(&text);
-    return v;
-}
 
 static struct jinja *read_template(const char *name)
 {
@@ -119,7 +108,7 @@ static void check_case(const struct json *all, const struct json *c, bool fails,
 
 TEST(jinja_renders_the_templates_of_models)
 {
-    struct json *all = read_json(test_shared("spec/data/template-cases.json"));
+    struct json *all = kit_read_json(test_shared("spec/data/template-cases.json"));
     struct tally tally = {0};
     const struct json *list = json_get(all, "cases");
     for (size_t i = 0; i < json_count(list); i++) {
