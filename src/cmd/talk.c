@@ -182,7 +182,8 @@ static bool run_job(struct talk *t, const struct tok_ids *ids, struct reply *r, 
         return false;
     struct stream s = {.tokens = {.tok = engine_tok(t->engine)}, .reply = r};
     if (!t->raw)
-        s.parser = chat_parser_open(format_of(t), NULL, 0, t->sampling.seed, on_event, r);
+        s.parser = chat_parser_open(&(struct chat_parser_params){
+            .format = format_of(t), .id_seed = t->sampling.seed, .sink = on_event, .ctx = r});
     struct job_event end = follow(j, t, &s, signal);
     struct job_usage usage = job_usage(j);
     job_close(j);

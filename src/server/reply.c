@@ -420,8 +420,14 @@ static struct reply *open_reply(const struct server *s, struct http_request *htt
         r->request.sampling.seed = server_random();
     make_head(r);
     if (request->chat)
-        r->parser = chat_parser_open(s->format, request->conversation.tools,
-                                     request->conversation.n_tools, server_random(), on_event, r);
+        r->parser = chat_parser_open(&(struct chat_parser_params){
+            .format = s->format,
+            .tools = request->conversation.tools,
+            .n_tools = request->conversation.n_tools,
+            .id_seed = server_random(),
+            .sink = on_event,
+            .ctx = r,
+        });
     return r;
 }
 

@@ -43,12 +43,23 @@ struct chat_request {
     size_t n_tools;
 };
 
+/* How a model family writes calls and reasoning: decided once, when a model is loaded, and shared
+ * by rendering and parsing. */
 enum chat_format {
-    CHAT_QWEN_XML,   /* Qwen3-Coder: <function=NAME><parameter=P>... */
-    CHAT_HERMES_JSON /* Qwen3 2507, Next, 2.5: {"name": ..., "arguments": {...}} */
+    CHAT_QWEN_XML,    /* Qwen3-Coder, Qwen3.5: <function=NAME><parameter=P>... */
+    CHAT_HERMES_JSON, /* Qwen3 2507, Next, 2.5: {"name": ..., "arguments": {...}} in <tool_call> */
+    CHAT_HARMONY,     /* gpt-oss: messages with channels and recipients */
+    CHAT_GLM,        /* GLM 4.5 to 5: <tool_call>NAME<arg_key>K</arg_key><arg_value>V</arg_value> */
+    CHAT_LLAMA_JSON, /* Llama 3.1 and later: {"name": ..., "parameters": {...}} as the reply */
+    CHAT_PLAIN,      /* no calls; reasoning in <think> */
 };
+enum { CHAT_N_FORMATS = CHAT_PLAIN + 1 };
 /* From the text of tokenizer.chat_template (empty: ChatML with Hermes calls). */
 enum chat_format chat_format_of(str template_text);
+/* "qwen-xml", "hermes", "harmony", "glm", "llama", "none". */
+const char *chat_format_name(enum chat_format f);
+/* False: no format has that name. */
+bool chat_format_find(str name, enum chat_format *out);
 /* Does the vocabulary have ChatML's turn tokens? False and e for models of another layout (gpt-oss,
  * GLM, Llama): they can continue raw prompts, but a conversation would reach them garbled. */
 bool chat_can_render(const struct tok *t, struct err *e);
@@ -82,11 +93,18 @@ struct chat_event {
 };
 typedef void chat_sink(void *ctx, const struct chat_event *event);
 
+struct chat_parser_params {
+    enum chat_format format;
+    const struct chat_tool *tools; /* of the request, outlive the parser; none: nothing is a call */
+    size_t n_tools;
+    bool in_reasoning; /* the prompt ends with the tag that opens it */
+    uint64_t id_seed;  /* makes the ids of calls */
+    chat_sink *sink;
+    void *ctx;
+};
 struct chat_parser;
-/* tools: of the request, must outlive the parser; with none nothing is a call. id_seed makes the
- * call ids. Content and reasoning are not cut inside a UTF-8 sequence. */
-struct chat_parser *chat_parser_open(enum chat_format f, const struct chat_tool *tools,
-                                     size_t n_tools, uint64_t id_seed, chat_sink *sink, void *ctx);
+/* Content and reasoning are not cut inside a UTF-8 sequence. */
+struct chat_parser *chat_parser_open(const struct chat_parser_params *params);
 /* Any split of the text into pieces gives the same events after joining fragments of a kind. */
 void chat_parser_put(struct chat_parser *p, str text);
 /* End of generation: what was held back comes out, and an open call is closed if only closing tags

@@ -130,7 +130,7 @@ enum chat_match chat_match_head(const struct chat_parser *p, str s, bool at_line
     }
     if (at > 0)
         return match_opened(p, s, at, out);
-    if (p->format != CHAT_QWEN_XML || !at_line_start)
+    if (p->params.format != CHAT_QWEN_XML || !at_line_start)
         return CHAT_NO;
     enum chat_match m = chat_match_tag(p, s, STR("<function="), &out->name, &out->n_bytes);
     return m == CHAT_YES ? match_inside(p, s, out->n_bytes) : m;

@@ -37,12 +37,8 @@ struct chat_lines {
 };
 
 struct chat_parser {
-    enum chat_format format;
-    const struct chat_tool *tools;
-    size_t n_tools;
+    struct chat_parser_params params;
     struct rng ids;
-    chat_sink *sink;
-    void *ctx;
 
     struct buf in;
     size_t base; /* position of in's first byte */

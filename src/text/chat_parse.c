@@ -62,8 +62,9 @@ size_t chat_whole(str s)
 void chat_emit(struct chat_parser *p, enum chat_event_kind kind, str text)
 {
     if (text.n)
-        p->sink(p->ctx, &(struct chat_event){
-                            .kind = kind, .text = text, .i_call = p->n_begun ? p->n_begun - 1 : 0});
+        p->params.sink(p->params.ctx,
+                       &(struct chat_event){
+                           .kind = kind, .text = text, .i_call = p->n_begun ? p->n_begun - 1 : 0});
 }
 
 void chat_begin_call(struct chat_parser *p, str name)
@@ -73,15 +74,17 @@ void chat_begin_call(struct chat_parser *p, str name)
         uint64_t k = rng_below(&p->ids, 52);
         *c = (char)(k < 26 ? 'a' + k : 'A' + (k - 26));
     }
-    p->sink(p->ctx,
-            &(struct chat_event){
-                .kind = CHAT_CALL_BEGIN, .i_call = p->n_begun++, .id = str_of(id), .name = name});
+    p->params.sink(p->params.ctx, &(struct chat_event){.kind = CHAT_CALL_BEGIN,
+                                                       .i_call = p->n_begun++,
+                                                       .id = str_of(id),
+                                                       .name = name});
 }
 
 void chat_end_call(struct chat_parser *p, str arguments)
 {
     chat_emit(p, CHAT_CALL_ARGUMENTS, arguments);
-    p->sink(p->ctx, &(struct chat_event){.kind = CHAT_CALL_END, .i_call = p->n_begun - 1});
+    p->params.sink(p->params.ctx,
+                   &(struct chat_event){.kind = CHAT_CALL_END, .i_call = p->n_begun - 1});
     p->n_calls++;
 }
 
@@ -194,9 +197,9 @@ static void enter_call(struct chat_parser *p, const struct chat_head *head)
         chat_go(p, CHAT_IN_JSON, inside);
     } else {
         p->tool = NULL;
-        for (size_t i = 0; i < p->n_tools && !p->tool; i++) {
-            if (str_eq(p->tools[i].name, head->name))
-                p->tool = &p->tools[i];
+        for (size_t i = 0; i < p->params.n_tools && !p->tool; i++) {
+            if (str_eq(p->params.tools[i].name, head->name))
+                p->tool = &p->params.tools[i];
         }
         buf_clear(&p->given);
         chat_begin_call(p, head->name);
@@ -209,7 +212,7 @@ static bool step_content(struct chat_parser *p)
 {
     for (; p->scan < end_of(p); p->scan++) {
         char c = chat_rest(p, p->scan).p[0];
-        if (c == '<' && p->n_tools && !chat_lines_code(&p->lines)) {
+        if (c == '<' && p->params.n_tools && !chat_lines_code(&p->lines)) {
             struct chat_head head;
             enum chat_match m =
                 chat_match_head(p, chat_rest(p, p->scan), !p->lines.has_text, &head);
@@ -257,16 +260,10 @@ static bool step_cut_off(struct chat_parser *p)
 
 /* ---- the public functions ---- */
 
-struct chat_parser *chat_parser_open(enum chat_format f, const struct chat_tool *tools,
-                                     size_t n_tools, uint64_t id_seed, chat_sink *sink, void *ctx)
+struct chat_parser *chat_parser_open(const struct chat_parser_params *params)
 {
     struct chat_parser *p = mem_new(1, sizeof *p);
-    *p = (struct chat_parser){.format = f,
-                              .tools = tools,
-                              .n_tools = n_tools,
-                              .ids = {id_seed},
-                              .sink = sink,
-                              .ctx = ctx};
+    *p = (struct chat_parser){.params = *params, .ids = {params->id_seed}};
     return p;
 }
 

@@ -7,12 +7,6 @@
 #include "base/mem.h"
 #include "text/pystr.h"
 
-enum chat_format chat_format_of(str template_text)
-{
-    return str_find(template_text, STR("<function="), 0) != SIZE_MAX ? CHAT_QWEN_XML
-                                                                     : CHAT_HERMES_JSON;
-}
-
 bool chat_can_render(const struct tok *t, struct err *e)
 {
     if (tok_special(t, STR("<|im_start|>")) >= 0 && tok_special(t, STR("<|im_end|>")) >= 0)
@@ -353,6 +347,13 @@ bool chat_render(enum chat_format f, const struct chat_request *r, struct chat_p
     switch (f) {
     case CHAT_QWEN_XML: render_xml(r, out); break;
     case CHAT_HERMES_JSON: render_hermes(r, out); break;
+    case CHAT_HARMONY:
+    case CHAT_GLM:
+    case CHAT_LLAMA_JSON:
+    case CHAT_PLAIN:
+        return err_set(e, ERR_UNSUPPORTED,
+                       "conversations in the layout '%s' cannot be rendered yet",
+                       chat_format_name(f));
     }
     put(out, STR("<|im_start|>assistant\n"));
     return true;

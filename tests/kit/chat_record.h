@@ -66,7 +66,8 @@ static inline struct buf chat_record_parse(enum chat_format f, const struct chat
                                            size_t n_tools, str text, struct chat_record_cut cut)
 {
     struct chat_record r = {.last_kind = -1};
-    struct chat_parser *p = chat_parser_open(f, tools, n_tools, 7, chat_record_put, &r);
+    struct chat_parser *p = chat_parser_open(
+        &(struct chat_parser_params){f, tools, n_tools, false, 7, chat_record_put, &r});
     for (size_t at = 0; at < text.n;) {
         size_t n = cut.max_piece ? cut.max_piece : text.n;
         if (cut.rng)

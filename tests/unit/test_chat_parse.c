@@ -327,8 +327,8 @@ TEST(chat_parse_never_cuts_a_character)
             "</tool_call>");
     for (size_t piece = 1; piece < 8; piece++) {
         size_t n = 0;
-        struct chat_parser *p =
-            chat_parser_open(CHAT_QWEN_XML, k.tools, CHAT_RECORD_TOOLS, 1, check_whole, &n);
+        struct chat_parser *p = chat_parser_open(&(struct chat_parser_params){
+            CHAT_QWEN_XML, k.tools, CHAT_RECORD_TOOLS, false, 1, check_whole, &n});
         for (size_t at = 0; at < text.n; at += piece)
             chat_parser_put(p, str_sub(text, at, at + piece));
         chat_parser_end(p);

@@ -161,7 +161,8 @@ static void check_round_trip(enum chat_format f, const struct chat_record_tools 
                              const struct chat_message *m, str text)
 {
     struct reply r = {0};
-    struct chat_parser *p = chat_parser_open(f, k->tools, CHAT_RECORD_TOOLS, 1, put_event, &r);
+    struct chat_parser *p = chat_parser_open(
+        &(struct chat_parser_params){f, k->tools, CHAT_RECORD_TOOLS, false, 1, put_event, &r});
     chat_parser_put(p, text);
     chat_parser_end(p);
     chat_parser_close(p);

@@ -142,7 +142,14 @@ TEST(chat_format_is_told_from_the_template)
     } cases[] = {{"Qwen3-Coder.jinja", CHAT_QWEN_XML},
                  {"Qwen3-Next-Instruct.jinja", CHAT_HERMES_JSON},
                  {"Qwen3-2507-Instruct.long.jinja", CHAT_HERMES_JSON},
-                 {"Qwen-Qwen2.5-7B-Instruct.jinja", CHAT_HERMES_JSON}};
+                 {"Qwen-Qwen2.5-7B-Instruct.jinja", CHAT_HERMES_JSON},
+                 {"Qwen3.6.jinja", CHAT_QWEN_XML},
+                 {"openai-gpt-oss-120b.jinja", CHAT_HARMONY},
+                 {"GLM-4.5.jinja", CHAT_GLM},
+                 {"GLM-4.7-Flash.jinja", CHAT_GLM},
+                 {"meta-llama-Llama-3.2-3B-Instruct.jinja", CHAT_LLAMA_JSON},
+                 {"google-gemma-2-2b-it.jinja", CHAT_PLAIN},
+                 {"llama-cpp-deepseek-r1.jinja", CHAT_PLAIN}};
     CHECK_INT(chat_format_of(STR("")), CHAT_HERMES_JSON);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf text = {0};
