@@ -230,7 +230,7 @@ static struct cpu *cpu_new(const struct plan *p, const struct exec_params *param
     for (size_t i = 0; i < p->n_ops; i++)
         if (!measure_op(c, &p->ops[i], e))
             goto fail;
-    if (!weights_plan(p, &c->weights, e))
+    if (!weights_plan(p, &(struct weights_params){0}, &c->weights, e))
         goto fail;
     for (size_t i = 0; i < p->n_ops; i++)
         if (fused_down(c, i))
@@ -278,7 +278,7 @@ static void *open_with(enum cpu_isa isa, const struct plan *p, const struct exec
         goto fail;
     carve_caches(c, &(struct carver){c->cache_bytes, 0});
     carve_scratch(c, &(struct carver){c->scratch_bytes, 0});
-    if (!weights_load(p, &c->weights, c->pool, progress, e))
+    if (!weights_load_here(p, &c->weights, c->pool, progress, e))
         goto fail;
     return c;
 fail:

@@ -7,51 +7,7 @@
 #include "base/pool.h"
 #include "compute/cpu/kernels.h"
 #include "compute/exec.h"
-
-/* A weight matrix in its layout: n_experts times n_groups groups. */
-struct matrix {
-    const struct weight *weight; /* NULL: this weight is no matrix */
-    enum layout layout;
-    uint32_t n_cols, n_rows, n_experts;
-    uint32_t n_groups; /* of one expert */
-    size_t group_bytes;
-    uint64_t at; /* in weights.bytes */
-    const uint8_t *groups;
-};
-
-static inline const uint8_t *matrix_group(const struct matrix *m, uint32_t expert, uint32_t group)
-{
-    return m->groups + ((size_t)expert * m->n_groups + group) * m->group_bytes;
-}
-
-static inline bool matrix_is_float(const struct matrix *m)
-{
-    return layout_info(m->layout)->is_float;
-}
-
-/* Rows [row, row + ROWS) that exist: less than ROWS in the last group. */
-static inline uint32_t matrix_rows_at(const struct matrix *m, uint32_t group)
-{
-    uint32_t left = m->n_rows - group * ROWS;
-    return left < ROWS ? left : ROWS;
-}
-
-/* All weights of a plan, by weight.index. A weight can be several of the three: a tied embedding is
- * table and matrix. */
-struct weights {
-    uint32_t n;
-    struct matrix *matrices; /* [n] */
-    uint64_t *vector_at;     /* [n] norms, biases, sinks as floats: offset in bytes; 0: none */
-    uint64_t *table_at;      /* [n] rows as in the file (embedding): offset in bytes; 0: none */
-    uint64_t n_bytes;
-    uint8_t *bytes;
-};
-/* Says where everything will lie, without loading. False for a weight that no layout takes. */
-bool weights_plan(const struct plan *p, struct weights *w, struct err *e);
-/* Allocates what weights_plan found and loads it with all threads of the pool. */
-bool weights_load(const struct plan *p, struct weights *w, struct pool *pool,
-                  const struct progress *progress, struct err *e);
-void weights_free(struct weights *w);
+#include "compute/weights.h"
 
 /* The key/value cache of one layer. Per sequence and head: keys in tiles of 16 positions with the
  * position in the lanes (load_keys reads them), values position after position. */

@@ -7,7 +7,7 @@
 #pragma once
 #include <stdint.h>
 
-#include "compute/cpu/layout.h"
+#include "compute/layout.h"
 #include "model/plan.h"
 
 /* 32 activations in 8 bits: x = d q. */

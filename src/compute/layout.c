@@ -1,4 +1,4 @@
-#include "compute/cpu/layout.h"
+#include "compute/layout.h"
 
 #include <string.h>
 
