@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "text/tok.h"
 
 enum {
     JINJA_MAX_SOURCE = 1 << 20, /* bytes */
@@ -27,21 +26,28 @@ struct jinja;
 struct jinja *jinja_parse(str source, struct err *e);
 void jinja_close(struct jinja *t);
 
-/* The zero value is the default; trusted may be NULL. */
+/* The zero value is the default. */
 struct jinja_params {
     int64_t now_unix; /* what strftime_now shows, in local time */
-    /* Strings of the variables that count as the template's own, NULL at the end: a variable
-     * ("bos_token") or a member of a list's objects ("messages[].role"). */
-    const char *const *trusted;
+    /* The mark of strings in the variables, which every byte of theirs carries into the output; 0:
+     * they count as the template's own. Asked for each variable (i is SIZE_MAX, member empty) and
+     * each member of the i-th object in a variable that is a list; what is deeper has the mark of
+     * that. NULL: 1 for all. */
+    uint8_t (*mark)(void *ctx, str variable, size_t i, str member);
+    void *mark_ctx;
     uint64_t max_steps; /* 0: 10^7 */
     size_t max_output;  /* bytes; 0: 64 MiB */
     size_t max_memory;  /* bytes of values; 0: 512 MiB */
 };
 
-/* Bytes of an output that came from strings of the variables, in order, not overlapping. Zero-init;
- * free with free(.at). */
+/* Bytes [from, to) of an output that came from strings of the variables with this mark. */
+struct jinja_span {
+    size_t from, to;
+    uint8_t mark;
+};
+/* In order, not overlapping. Zero-init; free with free(.at). */
 struct jinja_spans {
-    struct tok_span *at;
+    struct jinja_span *at;
     size_t n;
 };
 

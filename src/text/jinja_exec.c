@@ -306,23 +306,22 @@ static enum flow exec_list(struct jinja_run *r, struct jinja_scope *s, const str
 
 /* ---- the render ---- */
 
-static void add_span(struct jinja_spans *spans, size_t from, size_t to)
+static void add_span(struct jinja_spans *spans, struct jinja_span span)
 {
     if ((spans->n & (spans->n - 1)) == 0)
         spans->at = mem_grow(spans->at, spans->n ? 2 * spans->n : 1, sizeof *spans->at);
-    spans->at[spans->n++] = (struct tok_span){from, to};
+    spans->at[spans->n++] = span;
 }
 
 static void collect_spans(const struct buf *marks, struct jinja_spans *spans)
 {
     for (size_t i = 0; i < marks->n;) {
-        const char *hit = memchr(marks->p + i, 1, marks->n - i);
-        if (!hit)
-            break;
-        size_t from = (size_t)(hit - marks->p);
-        const char *end = memchr(hit, 0, marks->n - from);
-        i = end ? (size_t)(end - marks->p) : marks->n;
-        add_span(spans, from, i);
+        size_t from = i;
+        uint8_t mark = (uint8_t)marks->p[i];
+        while (i < marks->n && (uint8_t)marks->p[i] == mark)
+            i++;
+        if (mark)
+            add_span(spans, (struct jinja_span){from, i, mark});
     }
 }
 

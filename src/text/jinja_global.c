@@ -131,7 +131,7 @@ static bool run_strftime(struct jinja_call *c, struct jinja_value *out)
         if (i >= f.n || !put_time(&r->out, f.p[i], plain, &now))
             return jinja_fail(r, "strftime_now does not know '%%%c'", i < f.n ? f.p[i] : ' ');
     }
-    jinja_mark(r, false);
+    jinja_mark(r, 0);
     return jinja_take(r, begin, out);
 }
 

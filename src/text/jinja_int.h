@@ -32,8 +32,8 @@ enum jinja_kind {
 /* Values are passed by copy and never change; only namespaces do. */
 struct jinja_value {
     enum jinja_kind kind;
-    bool outside; /* STRING without mark: all of it came from the variables */
-    size_t n;     /* STRING, UNDEFINED: bytes; LIST, TUPLE, STREAM: items */
+    uint8_t whole; /* STRING without mark: the mark of all its bytes */
+    size_t n;      /* STRING, UNDEFINED: bytes; LIST, TUPLE, STREAM: items */
     union {
         bool truth;
         int64_t i;
@@ -46,7 +46,7 @@ struct jinja_value {
         struct jinja_loop *loop;
         const struct jinja_bound *function;
     };
-    /* STRING: NULL, or for every byte 1 if it came from the variables and 0 if not. */
+    /* STRING: NULL, or for every byte its mark (jinja_params.mark; 0: the template's own). */
     const char *mark;
     struct jinja_tail *tail; /* STRING: where a concatenation may grow in place, or NULL */
 };
@@ -361,9 +361,9 @@ void jinja_put(struct jinja_run *r, const struct jinja_value *string);
 void jinja_put_sub(struct jinja_run *r, const struct jinja_value *string, size_t from, size_t to);
 void jinja_put_text(struct jinja_run *r, str own);
 /* Marks what was written to r->out since the last mark. */
-void jinja_mark(struct jinja_run *r, bool outside);
+void jinja_mark(struct jinja_run *r, uint8_t mark);
 /* s with a mark for all of it. */
-void jinja_put_as(struct jinja_run *r, str s, bool outside);
+void jinja_put_as(struct jinja_run *r, str s, uint8_t mark);
 /* Takes what was put since begin away as a string; false when it is over the limits. */
 bool jinja_take(struct jinja_run *r, size_t begin, struct jinja_value *out);
 /* a + b; appends in place where a is the end of an earlier concatenation. */

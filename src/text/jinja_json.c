@@ -3,32 +3,28 @@
 
 #include "text/jinja_int.h"
 
-/* Where a value stands, for jinja_params.trusted: in a list of a variable's, or elsewhere. */
+/* Where a value stands, for jinja_params.mark. */
 struct place {
     str variable;
+    size_t i;  /* in the variable's list */
     int depth; /* 0: the variables; 1: a list; 2: an object in that list; 3: deeper */
+    uint8_t mark;
 };
 
-static bool is_trusted(const struct jinja_run *r, const struct place *at, str key)
+static uint8_t mark_of(const struct jinja_run *r, const struct place *at, str key)
 {
-    const char *const *rule = r->params->trusted;
-    for (; rule && *rule; rule++) {
-        str left = str_of(*rule);
-        if (at->depth == 0 && str_eq(left, key))
-            return true;
-        size_t n = at->variable.n;
-        if (at->depth == 2 && str_starts(left, at->variable) &&
-            str_starts(str_sub(left, n, SIZE_MAX), STR("[].")) &&
-            str_eq(str_sub(left, n + 3, SIZE_MAX), key))
-            return true;
-    }
-    return false;
+    const struct jinja_params *p = r->params;
+    if (!p->mark || at->depth == 1 || at->depth == 3)
+        return at->mark;
+    if (at->depth == 0)
+        return p->mark(p->mark_ctx, key, SIZE_MAX, (str){NULL, 0});
+    return p->mark(p->mark_ctx, at->variable, at->i, key);
 }
 
-static struct jinja_value outside(str s)
+static struct jinja_value marked(str s, uint8_t mark)
 {
     struct jinja_value v = jinja_text(s);
-    v.outside = true;
+    v.whole = mark;
     return v;
 }
 
@@ -44,6 +40,8 @@ static bool from_array(struct jinja_run *r, const struct json *j, struct place a
         return false;
     at.depth = at.depth == 0 ? 1 : 3;
     for (size_t i = 0; i < n; i++) {
+        if (at.depth == 1)
+            at.i = i;
         if (!from(r, json_at(j, i), at, &items[i]))
             return false;
     }
@@ -66,11 +64,10 @@ static bool from_object(struct jinja_run *r, const struct json *j, struct place 
         struct place below = at;
         if (at.depth == 0)
             below.variable = key;
-        e->key = outside(key);
+        below.mark = mark_of(r, &at, key);
+        e->key = marked(key, below.mark);
         if (!from(r, value, below, &e->value))
             return false;
-        if (e->value.kind == JINJA_STRING && is_trusted(r, &at, key))
-            e->value.outside = false;
     }
     return true;
 }
@@ -98,7 +95,7 @@ static bool from(struct jinja_run *r, const struct json *j, struct place at,
     case JSON_BOOL: *out = jinja_bool(json_bool(j)); return true;
     case JSON_INT: *out = from_int(j); return true;
     case JSON_FLOAT: *out = jinja_float(json_float(j)); return true;
-    case JSON_STRING: *out = outside(json_str(j)); return true;
+    case JSON_STRING: *out = marked(json_str(j), at.mark); return true;
     case JSON_ARRAY: return from_array(r, j, at, out);
     case JSON_OBJECT:
         *out = (struct jinja_value){.kind = JINJA_DICT, .dict = jinja_dict_new(r)};
@@ -110,7 +107,7 @@ static bool from(struct jinja_run *r, const struct json *j, struct place at,
 
 bool jinja_from_json(struct jinja_run *r, const struct json *vars, struct jinja_dict *out)
 {
-    return from_object(r, vars, (struct place){0}, out);
+    return from_object(r, vars, (struct place){.mark = 1}, out);
 }
 
 bool jinja_parse_json(struct jinja_run *r, const struct jinja_value *text, struct jinja_value *out)
@@ -127,5 +124,6 @@ bool jinja_parse_json(struct jinja_run *r, const struct jinja_value *text, struc
         return jinja_fail(r, "from_json: %s", why.msg);
     tree->next = r->trees;
     r->trees = tree;
-    return jinja_work(r, text->n / 8) && from(r, tree->root, (struct place){.depth = 3}, out);
+    return jinja_work(r, text->n / 8) &&
+           from(r, tree->root, (struct place){.depth = 3, .mark = 1}, out);
 }

@@ -7,9 +7,9 @@
 #include "text/jinja_int.h"
 #include "text/pystr.h"
 
-static bool mark_of(const struct jinja_value *s, size_t i)
+static uint8_t mark_of(const struct jinja_value *s, size_t i)
 {
-    return s->mark ? s->mark[i] : s->outside;
+    return s->mark ? (uint8_t)s->mark[i] : s->whole;
 }
 
 /* ---- str and repr ---- */
@@ -26,7 +26,7 @@ static void put_number(struct jinja_run *r, const struct jinja_value *v)
         buf_str(&r->out, v->f < 0 ? STR("-inf") : STR("inf"));
     else
         json_print_f64(v->f, &r->out);
-    jinja_mark(r, false);
+    jinja_mark(r, 0);
 }
 
 static void put_repr_string(struct jinja_run *r, const struct jinja_value *v)
@@ -34,14 +34,14 @@ static void put_repr_string(struct jinja_run *r, const struct jinja_value *v)
     str s = jinja_str(v);
     char quote = pystr_quote(s);
     buf_byte(&r->out, quote);
-    jinja_mark(r, false);
+    jinja_mark(r, 0);
     for (size_t i = 0; i < s.n;) {
-        bool outside = mark_of(v, i);
+        uint8_t mark = mark_of(v, i);
         i += pystr_repr_char(s, i, quote, &r->out);
-        jinja_mark(r, outside);
+        jinja_mark(r, mark);
     }
     buf_byte(&r->out, quote);
-    jinja_mark(r, false);
+    jinja_mark(r, 0);
 }
 
 static bool put_repr_list(struct jinja_run *r, const struct jinja_value *v)
@@ -143,8 +143,8 @@ static void put_utf16(struct jinja_run *r, uint32_t cp)
 /* The end of the bytes from i on that stand for themselves and have one mark. */
 static size_t plain_end(const struct jinja_value *v, size_t i, bool ascii)
 {
-    bool outside = mark_of(v, i);
-    for (; i < v->n && mark_of(v, i) == outside; i++) {
+    uint8_t mark = mark_of(v, i);
+    for (; i < v->n && mark_of(v, i) == mark; i++) {
         unsigned char c = (unsigned char)v->p[i];
         if (c < 0x20 || c == '"' || c == '\\' || (ascii && c >= 0x7f))
             break;
@@ -164,7 +164,7 @@ static void put_json_string(struct jinja_run *r, const struct jinja_value *v, bo
             break;
         unsigned char c = (unsigned char)v->p[i];
         const char *hit = c ? strchr(from, c) : NULL;
-        bool outside = mark_of(v, i);
+        uint8_t mark = mark_of(v, i);
         uint32_t cp = c;
         size_t n = 1;
         if (c >= 0x80)
@@ -175,7 +175,7 @@ static void put_json_string(struct jinja_run *r, const struct jinja_value *v, bo
             put_utf16(r, n ? cp : 0xfffd);
         else
             continue; /* only the mark changes here */
-        jinja_mark(r, outside);
+        jinja_mark(r, mark);
         i += n ? n : 1;
     }
     jinja_put_text(r, STR("\""));
@@ -188,7 +188,7 @@ static void put_line(struct jinja_run *r, const struct jinja_json_style *style, 
     jinja_put_text(r, STR("\n"));
     for (size_t n = (size_t)style->indent * level; n > 0 && !r->out.over; n--)
         buf_byte(&r->out, ' ');
-    jinja_mark(r, false);
+    jinja_mark(r, 0);
 }
 
 static bool put_json(struct jinja_run *r, const struct jinja_value *v,

@@ -16,28 +16,24 @@ size_t jinja_begin(const struct jinja_run *r)
     return r->out.n;
 }
 
-void jinja_mark(struct jinja_run *r, bool outside)
+void jinja_mark(struct jinja_run *r, uint8_t mark)
 {
-    static const char own[256];
-    char from_outside[256];
-    const char *marks = own;
-    if (outside) {
-        memset(from_outside, 1, sizeof from_outside);
-        marks = from_outside;
-    }
+    char marks[256];
+    if (r->marks.n < r->out.n)
+        memset(marks, mark, num_min(r->out.n - r->marks.n, sizeof marks));
     while (r->marks.n < r->out.n)
-        buf_put(&r->marks, marks, num_min(r->out.n - r->marks.n, sizeof own));
+        buf_put(&r->marks, marks, num_min(r->out.n - r->marks.n, sizeof marks));
 }
 
-void jinja_put_as(struct jinja_run *r, str s, bool outside)
+void jinja_put_as(struct jinja_run *r, str s, uint8_t mark)
 {
     buf_str(&r->out, s);
-    jinja_mark(r, outside);
+    jinja_mark(r, mark);
 }
 
 void jinja_put_text(struct jinja_run *r, str own)
 {
-    jinja_put_as(r, own, false);
+    jinja_put_as(r, own, 0);
 }
 
 void jinja_put_sub(struct jinja_run *r, const struct jinja_value *s, size_t from, size_t to)
@@ -47,7 +43,7 @@ void jinja_put_sub(struct jinja_run *r, const struct jinja_value *s, size_t from
     if (s->mark && r->out.n > n)
         buf_put(&r->marks, s->mark + from, to - from);
     else
-        jinja_mark(r, s->outside);
+        jinja_mark(r, s->whole);
 }
 
 void jinja_put(struct jinja_run *r, const struct jinja_value *string)
@@ -58,7 +54,7 @@ void jinja_put(struct jinja_run *r, const struct jinja_value *string)
 
 static bool is_uniform(const char *marks, size_t n)
 {
-    return n == 0 || memchr(marks, !marks[0], n) == NULL;
+    return n < 2 || memcmp(marks, marks + 1, n - 1) == 0;
 }
 
 bool jinja_take(struct jinja_run *r, size_t begin, struct jinja_value *out)
@@ -75,7 +71,7 @@ bool jinja_take(struct jinja_run *r, size_t begin, struct jinja_value *out)
     if (n)
         memcpy(bytes, r->out.p + begin, n);
     if (n && uniform)
-        out->outside = marks[0];
+        out->whole = (uint8_t)marks[0];
     if (!uniform)
         out->mark = memcpy(bytes + n + 1, marks, n);
     r->out.n = begin;
@@ -90,7 +86,7 @@ static void copy_marks(char *to, const struct jinja_value *s)
     if (s->n && s->mark)
         memcpy(to, s->mark, s->n);
     else
-        memset(to, s->outside, s->n);
+        memset(to, s->whole, s->n);
 }
 
 /* Room behind a's bytes for n more: a's own tail when a is its end, else a copy of a with some
@@ -125,9 +121,9 @@ bool jinja_concat(struct jinja_run *r, const struct jinja_value *a, const struct
     copy_marks(t->marks + t->used, b);
     t->used += b->n;
     size_t from = t->used - b->n - a->n;
-    bool uniform = !a->mark && !b->mark && a->outside == b->outside;
+    bool uniform = !a->mark && !b->mark && a->whole == b->whole;
     *out = (struct jinja_value){.kind = JINJA_STRING,
-                                .outside = uniform && a->outside,
+                                .whole = uniform ? a->whole : 0,
                                 .p = t->bytes + from,
                                 .n = a->n + b->n,
                                 .mark = uniform ? NULL : t->marks + from,
@@ -288,7 +284,7 @@ bool jinja_recase(struct jinja_run *r, const struct jinja_value *s, enum jinja_c
             buf_byte(&r->out, s->p[i]);
         else
             utf8_put(recase(cp, to, i == 0, before), &r->out);
-        jinja_mark(r, s->mark ? s->mark[i] : s->outside);
+        jinja_mark(r, s->mark ? (uint8_t)s->mark[i] : s->whole);
         before = cp;
         i += n;
     }

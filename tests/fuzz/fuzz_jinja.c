@@ -12,11 +12,17 @@ static void promise(bool kept)
         abort();
 }
 
+/* All kinds: the template's own, and neighbours that differ. */
+static uint8_t mark(void *ctx, str variable, size_t i, str member)
+{
+    (void)ctx;
+    return (uint8_t)(variable.n + member.n + i) % 3;
+}
+
 static bool render(const struct jinja *t, const struct json *vars, struct buf *out)
 {
-    static const char *const trusted[] = {"bos_token", "messages[].role", NULL};
     struct jinja_params p = {
-        .trusted = trusted, .max_steps = 20000, .max_output = 1 << 20, .max_memory = 8 << 20};
+        .mark = mark, .max_steps = 20000, .max_output = 1 << 20, .max_memory = 8 << 20};
     struct jinja_spans spans = {0};
     struct err e = {0};
     size_t done = 0;

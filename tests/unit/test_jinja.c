@@ -12,11 +12,19 @@ static const char vars_text[] =
 
 enum { NOON = 1795435200 }; /* 2026-11-23 12:00 UTC */
 
+/* e and the roles are the template's own, u has another mark than the rest. */
+static uint8_t mark(void *ctx, str variable, size_t i, str member)
+{
+    (void)ctx;
+    if (str_eq(variable, STR("e")) || str_eq(member, STR("role")))
+        return 0;
+    return str_eq(variable, STR("u")) ? 2 : str_eq(variable, STR("m")) && i == 1 ? 3 : 1;
+}
+
 /* Renders source with the variables above; false and an error when that fails. */
 static bool render(const char *source, struct buf *out, struct jinja_spans *spans, struct err *e)
 {
-    static const char *const trusted[] = {"e", "m[].role", NULL};
-    struct jinja_params p = {.now_unix = NOON, .trusted = trusted, .max_memory = 64 << 20};
+    struct jinja_params p = {.now_unix = NOON, .mark = mark, .max_memory = 64 << 20};
     struct json *vars = json_parse(str_of(vars_text), e);
     CHECK(vars);
     struct jinja *t = jinja_parse(str_of(source), e);
@@ -556,7 +564,7 @@ TEST(jinja_appends_in_linear_memory)
 
 /* ---- which bytes came from the variables ---- */
 
-/* Writes the output with [ ] around every span. */
+/* Writes the output with [ ] around every span, and its mark where that is not 1. */
 static void check_spans(const char *source, const char *want)
 {
     struct jinja_spans spans = {0};
@@ -568,7 +576,8 @@ static void check_spans(const char *source, const char *want)
     for (size_t i = 0; i < spans.n; i++) {
         CHECK(spans.at[i].from >= done && spans.at[i].from < spans.at[i].to);
         buf_str(&shown, str_sub(buf_view(&out), done, spans.at[i].from));
-        buf_fmt(&shown, "[%.*s]", (int)(spans.at[i].to - spans.at[i].from),
+        buf_fmt(&shown, spans.at[i].mark == 1 ? "[" : "[%d:", spans.at[i].mark);
+        buf_fmt(&shown, "%.*s]", (int)(spans.at[i].to - spans.at[i].from),
                 out.p + spans.at[i].from);
         done = spans.at[i].to;
     }
@@ -604,4 +613,9 @@ TEST(jinja_marks_what_came_from_outside)
     check_spans("{{ ('a\n' + s)|indent(1) }}", "a\n [Hello]");
     check_spans("{{ n }}{{ t }}{{ m[0].role }}{{ e }}{{ m[0].content }}", "3Trueuser[hi]");
     check_spans("{% for c in 'x' + s %}{{ c }}.{% endfor %}", "x.[H].[e].[l].[l].[o].");
+    check_spans("{{ ('<' + u + s)[1:] }}", "[2:h\xc3\xa9llo \xe6\x97\xa5\xe6\x9c\xac][Hello]");
+    check_spans("{{ s + m[1].content + m[0].content + m[1].role }}",
+                "[Hello][3: yo ][hi]assistant");
+    check_spans("{{ [u[:2], s[:1]] }}", "['[2:h\xc3\xa9]', '[H]']");
+    check_spans("{{ (u[:1] + s[:1])|tojson }}", "\"[2:h][H]\"");
 }
