@@ -114,9 +114,12 @@ size_t gguf_writer_tensor(struct gguf_writer *w, str name, enum block_type type,
 /* Writes header and tensor table; the file has its final size after it, and its blocks are set
  * aside where the file system can do that. */
 bool gguf_writer_start(struct gguf_writer *w, struct err *e);
+/* The same for a file of which only a part will be written: the rest are zeros, which take no room
+ * where the file system has holes. */
+bool gguf_writer_start_sparse(struct gguf_writer *w, struct err *e);
 bool gguf_writer_data(struct gguf_writer *w, size_t tensor, uint64_t offset, const void *bytes,
                       size_t n, struct err *e);
-/* Refuses when not all bytes of all tensors were written. */
+/* Refuses when not all bytes of all tensors were written, unless the file is sparse. */
 bool gguf_writer_finish(struct gguf_writer *w, struct err *e);
 /* Frees; removes the unfinished file. NULL is fine. */
 void gguf_writer_close(struct gguf_writer *w);

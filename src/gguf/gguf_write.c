@@ -30,6 +30,7 @@ struct gguf_writer {
     uint64_t n_promised; /* bytes of all tensors without padding */
     _Atomic uint64_t n_written;
     bool started;
+    bool sparse; /* not all bytes will be written */
 };
 
 struct gguf_writer *gguf_writer_open(const char *path, struct err *e)
@@ -150,6 +151,12 @@ size_t gguf_writer_tensor(struct gguf_writer *w, str name, enum block_type type,
     return w->n_entries++;
 }
 
+static bool set_size(struct gguf_writer *w, uint64_t n_bytes, struct err *e)
+{
+    return ftruncate(w->file.fd, (off_t)n_bytes) == 0 ||
+           err_sys(e, "%s: cannot set the size to %" PRIu64 " bytes", w->file.temp, n_bytes);
+}
+
 /* Gives the file its size. Where the system can it sets the blocks aside too, so that a full disk
  * is noticed now and not after an hour of work. */
 static bool reserve(struct gguf_writer *w, uint64_t n_bytes, struct err *e)
@@ -158,11 +165,12 @@ static bool reserve(struct gguf_writer *w, uint64_t n_bytes, struct err *e)
         return true;
     if (errno != EOPNOTSUPP && errno != ENOSYS)
         return err_sys(e, "%s: cannot reserve %" PRIu64 " bytes", w->file.temp, n_bytes);
-    return ftruncate(w->file.fd, (off_t)n_bytes) == 0 ||
-           err_sys(e, "%s: cannot set the size to %" PRIu64 " bytes", w->file.temp, n_bytes);
+    return set_size(w, n_bytes, e);
 }
 
-bool gguf_writer_start(struct gguf_writer *w, struct err *e)
+static bool write_head(struct gguf_writer *w,
+                       bool (*make_room)(struct gguf_writer *w, uint64_t n_bytes, struct err *e),
+                       struct err *e)
 {
     struct buf head = {0};
     buf_str(&head, STR("GGUF"));
@@ -173,10 +181,21 @@ bool gguf_writer_start(struct gguf_writer *w, struct err *e)
     buf_str(&head, buf_view(&w->table));
     num_align(head.n, GGUF_DEFAULT_ALIGNMENT, &w->data_start);
     w->started = true;
-    bool ok = reserve(w, w->data_start + w->data_bytes, e) &&
+    bool ok = make_room(w, w->data_start + w->data_bytes, e) &&
               file_write_at(&w->file, 0, head.p, head.n, e);
     buf_free(&head);
     return ok;
+}
+
+bool gguf_writer_start(struct gguf_writer *w, struct err *e)
+{
+    return write_head(w, reserve, e);
+}
+
+bool gguf_writer_start_sparse(struct gguf_writer *w, struct err *e)
+{
+    w->sparse = true;
+    return write_head(w, set_size, e);
 }
 
 bool gguf_writer_data(struct gguf_writer *w, size_t tensor, uint64_t offset, const void *bytes,
@@ -191,7 +210,7 @@ bool gguf_writer_data(struct gguf_writer *w, size_t tensor, uint64_t offset, con
 
 bool gguf_writer_finish(struct gguf_writer *w, struct err *e)
 {
-    if (w->n_written != w->n_promised)
+    if (!w->sparse && w->n_written != w->n_promised)
         return err_set(e, ERR_FORMAT,
                        "%s: %" PRIu64 " of %" PRIu64 " bytes of tensors were written", w->file.path,
                        (uint64_t)w->n_written, w->n_promised);

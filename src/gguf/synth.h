@@ -9,8 +9,9 @@
 struct synth_options {
     uint32_t n_layers; /* 0: as many as the model has; at most 512 */
     uint64_t seed;
-    bool has_type;        /* false: the type that the model is usually used in */
-    enum block_type type; /* of most matrices (recipe.h, the mix with an importance matrix) */
+    bool has_type;                /* false: the type that the model is usually used in */
+    enum block_type type;         /* of most matrices (recipe.h) */
+    bool no_imatrix;              /* the mix of a file made without an importance matrix */
     const struct gguf *tokenizer; /* its tokenizer is copied and gives the vocabulary's size; NULL:
                                      tokenizer.ggml.model is "none" */
 };
@@ -29,5 +30,8 @@ uint64_t synth_n_bytes(const struct synth *s);
  * bytes) and stop may be NULL. */
 bool synth_write(const struct synth *s, const char *path, int n_threads,
                  const struct progress *progress, const atomic_bool *stop, struct err *e);
-/* The names that synth_open knows, NULL at the end. */
-const char *const *synth_names(void);
+/* Writes a file whose matrices are all zero, as holes that take no room on disk: what a model needs
+ * can be shown without its gigabytes. */
+bool synth_write_empty(const struct synth *s, const char *path, struct err *e);
+/* The i-th name that synth_open knows; NULL behind the last. */
+const char *synth_name(size_t i);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "gguf/recipe.h"
 #include "gguf/synth_fill.h"
+#include "model/model.h"
 #include "test.h"
 
 /* A line of a tensor list: name, ne0, ne1, ne2, then one type per recipe. */
@@ -40,14 +41,6 @@ static void check_tensor(const struct gguf_tensor *t, const char *line, int colu
         CHECK_INT(t->ne[d], atoll(field(line, 1 + d, text, sizeof text)));
 }
 
-static const struct gguf_tensor *find(const struct gguf_tensor *at, size_t n, str name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(at[i].name, name))
-            return &at[i];
-    test_fail(__FILE__, __LINE__, "no tensor %.*s", STRF(name));
-}
-
 /* "bytes" of the row of model-numbers.json with this model and ftype. */
 static uint64_t known_bytes(const char *model, const char *ftype)
 {
@@ -76,21 +69,34 @@ TEST(synth_tables_are_those_of_the_real_files)
         enum block_type type;
     } rows[] = {
         {"qwen3-coder-30b", "Qwen3-Coder-30B-A3B", "IQ4_NL+imatrix", "Qwen3-Coder", BLOCK_IQ4_NL},
+        {"qwen3-coder-30b", "Qwen3-Coder-30B-A3B", "IQ4_NL", "Qwen3-Coder", BLOCK_IQ4_NL},
         {"qwen3-coder-30b", "Qwen3-Coder-30B-A3B", "Q4_K_M", "Qwen3-Coder", BLOCK_Q4_K},
         {"qwen3-30b-2507", "Qwen3-Coder-30B-A3B", "Q8_0", "Qwen3-Coder", BLOCK_Q8_0},
         {"qwen3-30b-2507", "Qwen3-Coder-30B-A3B", "BF16", "Qwen3-Coder", BLOCK_BF16},
         {"gpt-oss-20b", "gpt-oss-20b", "MXFP4_MOE", "gpt-oss-20b", BLOCK_MXFP4},
         {"gpt-oss-20b", "gpt-oss-20b", "BF16", "gpt-oss-20b", BLOCK_BF16},
+        {"gpt-oss-120b", "gpt-oss-120b", "MXFP4_MOE", "gpt-oss-120b", BLOCK_MXFP4},
         {"qwen3-next-80b", "Qwen3-Next-80B-A3B", "IQ4_NL+imatrix", "Qwen3-Next", BLOCK_IQ4_NL},
         {"qwen3-next-80b", "Qwen3-Next-80B-A3B", "Q4_K_M", "Qwen3-Next", BLOCK_Q4_K},
         {"qwen3-next-80b", "Qwen3-Next-80B-A3B", "Q8_0", "Qwen3-Next", BLOCK_Q8_0},
+        {"qwen3.6-35b-a3b", "Qwen3.5-3.6-35B-A3B", "IQ4_NL", "Qwen3.5/3.6-35B-A3B (no MTP)",
+         BLOCK_IQ4_NL},
+        {"qwen3.6-35b-a3b", "Qwen3.5-3.6-35B-A3B", "Q4_K_M", "Qwen3.5/3.6-35B-A3B (no MTP)",
+         BLOCK_Q4_K},
+        {"qwen3.6-35b-a3b-mtp", "Qwen3.5-3.6-35B-A3B-mtp", "Q8_0", "Qwen3.5/3.6-35B-A3B (with MTP",
+         BLOCK_Q8_0},
+        {"glm-4.7-flash", "GLM-4.7-Flash", "IQ4_NL+imatrix", "GLM-4.7-Flash", BLOCK_IQ4_NL},
+        {"glm-4.7-flash", "GLM-4.7-Flash", "Q4_K_M", "GLM-4.7-Flash", BLOCK_Q4_K},
+        {"glm-4.7-flash", "GLM-4.7-Flash", "BF16", "GLM-4.7-Flash", BLOCK_BF16},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err e;
         struct buf text = {0};
         char path[128], name[64];
         size_t n, n_lines = 0;
-        struct synth_options o = {.has_type = true, .type = rows[i].type};
+        struct synth_options o = {.has_type = true,
+                                  .type = rows[i].type,
+                                  .no_imatrix = !strcmp(rows[i].column, "IQ4_NL")};
         struct synth *s = synth_open(rows[i].name, &o, &e);
         CHECK_OK(s);
         const struct gguf_tensor *t = synth_tensors(s, &n);
@@ -98,8 +104,9 @@ TEST(synth_tables_are_those_of_the_real_files)
         CHECK_OK(file_read_all(test_shared(path), 1 << 20, &text, &e));
         int column = column_of(text.p, rows[i].column);
         for (char *line = strchr(text.p, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
-            check_tensor(find(t, n, str_of(field(line, 0, name, sizeof name))), line, column);
-            n_lines++;
+            CHECK(n_lines < n);
+            CHECK_STR(t[n_lines].name, str_of(field(line, 0, name, sizeof name)));
+            check_tensor(&t[n_lines++], line, column);
         }
         CHECK_INT(n, n_lines);
         CHECK_INT(synth_n_bytes(s), known_bytes(rows[i].model, rows[i].column));
@@ -220,21 +227,21 @@ TEST(synth_bytes_depend_on_the_seed_alone)
     buf_free(&c);
 }
 
-TEST(synth_files_open_and_no_two_tensors_are_equal)
+TEST(synth_files_open_and_no_two_experts_are_equal)
 {
-    const char *const *name = synth_names();
     char path[] = "/tmp/tawny-test-XXXXXX";
     int fd = mkstemp(path);
     CHECK(fd >= 0);
     close(fd);
-    for (; *name; name++) {
+    for (size_t i_name = 0; synth_name(i_name); i_name++) {
+        const char *name = synth_name(i_name);
         struct err e;
         uint64_t first_bits[4] = {0};
         atomic_ulong n_steps = 0;
         size_t n, n_seen = 0;
-        if (strncmp(*name, "tiny-", 5))
+        if (strncmp(name, "tiny-", 5))
             continue;
-        struct synth *s = synth_open(*name, &(struct synth_options){.n_layers = 4}, &e);
+        struct synth *s = synth_open(name, &(struct synth_options){.n_layers = 4}, &e);
         CHECK_OK(s);
         CHECK_OK(synth_write(s, path, 2, &(struct progress){count_step, &n_steps}, NULL, &e));
         CHECK(n_steps > 4);
@@ -246,7 +253,8 @@ TEST(synth_files_open_and_no_two_tensors_are_equal)
             const struct gguf_tensor *t = gguf_tensor_at(g, i);
             CHECK_STR(t->name, want[i].name);
             CHECK(t->type == want[i].type && t->n_bytes == want[i].n_bytes);
-            if (str_ends(t->name, STR("ffn_up_exps.weight")))
+            if (str_ends(t->name, STR("ffn_up_exps.weight")) ||
+                str_ends(t->name, STR("ffn_up.weight")))
                 CHECK_OK(gguf_read(g, t, 64, &first_bits[n_seen++], 8, &e));
         }
         CHECK_INT(n_seen, 4);
@@ -261,6 +269,95 @@ TEST(synth_files_open_and_no_two_tensors_are_equal)
         CHECK(gguf_u32(g, key, true, &n_layers, &e) && n_layers == 4);
         gguf_close(g);
         synth_close(s);
+    }
+    unlink(path);
+}
+
+/* The messages of opening a model. */
+static void keep_text(void *ctx, enum log_level level, const char *text)
+{
+    (void)level;
+    buf_fmt(ctx, "%s\n", text);
+}
+
+/* "w" a window, "f" full attention, "l" latent, "d" delta net, "-" dense, "e" experts: two letters
+ * a layer. */
+static void pattern_of(const struct plan *p, struct buf *out)
+{
+    for (size_t i = 0; i < p->n_ops; i++)
+        switch (p->ops[i].kind) {
+        case OP_ATTEND: buf_byte(out, p->ops[i].attend.window ? 'w' : 'f'); break;
+        case OP_ATTEND_MLA: buf_byte(out, 'l'); break;
+        case OP_DELTA_NET: buf_byte(out, 'd'); break;
+        case OP_GLU: buf_byte(out, '-'); break;
+        case OP_EXPERTS_UP: buf_byte(out, 'e'); break;
+        default: break;
+        }
+}
+
+/* Of the blocks for multi-token prediction, which the plan leaves out: the last layer. */
+static uint64_t nextn_bytes(const struct synth *s)
+{
+    size_t n, first = 0;
+    uint64_t sum = 0;
+    const struct gguf_tensor *t = synth_tensors(s, &n);
+    for (size_t i = 0; i < n && !first; i++)
+        first = str_starts(t[i].name, STR("blk.4.")) ? i : 0;
+    for (size_t i = first; i < n - 2; i++)
+        sum += t[i].n_bytes;
+    return sum;
+}
+
+/* An empty file of each name is a model that uses all of its tensors, however few its layers. */
+TEST(synth_models_are_whole_and_keep_their_pattern_when_short)
+{
+    static const struct {
+        const char *name;
+        uint32_t n_layers;
+        const char *pattern; /* a shared expert is a dense part more */
+    } rows[] = {
+        {"qwen3-coder-30b", 2, "fefe"},
+        {"qwen3-30b-2507", 1, "fe"},
+        {"gpt-oss-20b", 3, "wefewe"},
+        {"gpt-oss-120b", 2, "wefe"},
+        {"qwen3-next-80b", 5, "de-de-de-fe-de-"},
+        {"qwen3-next-80b", 1, "fe-"},
+        {"qwen3.6-35b-a3b", 4, "de-de-de-fe-"},
+        {"qwen3.6-35b-a3b-mtp", 4, "de-de-de-fe-"},
+        {"glm-4.7-flash", 3, "l-le-le-"},
+        {"glm-4.7-flash", 1, "l-"},
+        {"qwen3-0.6b", 2, "f-f-"},
+        {"qwen3-8b", 1, "f-"},
+        {"qwen2.5-7b", 2, "f-f-"},
+        {"llama-3.2-1b", 2, "f-f-"},
+    };
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/tawny-test-%ld-empty.gguf", (long)getpid());
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err e;
+        struct buf said = {0}, pattern = {0};
+        const struct log log = {keep_text, &said};
+        struct synth_options o = {.n_layers = rows[i].n_layers};
+        struct synth *s = synth_open(rows[i].name, &o, &e);
+        CHECK_OK(s);
+        CHECK_OK(synth_write_empty(s, path, &e));
+        struct gguf *g = gguf_open(path, NULL, &e);
+        CHECK_OK(g);
+        struct model *m = model_open(g, &log, &e);
+        CHECK_OK(m);
+        CHECK_INT(plan_weight_bytes(&m->plan) + (m->hp.n_nextn ? nextn_bytes(s) : 0),
+                  synth_n_bytes(s));
+        pattern_of(&m->plan, &pattern);
+        CHECK_STR(buf_view(&pattern), str_of(rows[i].pattern));
+        if (m->hp.n_nextn)
+            CHECK(strstr(said.p, "left out 1 block for multi-token prediction"));
+        else
+            CHECK_STR(buf_view(&said), STR(""));
+        model_close(m);
+        gguf_close(g);
+        synth_close(s);
+        buf_free(&said);
+        buf_free(&pattern);
     }
     unlink(path);
 }
