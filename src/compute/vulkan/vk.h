@@ -1,0 +1,143 @@
+/* vk: the device layer under the vulkan backend: loader, device, memory, pipelines, submits. It
+ * knows nothing of models. One device per exec; one thread at a time, but for what says otherwise.
+ *
+ * Everything a shader touches is reached through buffer device addresses that travel in push
+ * constants (VK_PUSH_BYTES of them): there are no descriptor sets. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "compute/vulkan/vk_api.h"
+
+enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 16 };
+
+/* ---- devices ----------------------------------------------------------------------------------
+ */
+
+struct vk_caps {
+    char name[256];                      /* of the device */
+    char driver[256];                    /* name and version */
+    bool is_software;                    /* a CPU pretending */
+    bool is_unified;                     /* one memory with the CPU */
+    uint32_t subgroup_min, subgroup_max; /* equal where the size cannot be chosen */
+    uint32_t shared_bytes;               /* of a workgroup */
+    uint32_t max_workgroup;              /* invocations */
+    uint64_t max_alloc;                  /* bytes of one buffer */
+    uint64_t heap_bytes; /* device-local memory, all heaps that device buffers use */
+    uint64_t free_bytes; /* of that, what is left now (VK_EXT_memory_budget; else heap_bytes) */
+    double timestamp_ns; /* per tick; 0: no timestamps */
+    bool has_dot;        /* packed 4x8 signed integer dot product is accelerated */
+    bool has_matrix; /* KHR cooperative matrices, f16 x f16 -> f32, 16 x 16 x 16, subgroup scope */
+};
+
+struct vk_params {
+    const char
+        *device; /* part of a name, or an index of vk_list; NULL: the best that is no software */
+    bool allow_software; /* take a software device without being asked for it by name */
+    const char *loader;  /* library to open [libvulkan.so.1] */
+    const char *
+        cache_path; /* file of the pipeline cache; NULL: none. Rewritten at vk_close when it grew */
+    bool validate;  /* enable the validation layer, synchronisation included; its messages become
+                       errors */
+};
+
+struct vk;
+/* NULL and e: no loader, no device, a missing feature (named), or a software device that nobody
+ * asked for; the message says what to do. */
+struct vk *vk_open(const struct vk_params *params, const struct log *log, struct err *e);
+void vk_close(struct vk *vk);
+const struct vk_caps *vk_caps(const struct vk *vk);
+/* One line per device: index, name, driver, memory. False without a loader. */
+bool vk_list(const char *loader, struct buf *out, struct err *e);
+/* Messages of the validation layer so far: tests want 0. */
+uint32_t vk_validation_errors(const struct vk *vk);
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+enum vk_place {
+    VK_PLACE_DEVICE,   /* device-local; host-visible too where that costs nothing */
+    VK_PLACE_UPLOAD,   /* host-visible, written by the CPU, read by the device */
+    VK_PLACE_READBACK, /* host-visible and cached: written by the device, read by the CPU */
+};
+
+struct vk_buffer {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    VkDeviceAddress address;
+    uint64_t n_bytes;
+    void *host; /* mapped and coherent; NULL: not host-visible */
+};
+/* Zeroed memory is not promised. ERR_MEMORY names what (for the message), bytes and what is free.
+ */
+bool vk_buffer_make(struct vk *vk, enum vk_place place, uint64_t n_bytes, const char *what,
+                    struct vk_buffer *out, struct err *e);
+void vk_buffer_free(struct vk *vk, struct vk_buffer *b);
+/* Copies between host memory and a buffer, through a staging buffer where it is not mapped; returns
+ * when it is done. */
+bool vk_write(struct vk *vk, const struct vk_buffer *b, uint64_t offset, const void *data,
+              uint64_t n_bytes, struct err *e);
+bool vk_read(struct vk *vk, const struct vk_buffer *b, uint64_t offset, void *out, uint64_t n_bytes,
+             struct err *e);
+bool vk_fill_zero(struct vk *vk, const struct vk_buffer *b, uint64_t offset, uint64_t n_bytes,
+                  struct err *e);
+
+/* Uploads in the background of the caller's work (loading weights): a ring of staging buffers whose
+ * copies run while the next piece is being made. Any number of threads. */
+struct vk_upload;
+struct vk_upload *vk_upload_begin(struct vk *vk, uint64_t piece_bytes, struct err *e);
+/* n_bytes <= piece_bytes from data (may be changed after the call) to b at offset. */
+bool vk_upload_piece(struct vk_upload *u, const struct vk_buffer *b, uint64_t offset,
+                     const void *data, uint64_t n_bytes, struct err *e);
+/* Waits for all copies and frees u. */
+bool vk_upload_end(struct vk_upload *u, struct err *e);
+
+/* ---- pipelines --------------------------------------------------------------------------------
+ */
+
+/* The compute shaders that are built in, shaders/NAME.comp: VK_SHADER_NAME (vk_shaders.h). */
+struct vk_pipeline_spec {
+    uint16_t shader; /* enum vk_shader */
+    uint16_t n_consts;
+    uint32_t subgroup;              /* required size; 0: the device chooses */
+    uint32_t consts[VK_MAX_CONSTS]; /* specialisation constants 0, 1, 2, ...; 32-bit */
+};
+/* Makes n pipelines with as many threads as there are processors. out[i] stays valid until
+ * vk_close; equal specs give equal pipelines. */
+bool vk_pipelines_make(struct vk *vk, const struct vk_pipeline_spec *specs, uint32_t n,
+                       VkPipeline *out, struct err *e);
+
+/* ---- commands ---------------------------------------------------------------------------------
+ */
+
+/* A recorded list of dispatches, submitted any number of times. */
+struct vk_cmds;
+struct vk_cmds *vk_cmds_begin(struct vk *vk, struct err *e);
+void vk_cmds_dispatch(struct vk_cmds *c, VkPipeline pipeline, const void *push, uint32_t n_push,
+                      uint32_t x, uint32_t y, uint32_t z);
+/* The three counts stand in the buffer at offset, written by the host or an earlier dispatch. */
+void vk_cmds_dispatch_indirect(struct vk_cmds *c, VkPipeline pipeline, const void *push,
+                               uint32_t n_push, const struct vk_buffer *b, uint64_t offset);
+/* Everything before is finished and seen by everything after (indirect counts included). */
+void vk_cmds_barrier(struct vk_cmds *c);
+void vk_cmds_copy(struct vk_cmds *c, const struct vk_buffer *from, uint64_t from_offset,
+                  const struct vk_buffer *to, uint64_t to_offset, uint64_t n_bytes);
+/* Writes a timestamp when everything before has ended; label is kept as a pointer. */
+void vk_cmds_stamp(struct vk_cmds *c, const char *label, uint32_t layer);
+/* Ends recording; makes device writes visible to the host after vk_wait. False: out of memory. */
+bool vk_cmds_end(struct vk_cmds *c, struct err *e);
+void vk_cmds_free(struct vk_cmds *c);
+uint32_t vk_cmds_dispatches(const struct vk_cmds *c);
+uint32_t vk_cmds_barriers(const struct vk_cmds *c);
+/* Time in ns between stamp i - 1 and stamp i of the last completed run; false past the last. */
+bool vk_cmds_stamp_get(const struct vk_cmds *c, uint32_t i, const char **label, uint32_t *layer,
+                       double *ns);
+/* Submits; host writes made before are visible to it. One submit of the same cmds at a time. */
+bool vk_submit(struct vk *vk, struct vk_cmds *c, struct err *e);
+/* Waits for the newest submit without spinning. ERR_DEVICE with one line when the device was lost
+ * or did not finish within timeout_ms. */
+bool vk_wait(struct vk *vk, uint32_t timeout_ms, struct err *e);
