@@ -61,6 +61,9 @@ $(BUILD)/%_avx2.o: ISA := $(KERNEL_OPT_$(MODE)) -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: ISA := $(KERNEL_OPT_$(MODE)) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
 endif
 
+# The assembler embeds the shaders (.incbin), which the compiler's list of dependencies does not name.
+$(BUILD)/src/compute/vulkan/vk_shaders.o: $(wildcard src/compute/vulkan/shaders/*.spv)
+
 # The scalar formats are the truth, to the last bit on every machine: no fused multiply-add.
 # Without -O3 gcc leaves the encoders' loops scalar.
 $(BUILD)/src/gguf/block%.o: ISA := -ffp-contract=off $(if $(filter release,$(MODE)),-O3)
@@ -137,6 +140,10 @@ bench-block: $(BUILD)/bench_block ## speed and error of the block types' scalar 
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
 
+GLSLC ?= glslc
+spirv: ## compile the shaders to the SPIR-V that is committed beside them (GLSLC=command)
+	@tools/spirv $(GLSLC)
+
 fmt: ## format all C files (clang-format 14)
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -146,5 +153,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block layers fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block layers spirv fmt clean help
 .SECONDARY:

@@ -12,6 +12,7 @@ enum err_code {
     ERR_UNSUPPORTED, /* well formed, but not something tawny can do */
     ERR_LIMIT,       /* over a limit that the message names */
     ERR_MEMORY,      /* does not fit into memory */
+    ERR_DEVICE,      /* the accelerator was lost, hung or failed: a new one has to be opened */
     ERR_CANCELLED,   /* somebody asked to stop */
 };
 

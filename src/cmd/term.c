@@ -18,7 +18,8 @@ int term_fail(const struct err *e)
     case ERR_FORMAT:
     case ERR_UNSUPPORTED:
     case ERR_LIMIT:
-    case ERR_MEMORY: break;
+    case ERR_MEMORY:
+    case ERR_DEVICE: break;
     }
     return EXIT_FAILED;
 }
