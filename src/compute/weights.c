@@ -61,6 +61,16 @@ static bool plan_vector(struct weights *w, const struct weight *weight, struct e
                  &w->vector_at[weight->index], e);
 }
 
+static bool plan_taps(struct weights *w, const struct weight *weight, struct err *e)
+{
+    if (weight->ne[0] > WEIGHTS_MAX_TAPS)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "tensor '%.*s' is a convolution over %llu rows, limit %d",
+                       STRF(weight->name), (unsigned long long)weight->ne[0], WEIGHTS_MAX_TAPS);
+    w->is_turned[weight->index] = true;
+    return plan_vector(w, weight, e);
+}
+
 static bool plan_embedding(struct weights *w, const struct weight *table, struct err *e)
 {
     if (w->params.embed_from_matrix)
@@ -87,7 +97,8 @@ static bool plan_op_weights(struct weights *w, const struct op *op, struct err *
                plan_matrix(w, op->attend_mla.key_up, e) &&
                plan_matrix(w, op->attend_mla.value_down, e);
     case OP_ADD_PROJECT:
-        return plan_vector(w, op->add_project.bias, e) && plan_matrix(w, op->add_project.w, e);
+        return plan_vector(w, op->add_project.bias, e) && plan_vector(w, op->add_project.gate, e) &&
+               plan_matrix(w, op->add_project.w, e);
     case OP_ROUTE:
         return plan_vector(w, op->route.norm, e) && plan_vector(w, op->route.bias, e) &&
                plan_vector(w, op->route.select_bias, e) && plan_matrix(w, op->route.router, e);
@@ -103,6 +114,8 @@ static bool plan_op_weights(struct weights *w, const struct op *op, struct err *
                plan_vector(w, op->glu.up_bias, e) && plan_matrix(w, op->glu.gate, e) &&
                plan_matrix(w, op->glu.up, e);
     case OP_DELTA_NET:
+        return plan_taps(w, op->delta_net.conv, e) && plan_vector(w, op->delta_net.dt_bias, e) &&
+               plan_vector(w, op->delta_net.decay, e) && plan_vector(w, op->delta_net.norm, e);
     case OP_KIND_COUNT: break;
     }
     return true;
@@ -115,6 +128,7 @@ bool weights_plan(const struct plan *p, const struct weights_params *params, str
     w->n = (uint32_t)p->n_weights;
     w->matrices = mem_new(w->n, sizeof *w->matrices);
     w->vector_at = mem_new(w->n, sizeof *w->vector_at);
+    w->is_turned = mem_new(w->n, sizeof *w->is_turned);
     w->table_at = mem_new(w->n, sizeof *w->table_at);
     w->n_bytes = ALIGN; /* so that 0 means "none" */
     for (size_t i = 0; i < p->n_ops; i++)
@@ -213,12 +227,28 @@ static uint64_t piece_at(const struct weights *w, const struct piece *p, size_t 
     return m->at + ((uint64_t)p->expert * m->n_groups + p->group) * m->group_bytes;
 }
 
+/* out: the vector, or its columns one after the other. */
+static void decode_vector(const struct weight *weight, bool turned, const uint8_t *raw, float *out)
+{
+    const struct block_info *info = block_info(weight->type);
+    const uint64_t n_cols = weight->ne[0], n_rows = weight->ne[1];
+    float row[WEIGHTS_MAX_TAPS];
+    if (!turned) {
+        info->decode(raw, out, n_cols * n_rows * weight->ne[2]);
+        return;
+    }
+    for (uint64_t i = 0; i < n_rows; i++, raw += block_row_bytes(weight->type, n_cols)) {
+        info->decode(raw, row, n_cols);
+        for (uint64_t j = 0; j < n_cols; j++)
+            out[j * n_rows + i] = row[j];
+    }
+}
+
 /* raw: what weight_read gave. */
 static void repack(const struct weights *w, const struct piece *p, const uint8_t *raw, void *out)
 {
     if (p->kind == PIECE_VECTOR) {
-        const struct weight *v = p->weight;
-        block_info(v->type)->decode(raw, out, v->ne[0] * v->ne[1] * v->ne[2]);
+        decode_vector(p->weight, w->is_turned[p->weight->index], raw, out);
         return;
     }
     const struct matrix *m = &w->matrices[p->weight->index];
@@ -321,6 +351,7 @@ void weights_free(struct weights *w)
     mem_big_free(w->bytes, w->n_bytes);
     free(w->matrices);
     free(w->vector_at);
+    free(w->is_turned);
     free(w->table_at);
     *w = (struct weights){0};
 }

@@ -44,6 +44,8 @@ struct weights_params {
                                in the file */
 };
 
+enum { WEIGHTS_MAX_TAPS = 16 }; /* of a convolution */
+
 /* All weights of a plan, by weight.index. A weight can be several of the three: a tied embedding
  * can be table and matrix. */
 struct weights {
@@ -51,6 +53,8 @@ struct weights {
     uint32_t n;
     struct matrix *matrices; /* [n] */
     uint64_t *vector_at;     /* [n] norms, biases, sinks as floats: offset in bytes; 0: none */
+    bool *is_turned;         /* [n] a vector kept with its columns as rows: the taps of a
+                                convolution as [ne[0]][ne[1]] */
     uint64_t *table_at;      /* [n] rows as in the file (embedding): offset in bytes; 0: none */
     uint64_t n_bytes;        /* in all, gaps before the borders of arenas included */
     uint8_t *bytes;          /* set by weights_load_here */

@@ -1,9 +1,16 @@
-/* The gated delta net: the op, which ref computes in chunks, against the recurrence of the paper in
- * double precision, over random shapes, lengths and splits; and what exec promises about states. */
+/* The gated delta net: the op, which backends compute in chunks, against the recurrence of the
+ * paper in double precision, over random shapes, lengths and splits; and what exec promises about
+ * states.
+ */
 #include <math.h>
 
+#include "compute/cpu/cpu.h"
 #include "kit/models.h"
 #include "test.h"
+
+static const struct backend *const backends[] = {&backend_ref, &backend_cpu, &backend_cpu_avx2,
+                                                 &backend_cpu_portable};
+enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
 enum { MAX_ROWS = 200, MAX_HEADS = 8, MAX_DIM = 16, MAX_TAPS = 4 };
 
@@ -68,9 +75,13 @@ static void rig_close(struct rig *r)
     }
 }
 
-static struct exec *rig_exec(const struct rig *r)
+static struct exec *rig_exec(const struct rig *r, const struct backend *b, int n_threads)
 {
-    return kit_open_exec("ref", &r->plan, &(struct exec_params){.n_ctx = MAX_ROWS});
+    struct err e = {0};
+    struct exec *x;
+    const struct exec_params params = {.n_ctx = MAX_ROWS, .n_seqs = 2, .n_threads = n_threads};
+    CHECK_OK(x = exec_open(b, &r->plan, &params, NULL, NULL, &e));
+    return x;
 }
 
 /* Rows [from, to) of sequence 0 in one batch; out[to - from][n_v * d_v]. */
@@ -168,37 +179,92 @@ static double relative_error(const struct rig *r, const float *got)
     return sqrt(difference / norm);
 }
 
-TEST(delta_net_in_chunks_equals_the_recurrence_however_rows_are_split)
+/* Begun again at 0, in random pieces. */
+static void run_in_pieces(struct exec *x, struct rig *r, uint32_t most_rows, float *out)
 {
     struct err e = {0};
-    double most = 0;
-    for (uint64_t i = 0; i < 60; i++) {
-        struct rig r = rig_open(i, i % 2 ? HEADS_TILED : HEADS_GROUPED);
-        const size_t width = r.plan.slots[r.op.out].width;
-        float *all = mem_new(r.n_rows * width, sizeof *all);
-        float *got = mem_new(r.n_rows * width, sizeof *got);
-        struct exec *x = rig_exec(&r);
-        CHECK_OK(run_rows(x, &r, 0, r.n_rows, all, &e));
-        const double difference = relative_error(&r, all);
-        if (!(difference <= 1e-5))
-            test_fail(__FILE__, __LINE__, "case %d: %u rows differ by %g", (int)i, r.n_rows,
-                      difference);
-        most = fmax(most, difference);
-        /* Begun again at 0, in random pieces: the same bits. */
-        for (uint32_t from = 0; from < r.n_rows;) {
-            const uint32_t n = 1 + (uint32_t)rng_below(&r.rng, r.n_rows - from);
-            const uint32_t most_rows = i % 3 ? n : 1 + n % 3;
-            const uint32_t to = from + most_rows < r.n_rows ? from + most_rows : r.n_rows;
-            CHECK_OK(run_rows(x, &r, from, to, got + from * width, &e));
-            from = to;
+    const size_t width = r->plan.slots[r->op.out].width;
+    for (uint32_t from = 0, to; from < r->n_rows; from = to) {
+        to = from + 1 + (uint32_t)rng_below(&r->rng, most_rows);
+        to = to < r->n_rows ? to : r->n_rows;
+        CHECK_OK(run_rows(x, r, from, to, out + from * width, &e));
+    }
+}
+
+/* Returns the relative error. */
+static double check_chunks(struct rig *r, const struct backend *b, int n_threads)
+{
+    struct err e = {0};
+    const size_t width = r->plan.slots[r->op.out].width;
+    float *all = mem_new(r->n_rows * width, sizeof *all);
+    float *got = mem_new(r->n_rows * width, sizeof *got);
+    struct exec *x = rig_exec(r, b, 1);
+    CHECK_OK(run_rows(x, r, 0, r->n_rows, all, &e));
+    const double difference = relative_error(r, all);
+    if (!(difference <= 1e-5))
+        test_fail(__FILE__, __LINE__, "%s: %u rows differ by %g", b->name, r->n_rows, difference);
+    exec_close(x);
+    x = rig_exec(r, b, n_threads);
+    for (int i = 0; i < 2; i++) {
+        run_in_pieces(x, r, i ? r->n_rows : 3, got);
+        if (memcmp(got, all, r->n_rows * width * sizeof *got))
+            test_fail(__FILE__, __LINE__, "%s: %u rows on %d threads have other bits in pieces",
+                      b->name, r->n_rows, n_threads);
+    }
+    exec_close(x);
+    free(all);
+    free(got);
+    return difference;
+}
+
+TEST(delta_net_in_chunks_equals_the_recurrence_however_rows_are_split)
+{
+    for (size_t j = 0; j < N_BACKENDS; j++) {
+        double most = 0;
+        for (uint64_t i = 0; i < 60; i++) {
+            struct rig r = rig_open(i, i % 2 ? HEADS_TILED : HEADS_GROUPED);
+            most = fmax(most, check_chunks(&r, backends[j], 1 + (int)i % 3));
+            rig_close(&r);
         }
-        CHECK(memcmp(got, all, r.n_rows * width * sizeof *got) == 0);
+        printf("    %-12s largest relative error %.1e\n", backends[j]->name, most);
+    }
+}
+
+/* Row i of a batch of two sequences is row i / 2 of sequence i % 2, and both read the same rows. */
+TEST(delta_net_keeps_interleaved_sequences_apart)
+{
+    struct err e = {0};
+    for (uint64_t i = 0; i < 8; i++) {
+        const struct backend *b = backends[i % N_BACKENDS];
+        struct rig r = rig_open(300 + i, HEADS_GROUPED);
+        uint32_t pos[2 * MAX_ROWS], seq[2 * MAX_ROWS];
+        const uint32_t n = r.n_rows;
+        const size_t width = r.plan.slots[r.op.out].width;
+        float *want = mem_new(n * width, sizeof *want);
+        float *got = mem_new(2 * n * width, sizeof *got);
+        struct exec *x = rig_exec(&r, b, 2);
+        CHECK_OK(run_rows(x, &r, 0, n, want, &e));
+        for (uint32_t t = 0; t < 2 * n; t++) {
+            pos[t] = t / 2;
+            seq[t] = t % 2;
+        }
+        for (int k = 0; k < 4; k++) {
+            const size_t w = r.plan.slots[r.slots[k]].width;
+            float *twice = mem_new(2 * n * w, sizeof *twice);
+            for (uint32_t t = 0; t < 2 * n; t++)
+                memcpy(twice + t * w, r.rows[k] + t / 2 * w, w * sizeof *twice);
+            CHECK_OK(exec_slot_put(x, r.slots[k], 2 * n, twice, &e));
+            free(twice);
+        }
+        CHECK_OK(exec_run(x, &(struct batch){.n = 2 * n, .pos = pos, .seq = seq}, &e));
+        CHECK_OK(exec_slot_get(x, r.op.out, 2 * n, got, &e));
+        for (uint32_t t = 0; t < 2 * n; t++)
+            CHECK(memcmp(got + t * width, want + t / 2 * width, width * sizeof *got) == 0);
         exec_close(x);
-        free(all);
+        free(want);
         free(got);
         rig_close(&r);
     }
-    printf("    largest relative error %.1e\n", most);
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
@@ -208,13 +274,14 @@ TEST(exec_goes_back_to_a_saved_state_to_the_bit)
     struct err e = {0};
     for (uint64_t i = 0; i < 30; i++) {
         struct rig r = rig_open(100 + i, HEADS_GROUPED);
+        const struct backend *b = backends[i % N_BACKENDS];
         const size_t width = r.plan.slots[r.op.out].width;
         const uint32_t at = (uint32_t)rng_below(&r.rng, r.n_rows), n = r.n_rows - at;
         float *want = mem_new(r.n_rows * width, sizeof *want);
         float *got = mem_new(r.n_rows * width, sizeof *got);
-        struct exec *x = rig_exec(&r);
-        void *saved = mem_new(exec_state_bytes(&backend_ref, &r.plan), 1);
-        CHECK(exec_state_bytes(&backend_ref, &r.plan) >= plan_state_bytes(&r.plan));
+        struct exec *x = rig_exec(&r, b, 2);
+        void *saved = mem_new(exec_state_bytes(b, &r.plan), 1);
+        CHECK(exec_state_bytes(b, &r.plan) >= plan_state_bytes(&r.plan));
         if (at)
             CHECK_OK(run_rows(x, &r, 0, at, got, &e));
         CHECK_INT(exec_state_save(x, 0, saved), at);
@@ -239,7 +306,7 @@ TEST(exec_refuses_to_cut_back_what_has_a_state)
         rig_close(&r);
         r = rig_open(rng_u64(&r.rng), HEADS_GROUPED);
     }
-    struct exec *x = rig_exec(&r);
+    struct exec *x = rig_exec(&r, &backend_ref, 1);
     void *saved = mem_new(exec_state_bytes(&backend_ref, &r.plan), 1);
     CHECK_OK(run_rows(x, &r, 0, 4, out, &e));
     CHECK_INT(exec_state_save(x, 0, saved), 4);
@@ -275,11 +342,11 @@ TEST(exec_plans_the_memory_of_states)
     struct mem_table t;
     struct rig r = rig_open(9, HEADS_TILED);
     const struct exec_params params = {.n_ctx = 16, .n_seqs = 3};
-    CHECK_OK(exec_memory(&backend_ref, &r.plan, &params, &t, &e));
-    CHECK_STR(str_of(t.rows[2].what), STR("states"));
-    CHECK_INT(t.rows[2].n_bytes, 3 * exec_state_bytes(&backend_ref, &r.plan));
-    CHECK_STR(str_of(t.rows[2].detail), STR("3 x 1 recurrent layers"));
-    CHECK(!exec_memory(&backend_cpu, &r.plan, &params, &t, &e));
-    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        CHECK_OK(exec_memory(backends[i], &r.plan, &params, &t, &e));
+        CHECK_STR(str_of(t.rows[2].what), STR("states"));
+        CHECK_INT(t.rows[2].n_bytes, 3 * exec_state_bytes(backends[i], &r.plan));
+        CHECK_STR(str_of(t.rows[2].detail), STR("3 x 1 recurrent layers"));
+    }
     rig_close(&r);
 }

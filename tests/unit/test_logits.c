@@ -36,16 +36,22 @@ static double fast_limit(double llama_err)
     return fmax(1.25 * llama_err, 1e-2);
 }
 
+/* Rows at a time (0: all) and threads; what comes out is the same to the bit. */
+static const struct {
+    uint32_t n_batch;
+    int n_threads;
+} ways[] = {{0, 1}, {1, 1}, {7, 1}, {1, 2}, {7, 3}, {0, 3}};
+
 static const struct checked_backend {
     const char *name;
     double (*limit)(double llama_err); /* largest relative error allowed */
-    double batch_limit; /* relative difference between batch sizes; 0: the same bits */
+    int n_ways;                        /* of the above; ref has one thread */
     /* On the toy models: largest difference of a logit where all weights are floats, where some are
      * quantised, and the largest relative error. */
     double toy_float, toy_quantised, toy_rel;
 } backends[] = {
-    {"ref", exact_limit, 0, 1e-4, 1e-3, 1e-4},
-    {"cpu", fast_limit, 0, 1e-4, 0.3, 5e-2},
+    {"ref", exact_limit, 3, 1e-4, 1e-3, 1e-4},
+    {"cpu", fast_limit, 6, 1e-4, 0.3, 5e-2},
 };
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
@@ -85,9 +91,10 @@ static void unload(struct loaded *l)
 }
 
 /* Logits of all positions from a fresh exec, n_batch rows at a time. */
-static float *logits_of(const char *backend, const struct loaded *l, uint32_t n_batch)
+static float *logits_of(const char *backend, const struct loaded *l, uint32_t n_batch,
+                        int n_threads)
 {
-    const struct exec_params params = {.n_ctx = l->n_ids, .n_threads = 2};
+    const struct exec_params params = {.n_ctx = l->n_ids, .n_threads = n_threads};
     struct exec *x = kit_open_exec(backend, &l->model->plan, &params);
     if (!x)
         return NULL;
@@ -102,7 +109,7 @@ TEST(logits_agree_with_the_reference_for_every_quantisation)
     for (size_t i = 0; i < N_FILES; i++) {
         struct loaded l = load(files[i].name);
         for (size_t j = 0; j < N_BACKENDS; j++) {
-            float *got = logits_of(backends[j].name, &l, 0);
+            float *got = logits_of(backends[j].name, &l, 0, 2);
             if (!got)
                 continue;
             const double limit = backends[j].limit(files[i].llama_err);
@@ -118,21 +125,18 @@ TEST(logits_agree_with_the_reference_for_every_quantisation)
     }
 }
 
-TEST(logits_do_not_depend_on_the_batch_size)
+TEST(logits_do_not_depend_on_the_batch_size_or_the_threads)
 {
-    static const uint32_t batches[] = {1, 7};
-    for (size_t i = 0; i < N_FILES; i += 4) {
+    for (size_t i = 0; i < N_FILES; i++) {
         struct loaded l = load(files[i].name);
-        const size_t n = (size_t)l.n_ids * l.n_vocab;
+        const size_t n_bytes = (size_t)l.n_ids * l.n_vocab * sizeof(float);
         for (size_t j = 0; j < N_BACKENDS; j++) {
-            float *all = logits_of(backends[j].name, &l, 0);
-            for (size_t k = 0; all && k < 2; k++) {
-                float *got = logits_of(backends[j].name, &l, batches[k]);
-                const double err = kit_rel_err(got, all, n);
-                if (!(err <= backends[j].batch_limit))
-                    test_fail(__FILE__, __LINE__, "%s on %s: batch %u differs by %g over %g",
-                              backends[j].name, files[i].name, batches[k], err,
-                              backends[j].batch_limit);
+            float *all = logits_of(backends[j].name, &l, 0, 1);
+            for (int k = 1; all && k < backends[j].n_ways; k++) {
+                float *got = logits_of(backends[j].name, &l, ways[k].n_batch, ways[k].n_threads);
+                if (memcmp(got, all, n_bytes))
+                    test_fail(__FILE__, __LINE__, "%s on %s: batch %u on %d threads has other bits",
+                              backends[j].name, files[i].name, ways[k].n_batch, ways[k].n_threads);
                 free(got);
             }
             free(all);
@@ -166,7 +170,7 @@ static void check_toy(const struct checked_backend *b, const char *what, double 
         CHECK((double)row[top] >= row_best - 0.3);
     }
     const double rel = sqrt(difference / norm);
-    printf("    %-4s %-28s largest difference %.1e, relative error %.1e\n", b->name, what, largest,
+    printf("    %-4s %-38s largest difference %.1e, relative error %.1e\n", b->name, what, largest,
            rel);
     if (!(largest <= limit && rel <= b->toy_rel))
         test_fail(__FILE__, __LINE__,
@@ -174,33 +178,36 @@ static void check_toy(const struct checked_backend *b, const char *what, double 
                   largest, limit, rel, b->toy_rel);
 }
 
-/* Every batch size, on a fresh cache each. */
+/* Every way, on a fresh cache each. */
 static void check_toy_run(const struct plan *plan, const char *what, bool quantised,
                           const struct json *run)
 {
-    static const uint32_t batches[] = {0, 1, 7};
     const struct json *tokens = json_get(run, "tokens");
     const uint32_t n = (uint32_t)json_count(tokens);
+    const size_t n_bytes = (size_t)n * plan->n_vocab * sizeof(float);
     int32_t *ids = mem_new(n, sizeof *ids);
-    float *got = mem_new((size_t)n * plan->n_vocab, sizeof *got);
+    float *all = mem_new(n_bytes, 1), *got = mem_new(n_bytes, 1);
     for (uint32_t i = 0; i < n; i++)
         ids[i] = (int32_t)json_int(json_at(tokens, i));
     for (size_t i = 0; i < N_BACKENDS; i++) {
         const struct checked_backend *b = &backends[i];
-        for (size_t j = 0; j < 3; j++) {
-            char label[64];
-            const struct exec_params params = {.n_ctx = n, .n_threads = 2};
+        for (int j = 0; j < b->n_ways; j++) {
+            const struct exec_params params = {.n_ctx = n, .n_threads = ways[j].n_threads};
             struct exec *x = kit_open_exec(b->name, plan, &params);
             if (!x)
                 continue;
-            snprintf(label, sizeof label, "%s, %u tokens by %u", what, n, batches[j]);
-            kit_run(x, ids, 0, n, batches[j], plan->n_vocab, got);
-            check_toy(b, label, quantised ? b->toy_quantised : b->toy_float, got, plan->n_vocab,
-                      run);
+            kit_run(x, ids, 0, n, ways[j].n_batch, plan->n_vocab, j ? got : all);
             exec_close(x);
+            if (j == 0)
+                check_toy(b, what, quantised ? b->toy_quantised : b->toy_float, all, plan->n_vocab,
+                          run);
+            else if (memcmp(got, all, n_bytes))
+                test_fail(__FILE__, __LINE__, "%s on %s: batch %u on %d threads has other bits",
+                          b->name, what, ways[j].n_batch, ways[j].n_threads);
         }
     }
     free(ids);
+    free(all);
     free(got);
 }
 
@@ -238,8 +245,9 @@ TEST(logits_agree_with_the_toy_models)
         struct model *model = model_open_with(file, &as_llama, NULL, &e);
         CHECK_OK(model != NULL);
         char label[64];
-        snprintf(label, sizeof label, "%.*s", STRF(name));
+        snprintf(label, sizeof label, "%.*s, 24 tokens", STRF(name));
         check_toy_run(&model->plan, label, has_quantised(&model->plan), m);
+        snprintf(label, sizeof label, "%.*s, 150 tokens", STRF(name));
         check_toy_run(&model->plan, label, has_quantised(&model->plan), json_get(m, "long"));
         model_close(model);
         gguf_close(file);

@@ -59,18 +59,8 @@ static bool measure_op(struct cpu *c, const struct op *op, struct err *e)
     case OP_PROJECT: widen(&s->max_cols, op->project.out[0].w->ne[0]); break;
     case OP_ATTEND: return measure_attend(c, &op->attend, e);
     case OP_ATTEND_MLA: return measure_attend_mla(c, &op->attend_mla, e);
-    case OP_DELTA_NET:
-        return err_set(e, ERR_UNSUPPORTED,
-                       "layer %u is a gated delta net, which the cpu backend does not run: use ref",
-                       op->layer);
-    case OP_ADD_PROJECT:
-        if (op->add_project.gate)
-            return err_set(e, ERR_UNSUPPORTED,
-                           "layer %u has a gated projection, which the cpu backend does not run: "
-                           "use ref",
-                           op->layer);
-        widen(&s->max_cols, op->add_project.w->ne[0]);
-        break;
+    case OP_DELTA_NET: widen(&s->max_delta, delta_scratch_floats(&op->delta_net)); break;
+    case OP_ADD_PROJECT: widen(&s->max_cols, op->add_project.w->ne[0]); break;
     case OP_ROUTE:
         widen(&s->max_cols, op->route.router->ne[0]);
         widen(&s->max_experts, op->route.n_expert);
@@ -167,6 +157,7 @@ static void carve_thread(const struct cpu *c, struct carver *to, struct thread_s
     t->scores = carve(to, QUERY_TILE * KEY_BLOCK, sizeof *t->scores);
     t->acc = carve(to, QUERY_TILE * (uint64_t)s->max_head, sizeof *t->acc);
     t->total = carve(to, QUERY_TILE * (uint64_t)s->max_head, sizeof *t->total);
+    t->delta = carve(to, s->max_delta, sizeof *t->delta);
 }
 
 static void carve_scratch(struct cpu *c, struct carver *to)
@@ -188,12 +179,18 @@ static void carve_scratch(struct cpu *c, struct carver *to)
     c->wanted = carve(to, n, sizeof *c->wanted);
     c->latent_keys = carve(to, n * s->max_latent_keys, sizeof *c->latent_keys);
     c->partials = carve(to, attend_partial_floats(c), sizeof *c->partials);
+    c->factors = carve(to, n, sizeof *c->factors);
     for (int i = 0; i < c->n_threads; i++)
         carve_thread(c, to, &c->threads[i]);
 }
 
 /* ---- life -------------------------------------------------------------------------------------
  */
+
+static size_t n_state_bytes(const struct cpu *c)
+{
+    return c->params.n_seqs * c->n_state_floats * sizeof *c->states;
+}
 
 static void cpu_close(void *state)
 {
@@ -204,6 +201,8 @@ static void cpu_close(void *state)
     weights_free(&c->weights);
     mem_big_free(c->cache_bytes, c->n_cache_bytes);
     mem_big_free(c->scratch_bytes, c->n_scratch_bytes);
+    mem_big_free(c->states, n_state_bytes(c));
+    free(c->state_at);
     free(c->caches);
     free(c->slots);
     free(c->is_fused);
@@ -223,6 +222,8 @@ static struct cpu *cpu_new(const struct plan *p, const struct exec_params *param
     c->slots = mem_new(p->n_slots, sizeof *c->slots);
     c->is_fused = mem_new(p->n_slots, sizeof *c->is_fused);
     c->threads = mem_new((size_t)num_max(1, (size_t)c->n_threads), sizeof *c->threads);
+    c->state_at = mem_new(p->n_states, sizeof *c->state_at);
+    c->n_state_floats = delta_place_states(p, c->state_at);
     /* At most MOST_SPANS spans, of whole key blocks. */
     c->span = (uint32_t)num_max(LEAST_SPAN, ((uint64_t)params->n_ctx / MOST_SPANS + KEY_BLOCK) /
                                                 KEY_BLOCK * KEY_BLOCK);
@@ -256,6 +257,9 @@ static bool cpu_memory(const struct plan *p, const struct exec_params *params,
     mem_table_add(out, "kv cache", 1, c->n_cache_bytes, "%u x %u tokens, keys %s, values %s",
                   params->n_seqs, params->n_ctx, block_info(params->type_k)->name,
                   block_info(params->type_v)->name);
+    if (p->n_states)
+        mem_table_add(out, "states", params->n_seqs, cpu_state_bytes(p),
+                      "%u x %zu recurrent layers", params->n_seqs, p->n_states);
     mem_table_add(out, "scratch", 1, c->n_scratch_bytes, "batches of %u, %d threads",
                   params->n_ubatch, c->n_threads);
     cpu_close(c);
@@ -275,6 +279,8 @@ static void *open_with(enum cpu_isa isa, const struct plan *p, const struct exec
     c->cache_bytes = mem_big(c->n_cache_bytes, "kv cache", e);
     c->scratch_bytes = c->cache_bytes ? mem_big(c->n_scratch_bytes, "scratch", e) : NULL;
     if (!c->scratch_bytes)
+        goto fail;
+    if (p->n_states && !(c->states = mem_big(n_state_bytes(c), "states", e)))
         goto fail;
     carve_caches(c, &(struct carver){c->cache_bytes, 0});
     carve_scratch(c, &(struct carver){c->scratch_bytes, 0});
@@ -319,7 +325,7 @@ static void run_op(struct worker *w, size_t i)
     case OP_PROJECT: cpu_project(w, &op->project); break;
     case OP_ATTEND: cpu_attend(w, &op->attend); break;
     case OP_ATTEND_MLA: cpu_attend_mla(w, &op->attend_mla); break;
-    case OP_DELTA_NET: break; /* refused by measure_op */
+    case OP_DELTA_NET: cpu_delta_net(w, &op->delta_net); break;
     case OP_ADD_PROJECT: cpu_add_project(w, &op->add_project); break;
     case OP_ROUTE: cpu_route(w, &op->route); break;
     case OP_EXPERTS_UP: cpu_experts_up(w, &op->experts_up, fused_down(w->cpu, i)); break;
@@ -393,7 +399,8 @@ static bool cpu_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
 #define BACKEND(id, open_function)                                                                 \
     {                                                                                              \
         .name = (id), .memory = cpu_memory, .open = (open_function), .run = cpu_run,               \
-        .slot_get = cpu_slot_get, .slot_put = cpu_slot_put, .close = cpu_close                     \
+        .slot_get = cpu_slot_get, .slot_put = cpu_slot_put, .state_bytes = cpu_state_bytes,        \
+        .state_get = cpu_state_get, .state_put = cpu_state_put, .close = cpu_close                 \
     }
 const struct backend backend_cpu = BACKEND("cpu", cpu_open);
 const struct backend backend_cpu_avx2 = BACKEND("cpu-avx2", cpu_open_avx2);

@@ -28,6 +28,7 @@ struct thread_scratch {
     float *v;               /* [KEY_TILE][max_head] */
     float *scores;          /* [QUERY_TILE][KEY_BLOCK] */
     float *acc, *total;     /* [QUERY_TILE][max_head] */
+    float *delta;           /* [max_delta], see delta.c */
 };
 
 /* Sizes of scratch, over the whole plan. */
@@ -41,6 +42,7 @@ struct sizes {
     uint32_t max_head;        /* widest head, padded to 16 */
     uint32_t max_tile_row;    /* query tiles that one row can make */
     uint32_t n_spans;         /* of attention, in a full context */
+    uint32_t max_delta;       /* floats that a gated delta net needs per thread */
 };
 
 struct cpu {
@@ -55,6 +57,9 @@ struct cpu {
     struct cache *caches; /* [plan.n_kv] */
     uint8_t *cache_bytes, *scratch_bytes;
     uint64_t n_cache_bytes, n_scratch_bytes;
+    float *states;    /* [n_seqs][n_state_floats], see delta.c */
+    size_t *state_at; /* [plan.n_states] where the layer's begins in it */
+    size_t n_state_floats;
 
     /* Scratch. */
     float **slots;               /* [plan.n_slots][n_ubatch * width] */
@@ -72,6 +77,7 @@ struct cpu {
     uint32_t n_row_tiles;
     float *latent_keys; /* [n_ubatch][max_latent_keys], see mla.c */
     float *partials;    /* of split attention, see attend.c */
+    float *factors;     /* [n_ubatch] what a gated projection is multiplied with */
     struct thread_scratch *threads;
 
     /* The run. */
@@ -138,7 +144,8 @@ static inline const struct matrix *matrix_of(const struct cpu *c, const struct w
  * -------------------------------------------------------- */
 
 /* A phase that makes activations of rows rows[i] (NULL: i) of `in`: normalised when norm is given,
- * then quantised into cpu.acts when `ints`, and as floats into `floats` when that is not NULL. */
+ * then quantised into cpu.acts when `ints`, and as floats into `floats` when that is not NULL.
+ * Where there is a gate {n_gate}, cpu.factors becomes sigmoid(gate . gate_in) too. */
 struct prepare {
     const float *in;
     uint32_t n_cols;
@@ -148,6 +155,8 @@ struct prepare {
     float eps;
     bool ints;
     float *floats;
+    const float *gate, *gate_in;
+    uint32_t n_gate;
 };
 void cpu_prepare(struct worker *w, const struct prepare *p);
 
@@ -157,7 +166,8 @@ struct product {
     const float *bias;
     float *out; /* [n_rows][stride] */
     size_t stride;
-    bool add; /* to what is in out */
+    bool add;             /* to what is in out */
+    const float *factors; /* [n_rows] that rows are multiplied with before; NULL: 1 */
 };
 
 struct inputs {
@@ -181,6 +191,7 @@ void cpu_glu(struct worker *w, const struct op_glu *o);
 void cpu_head(struct worker *w, const struct op_head *o);
 void cpu_attend(struct worker *w, const struct op_attend *o);
 void cpu_attend_mla(struct worker *w, const struct op_attend_mla *o);
+void cpu_delta_net(struct worker *w, const struct op_delta_net *o);
 void cpu_route(struct worker *w, const struct op_route *o);
 /* down: the op that follows, when it alone reads this one's output; else NULL. */
 void cpu_experts_up(struct worker *w, const struct op_experts_up *o,
@@ -191,6 +202,16 @@ void cpu_experts_down(struct worker *w, const struct op_experts_down *o);
 uint32_t attend_split_tiles(const struct cpu *c);
 /* Floats of cpu.partials; needs sizes and n_threads. */
 uint64_t attend_partial_floats(const struct cpu *c);
+
+/* ---- recurrent states, delta.c ----------------------------------------------------------------
+ */
+/* Floats of all layers' states of one sequence; at: [plan.n_states] where each begins, or NULL. */
+size_t delta_place_states(const struct plan *p, size_t *at);
+size_t delta_scratch_floats(const struct op_delta_net *o);
+/* struct backend's. */
+uint64_t cpu_state_bytes(const struct plan *p);
+void cpu_state_get(void *state, uint32_t seq, void *out);
+void cpu_state_put(void *state, uint32_t seq, const void *in);
 
 /* The backend with a lower instruction set, for tests and measurements. */
 extern const struct backend backend_cpu_portable;

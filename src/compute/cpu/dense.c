@@ -1,4 +1,5 @@
 /* Dense ops: embedding, projections of normalised rows, the output matrix. */
+#include <math.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -40,6 +41,8 @@ static void write_tile(const struct product *p, uint32_t group, uint32_t first, 
     cpu_add_bias(p->m, p->bias, 0, group, n, tile);
     for (uint32_t r = 0; r < n; r++) {
         float *out = p->out + (first + r) * p->stride + (size_t)group * ROWS;
+        for (uint32_t i = 0; p->factors && i < n_lanes; i++)
+            tile[r][i] *= p->factors[first + r];
         for (uint32_t i = 0; i < n_lanes; i++)
             out[i] = p->add ? out[i] + tile[r][i] : tile[r][i];
     }
@@ -91,6 +94,10 @@ void cpu_multiply(struct worker *w, const struct product *p, uint32_t n, const s
 static void prepare_row(struct worker *w, const struct prepare *p, uint32_t t)
 {
     const float *x = p->in + (size_t)(p->rows ? p->rows[t] : t) * p->n_cols;
+    if (p->gate) {
+        const float *in = p->gate_in + (size_t)t * p->n_gate;
+        w->cpu->factors[t] = 1 / (1 + expf(-w->kernels->dot(p->gate, in, p->n_gate)));
+    }
     if (p->norm) {
         float *normed = p->floats ? p->floats + (size_t)t * p->n_cols : w->scratch->row;
         w->kernels->rms(x, p->norm, p->eps, p->n_cols, normed);
@@ -166,8 +173,15 @@ void cpu_add_project(struct worker *w, const struct op_add_project *o)
         .out = c->slots[o->x],
         .stride = c->plan->slots[o->x].width,
         .add = true,
+        .factors = o->gate ? c->factors : NULL,
     };
-    project(w, &p, 1, &(struct prepare){.in = c->slots[o->in], .n_rows = w->n_rows});
+    struct prepare input = {.in = c->slots[o->in], .n_rows = w->n_rows};
+    if (o->gate) {
+        input.gate = vector_of(c, o->gate);
+        input.gate_in = c->slots[o->gate_in];
+        input.n_gate = c->plan->slots[o->gate_in].width;
+    }
+    project(w, &p, 1, &input);
 }
 
 /* act(gate, up) for `group` of all rows. */

@@ -29,16 +29,33 @@ struct act_tile {
 };
 
 enum {
-    TILE_ROWS = 16,  /* activation rows that share one unpacking of a weight block */
-    KEY_TILE = 16,   /* positions that lie in SIMD lanes */
-    KEY_BLOCK = 64,  /* positions per step of the online softmax */
-    QUERY_TILE = 16, /* query rows (tokens x heads) that share one reading of the keys */
-    N_KV_TYPES = 4,  /* F32, F16, Q8_0, Q4_0 */
+    TILE_ROWS = 16,         /* activation rows that share one unpacking of a weight block */
+    KEY_TILE = 16,          /* positions that lie in SIMD lanes */
+    KEY_BLOCK = 64,         /* positions per step of the online softmax */
+    QUERY_TILE = 16,        /* query rows (tokens x heads) that share one reading of the keys */
+    N_KV_TYPES = 4,         /* F32, F16, Q8_0, Q4_0 */
+    DELTA_CHUNK = KEY_TILE, /* positions between two borders of a gated delta net, see delta.c */
 };
 
 /* State of the online softmax of one query: running maximum and sum of exponentials. */
 struct softmax {
     float max, sum;
+};
+
+/* Rows [first, first + n) of a chunk, in one value head of a gated delta net. All rows of floats
+ * have n_lanes = d_v, padded to 16 with zeros. */
+struct delta_rows {
+    uint32_t d_k, n_lanes;
+    uint32_t first, n;   /* first + n <= DELTA_CHUNK */
+    const float *kq;     /* [2 n][d_k]: the rows' keys, then their queries */
+    const float *dots;   /* [2 n][KEY_BLOCK]: of these with the keys of the chunk */
+    const float *v;      /* [n][n_lanes] */
+    const float *beta;   /* [n] */
+    const float *decays; /* [DELTA_CHUNK] logarithm of the decay since the border; n more are new */
+    const float (*keys)[KEY_TILE]; /* [d_k] of the chunk, those of the rows included */
+    float *memory;                 /* [d_k][n_lanes] at the border */
+    float *news;                   /* [DELTA_CHUNK][n_lanes]: n rows are added */
+    float *out;                    /* [2 n][n_lanes]: scratch, then the outputs */
 };
 
 struct cpu_kernels {
@@ -50,7 +67,7 @@ struct cpu_kernels {
     void (*quantise)(const float *x, uint32_t n_cols, struct act_block *out, size_t stride);
     /* out = x / sqrt(mean(x^2) + eps) * w; w NULL: ones. out may be x. */
     void (*rms)(const float *x, const float *w, float eps, uint32_t n, float *out);
-    /* out = act(g, u); out may be g. */
+    /* out = act(g, u); out may be g or u. */
     void (*activate)(enum activation act, const float *g, const float *u, uint32_t n, float *out);
     /* y += w x */
     void (*add_scaled)(float w, const float *x, uint32_t n, float *y);
@@ -75,6 +92,15 @@ struct cpu_kernels {
     /* Rotates n_head heads of n elements (stride apart) in place by cos/sin[n_rot / 2]. */
     void (*rotate)(float *x, uint32_t n_head, size_t stride, const struct rope *rope,
                    const float *cosines, const float *sines);
+    /* out[r][i] = silu(sum over t < n_taps of taps[t][i] in[r + t][i]) for n channels; the strides
+     * are of taps and of out. */
+    void (*convolve)(const float *taps, size_t tap_stride, uint32_t n_taps, const float *const *in,
+                     uint32_t n_rows, uint32_t n, float *out, size_t stride);
+    /* x times scale / sqrt(sum of squares + 1e-6) */
+    void (*normalise)(float *x, uint32_t n, float scale);
+    /* The delta rule; moves the chunk into the memory when its last row is there. */
+    void (*delta)(const struct delta_rows *d);
+    float (*dot)(const float *a, const float *b, uint32_t n);
 };
 
 extern const struct cpu_kernels cpu_kernels_portable;

@@ -263,15 +263,19 @@ static void quantise(const float *x, uint32_t n_cols, struct act_block *out, siz
     }
 }
 
-static void rms(const float *x, const float *w, float eps, uint32_t n, float *out)
+/* The sum of x y over four chains of lanes. */
+static float dot(const float *x, const float *y, uint32_t n)
 {
     vf sums[4] = {vf_set1(0), vf_set1(0), vf_set1(0), vf_set1(0)};
-    for (uint32_t i = 0; i < n; i += ROWS) {
-        vf v = load_some(x + i, n - i);
-        sums[i / ROWS % 4] = vf_fma(v, v, sums[i / ROWS % 4]);
-    }
-    float sum = vf_sum(vf_add(vf_add(sums[0], sums[1]), vf_add(sums[2], sums[3])));
-    vf factor = vf_set1(1.0f / sqrtf(sum / (float)n + eps));
+    for (uint32_t i = 0; i < n; i += ROWS)
+        sums[i / ROWS % 4] =
+            vf_fma(load_some(x + i, n - i), load_some(y + i, n - i), sums[i / ROWS % 4]);
+    return vf_sum(vf_add(vf_add(sums[0], sums[1]), vf_add(sums[2], sums[3])));
+}
+
+static void rms(const float *x, const float *w, float eps, uint32_t n, float *out)
+{
+    vf factor = vf_set1(1.0f / sqrtf(dot(x, x, n) / (float)n + eps));
     for (uint32_t i = 0; i < n; i += ROWS) {
         vf v = vf_mul(load_some(x + i, n - i), factor);
         store_some(out + i, n - i, w ? vf_mul(v, load_some(w + i, n - i)) : v);
@@ -468,6 +472,8 @@ static void weigh(const float *p, uint32_t n_q, const float *v, uint32_t n, cons
 #undef PIECE
 }
 
+#include "compute/cpu/kernels_delta.inc.h"
+
 #define X(name, ...) [LAYOUT_##name] = mul_##name,
 const struct cpu_kernels KERNELS = {
     .name = KERNELS_NAME,
@@ -483,5 +489,9 @@ const struct cpu_kernels KERNELS = {
     .soften = soften,
     .weigh = weigh,
     .rotate = rotate,
+    .convolve = convolve,
+    .normalise = normalise,
+    .delta = delta,
+    .dot = dot,
 };
 #undef X
