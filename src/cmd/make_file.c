@@ -22,13 +22,19 @@ bool make_allowed(const struct make_opts *o, const char *path, struct err *e)
     return err_set(e, ERR_IO, "%s: exists already; --force replaces it", path);
 }
 
-/* "tawny: wrote out.gguf: 17.30 GiB in 12.0 s, 1.44 GiB/s" */
+/* "tawny: wrote out.gguf: 17.30 GiB in 12.0 s, 1.44 GiB/s"; of a file with holes, what it takes. */
 static void report(const char *path, uint64_t from_ns)
 {
     struct stat st;
     if (stat(path, &st) != 0)
         return;
-    double seconds = (double)(clock_ns() - from_ns) / 1e9;
+    const double seconds = (double)(clock_ns() - from_ns) / 1e9;
+    const double on_disk = 512.0 * (double)st.st_blocks; /* the unit of st_blocks */
+    if (on_disk < 0.5 * (double)st.st_size) {
+        fprintf(stderr, "tawny: wrote %s: %s, of which %s are on disk\n", path,
+                term_bytes((double)st.st_size).text, term_bytes(on_disk).text);
+        return;
+    }
     fprintf(stderr, "tawny: wrote %s: %s in %.1f s, %s/s\n", path,
             term_bytes((double)st.st_size).text, seconds,
             term_bytes((double)st.st_size / (seconds > 0 ? seconds : 1)).text);

@@ -41,15 +41,23 @@ static void check_tensor(const struct gguf_tensor *t, const char *line, int colu
         CHECK_INT(t->ne[d], atoll(field(line, 1 + d, text, sizeof text)));
 }
 
-/* "bytes" of the row of model-numbers.json with this model and ftype. */
-static uint64_t known_bytes(const char *model, const char *ftype)
+/* model-numbers.json; freed by the caller. */
+static struct json *read_numbers(void)
 {
     struct err e;
     struct buf text = {0};
-    uint64_t bytes = 0;
     CHECK_OK(file_read_all(test_shared("spec/data/model-numbers.json"), 1 << 20, &text, &e));
     struct json *root = json_parse(buf_view(&text), &e);
     CHECK_OK(root);
+    buf_free(&text);
+    return root;
+}
+
+/* "bytes" of the row of model-numbers.json with this model and ftype. */
+static uint64_t known_bytes(const char *model, const char *ftype)
+{
+    uint64_t bytes = 0;
+    struct json *root = read_numbers();
     for (size_t i = 0; i < json_count(root); i++) {
         const struct json *row = json_at(root, i);
         if (str_starts(json_str(json_get(row, "model")), str_of(model)) &&
@@ -57,7 +65,6 @@ static uint64_t known_bytes(const char *model, const char *ftype)
             bytes = (uint64_t)json_int(json_get(row, "bytes"));
     }
     json_free(root);
-    buf_free(&text);
     CHECK(bytes > 0);
     return bytes;
 }
@@ -359,6 +366,82 @@ TEST(synth_models_are_whole_and_keep_their_pattern_when_short)
         buf_free(&said);
         buf_free(&pattern);
     }
+    unlink(path);
+}
+
+/* The name of synth for a model of model-numbers.json. */
+static const char *name_of(str model)
+{
+    static const struct {
+        const char *start, *name;
+    } rows[] = {
+        {"Qwen3-Coder", "qwen3-coder-30b"},
+        {"gpt-oss-20b", "gpt-oss-20b"},
+        {"gpt-oss-120b", "gpt-oss-120b"},
+        {"Qwen3-Next", "qwen3-next-80b"},
+        {"Qwen3.5/3.6-35B-A3B (no", "qwen3.6-35b-a3b"},
+        {"Qwen3.5/3.6-35B-A3B (with", "qwen3.6-35b-a3b-mtp"},
+        {"GLM-4.7", "glm-4.7-flash"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (str_starts(model, str_of(rows[i].start)))
+            return rows[i].name;
+    test_fail(__FILE__, __LINE__, "no name for %.*s", STRF(model));
+}
+
+static struct synth_options options_of(str ftype)
+{
+    static const struct {
+        const char *name;
+        enum block_type type;
+        bool no_imatrix;
+    } rows[] = {
+        {"IQ4_NL", BLOCK_IQ4_NL, true},    {"IQ4_NL+imatrix", BLOCK_IQ4_NL, false},
+        {"Q8_0", BLOCK_Q8_0, false},       {"Q4_K_M", BLOCK_Q4_K, false},
+        {"MXFP4_MOE", BLOCK_MXFP4, false}, {"BF16", BLOCK_BF16, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (str_eq(ftype, str_of(rows[i].name)))
+            return (struct synth_options){
+                .has_type = true, .type = rows[i].type, .no_imatrix = rows[i].no_imatrix};
+    test_fail(__FILE__, __LINE__, "no type for %.*s", STRF(ftype));
+}
+
+/* Of every model and type in model-numbers.json, from the plan of the whole model. Blocks for
+ * multi-token prediction are not run, so that their bytes do not count. */
+TEST(bytes_per_token_are_those_of_the_real_models)
+{
+    struct json *root = read_numbers();
+    char path[64];
+    double without_nextn = 0; /* of the same model and type in the row before */
+    snprintf(path, sizeof path, "/tmp/tawny-test-%ld-whole.gguf", (long)getpid());
+    CHECK(json_count(root) >= 24);
+    for (size_t i = 0; i < json_count(root); i++) {
+        const struct json *row = json_at(root, i);
+        const str name = json_str(json_get(row, "model")), ftype = json_str(json_get(row, "ftype"));
+        const struct synth_options o = options_of(ftype);
+        double want = (double)json_int(json_get(row, "active_bytes_per_token"));
+        struct err e;
+        struct synth *s = synth_open(name_of(name), &o, &e);
+        CHECK_OK(s);
+        CHECK_OK(synth_write_empty(s, path, &e));
+        struct gguf *g = gguf_open(path, NULL, &e);
+        CHECK_OK(g);
+        struct model *m = model_open(g, NULL, &e);
+        CHECK_OK(m);
+        if (str_eq(ftype, STR("Q8_0")) && !m->hp.n_nextn)
+            without_nextn = want;
+        if (m->hp.n_nextn)
+            want = without_nextn;
+        const double got = plan_weight_bytes_per_token(&m->plan);
+        if (!(fabs(got / want - 1) < 0.0001))
+            test_fail(__FILE__, __LINE__, "%.*s %.*s: %.0f bytes per token, want %.0f", STRF(name),
+                      STRF(ftype), got, want);
+        model_close(m);
+        gguf_close(g);
+        synth_close(s);
+    }
+    json_free(root);
     unlink(path);
 }
 
