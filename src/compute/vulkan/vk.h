@@ -28,7 +28,7 @@ struct vk_caps {
     uint32_t max_workgroup;              /* invocations */
     uint64_t max_alloc;                  /* bytes of one buffer */
     uint64_t heap_bytes; /* device-local memory, all heaps that device buffers use */
-    uint64_t free_bytes; /* of that, what is left now (VK_EXT_memory_budget; else heap_bytes) */
+    uint64_t free_bytes; /* of that, what was left at vk_open: vk_free_bytes says what is now */
     double timestamp_ns; /* per tick; 0: no timestamps */
     bool has_dot;        /* packed 4x8 signed integer dot product is accelerated */
     bool has_matrix; /* KHR cooperative matrices, f16 x f16 -> f32, 16 x 16 x 16, subgroup scope */
@@ -37,12 +37,14 @@ struct vk_caps {
 struct vk_params {
     const char
         *device; /* part of a name, or an index of vk_list; NULL: the best that is no software */
-    bool allow_software; /* take a software device without being asked for it by name */
-    const char *loader;  /* library to open [libvulkan.so.1] */
-    const char *
-        cache_path; /* file of the pipeline cache; NULL: none. Rewritten at vk_close when it grew */
-    bool validate;  /* enable the validation layer, synchronisation included; its messages become
-                       errors */
+    bool allow_software;    /* take a software device without being asked for it by name */
+    const char *loader;     /* library to open [libvulkan.so.1] */
+    const char *cache_path; /* file of the pipeline cache; NULL: none. Rewritten when it grew,
+                               atomically; a damaged one or one of another device is ignored */
+    bool validate;   /* enable the validation layer, synchronisation included; its messages are
+                        logged and counted */
+    bool staged;     /* do not map device memory, as if the device were a card: for tests */
+    bool statistics; /* pipelines keep the compiler's numbers where the driver has them */
 };
 
 struct vk;
@@ -51,6 +53,9 @@ struct vk;
 struct vk *vk_open(const struct vk_params *params, const struct log *log, struct err *e);
 void vk_close(struct vk *vk);
 const struct vk_caps *vk_caps(const struct vk *vk);
+/* Bytes left for device buffers now: the device's word (VK_EXT_memory_budget), else its memory less
+ * our own buffers. Any thread. */
+uint64_t vk_free_bytes(const struct vk *vk);
 /* One line per device: index, name, driver, memory. False without a loader. */
 bool vk_list(const char *loader, struct buf *out, struct err *e);
 /* Messages of the validation layer so far: tests want 0. */
@@ -69,20 +74,22 @@ struct vk_buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
     VkDeviceAddress address;
+    enum vk_place place;
     uint64_t n_bytes;
     void *host; /* mapped and coherent; NULL: not host-visible */
 };
-/* Zeroed memory is not promised. ERR_MEMORY names what (for the message), bytes and what is free.
- */
+/* n_bytes > 0. Zeroed memory is not promised. ERR_MEMORY names what (for the message), bytes and
+ * what is free. Any thread, as for all of this part. */
 bool vk_buffer_make(struct vk *vk, enum vk_place place, uint64_t n_bytes, const char *what,
                     struct vk_buffer *out, struct err *e);
 void vk_buffer_free(struct vk *vk, struct vk_buffer *b);
-/* Copies between host memory and a buffer, through a staging buffer where it is not mapped; returns
- * when it is done. */
+/* Copies between host memory and a buffer that no submit in flight uses, through a staging buffer
+ * where it is not mapped; returns when it is done. ERR_DEVICE. */
 bool vk_write(struct vk *vk, const struct vk_buffer *b, uint64_t offset, const void *data,
               uint64_t n_bytes, struct err *e);
 bool vk_read(struct vk *vk, const struct vk_buffer *b, uint64_t offset, void *out, uint64_t n_bytes,
              struct err *e);
+/* offset and n_bytes are multiples of 4. */
 bool vk_fill_zero(struct vk *vk, const struct vk_buffer *b, uint64_t offset, uint64_t n_bytes,
                   struct err *e);
 
@@ -93,6 +100,20 @@ struct vk_upload *vk_upload_begin(struct vk *vk, uint64_t piece_bytes, struct er
 /* n_bytes <= piece_bytes from data (may be changed after the call) to b at offset. */
 bool vk_upload_piece(struct vk_upload *u, const struct vk_buffer *b, uint64_t offset,
                      const void *data, uint64_t n_bytes, struct err *e);
+/* The same without the copy: take, write [n_bytes] at host (never read there: it may be uncached),
+ * give. host is the buffer itself where it is mapped. A thread holds one piece at a time. drop in
+ * place of give when there was nothing to write after all. */
+struct vk_piece {
+    void *host;
+    uint64_t n_bytes;
+    const struct vk_buffer *b;
+    uint64_t offset;
+    struct vk_upload_slot *slot;
+};
+bool vk_upload_take(struct vk_upload *u, const struct vk_buffer *b, uint64_t offset,
+                    uint64_t n_bytes, struct vk_piece *out, struct err *e);
+bool vk_upload_give(struct vk_upload *u, struct vk_piece *piece, struct err *e);
+void vk_upload_drop(struct vk_upload *u, struct vk_piece *piece);
 /* Waits for all copies and frees u. */
 bool vk_upload_end(struct vk_upload *u, struct err *e);
 
@@ -103,18 +124,20 @@ bool vk_upload_end(struct vk_upload *u, struct err *e);
 struct vk_pipeline_spec {
     uint16_t shader; /* enum vk_shader */
     uint16_t n_consts;
-    uint32_t subgroup;              /* required size; 0: the device chooses */
+    uint32_t subgroup; /* required size, then full: local_size_x is a multiple of it; 0: the device
+                          chooses */
     uint32_t consts[VK_MAX_CONSTS]; /* specialisation constants 0, 1, 2, ...; 32-bit */
 };
 /* Makes n pipelines with as many threads as there are processors. out[i] stays valid until
- * vk_close; equal specs give equal pipelines. */
+ * vk_close; equal specs give equal pipelines. ERR_UNSUPPORTED names the shader. */
 bool vk_pipelines_make(struct vk *vk, const struct vk_pipeline_spec *specs, uint32_t n,
                        VkPipeline *out, struct err *e);
 
 /* ---- commands ---------------------------------------------------------------------------------
  */
 
-/* A recorded list of dispatches, submitted any number of times. */
+/* A recorded list of dispatches, submitted any number of times. It begins after everything that was
+ * submitted before has ended, and sees it. */
 struct vk_cmds;
 struct vk_cmds *vk_cmds_begin(struct vk *vk, struct err *e);
 void vk_cmds_dispatch(struct vk_cmds *c, VkPipeline pipeline, const void *push, uint32_t n_push,
@@ -130,14 +153,17 @@ void vk_cmds_copy(struct vk_cmds *c, const struct vk_buffer *from, uint64_t from
 void vk_cmds_stamp(struct vk_cmds *c, const char *label, uint32_t layer);
 /* Ends recording; makes device writes visible to the host after vk_wait. False: out of memory. */
 bool vk_cmds_end(struct vk_cmds *c, struct err *e);
+/* After vk_wait. c may be NULL. */
 void vk_cmds_free(struct vk_cmds *c);
+/* As recorded; barriers without those at the beginning and the end. */
 uint32_t vk_cmds_dispatches(const struct vk_cmds *c);
 uint32_t vk_cmds_barriers(const struct vk_cmds *c);
-/* Time in ns between stamp i - 1 and stamp i of the last completed run; false past the last. */
-bool vk_cmds_stamp_get(const struct vk_cmds *c, uint32_t i, const char **label, uint32_t *layer,
+/* Time in ns between stamp i - 1 and stamp i of the last run that was waited for; 0 for stamp 0,
+ * which has to be asked for first: it fetches all. False past the last and without timestamps. */
+bool vk_cmds_stamp_get(struct vk_cmds *c, uint32_t i, const char **label, uint32_t *layer,
                        double *ns);
 /* Submits; host writes made before are visible to it. One submit of the same cmds at a time. */
 bool vk_submit(struct vk *vk, struct vk_cmds *c, struct err *e);
 /* Waits for the newest submit without spinning. ERR_DEVICE with one line when the device was lost
- * or did not finish within timeout_ms. */
+ * or did not finish within timeout_ms: then every call fails, and a new device has to be opened. */
 bool vk_wait(struct vk *vk, uint32_t timeout_ms, struct err *e);
