@@ -1,9 +1,14 @@
-/* The Vulkan device layer on whatever software device is here (lavapipe); skipped without one. */
+/* The Vulkan device layer on lavapipe, under the validation layer; skipped without these. */
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
+#include "base/pool.h"
 #include "compute/vulkan/vk.h"
 #include "compute/vulkan/vk_shaders.h"
 #include "test.h"
+
+#define SOFTWARE "llvmpipe" /* lavapipe's device */
 
 static void print_line(void *ctx, enum log_level level, const char *line)
 {
@@ -17,8 +22,7 @@ static const struct log to_stderr = {print_line, NULL};
 static struct vk *open_software(struct vk_params p)
 {
     struct err e;
-    if (!p.device)
-        p.device = "llvmpipe";
+    p.device = SOFTWARE;
     p.validate = true;
     struct vk *vk = vk_open(&p, &to_stderr, &e);
     if (!vk) {
@@ -132,4 +136,383 @@ TEST(vk_dispatches_take_constants_push_constants_and_barriers)
         vk_buffer_free(vk, &c);
         close_clean(vk);
     }
+}
+
+TEST(vk_indirect_dispatches_take_counts_written_on_the_device)
+{
+    struct err e;
+    struct vk *vk = open_software((struct vk_params){0});
+    struct vk_buffer a = make_words(vk, N_WORDS), b = make_words(vk, N_WORDS);
+    struct vk_buffer counts = make_words(vk, 8);
+    uint32_t y[N_WORDS];
+    const uint32_t before[4] = {9, 2, 0, 0}; /* doubled and one more: 19, 5, 1, 1 */
+    CHECK_OK(vk_fill_zero(vk, &a, 0, sizeof y, &e));
+    CHECK_OK(vk_fill_zero(vk, &b, 0, sizeof y, &e));
+    CHECK_OK(vk_write(vk, &counts, 0, before, sizeof before, &e));
+
+    struct vk_cmds *cmds = vk_cmds_begin(vk, &e);
+    CHECK_OK(cmds);
+    const struct affine make_counts = {counts.address, counts.address + 16, 4, 1};
+    const struct affine work = {a.address, b.address, N_WORDS, 42};
+    VkPipeline by_2 = make_affine(vk, 2);
+    vk_cmds_dispatch(cmds, by_2, &make_counts, sizeof make_counts, 1, 1, 1);
+    vk_cmds_barrier(cmds);
+    /* {5, 1, 1} groups from the second count on. */
+    vk_cmds_dispatch_indirect(cmds, by_2, &work, sizeof work, &counts, 20);
+    CHECK_OK(vk_cmds_end(cmds, &e));
+    CHECK_OK(vk_submit(vk, cmds, &e));
+    CHECK_OK(vk_wait(vk, 10000, &e));
+    CHECK_OK(vk_read(vk, &b, 0, y, sizeof y, &e));
+    for (uint32_t i = 0; i < N_WORDS; i++)
+        CHECK_INT(y[i], i < 5 * N_THREADS ? 42 : 0);
+    vk_cmds_free(cmds);
+    vk_buffer_free(vk, &a);
+    vk_buffer_free(vk, &b);
+    vk_buffer_free(vk, &counts);
+    close_clean(vk);
+}
+
+/* Submits follow each other without the host waiting between them. */
+TEST(vk_submits_see_what_earlier_ones_wrote)
+{
+    struct err e;
+    enum { N_RUNS = 50 };
+    struct vk *vk = open_software((struct vk_params){0});
+    struct vk_buffer a = make_words(vk, N_WORDS), b = make_words(vk, N_WORDS);
+    VkPipeline by_1 = make_affine(vk, 1);
+    const struct affine there = {a.address, b.address, N_WORDS, 1};
+    struct vk_cmds *add = vk_cmds_begin(vk, &e), *back = vk_cmds_begin(vk, &e);
+    CHECK_OK(add && back);
+    vk_cmds_dispatch(add, by_1, &there, sizeof there, 16, 1, 1);
+    vk_cmds_copy(back, &b, 0, &a, 0, 4 * N_WORDS);
+    CHECK_OK(vk_cmds_end(add, &e));
+    CHECK_OK(vk_cmds_end(back, &e));
+    uint32_t y[N_WORDS];
+    CHECK_OK(vk_fill_zero(vk, &a, 0, sizeof y, &e));
+    for (int i = 0; i < N_RUNS; i++) {
+        CHECK_OK(vk_submit(vk, add, &e));
+        CHECK_OK(vk_submit(vk, back, &e));
+        CHECK_OK(vk_wait(vk, 10000, &e));
+    }
+    CHECK_OK(vk_read(vk, &a, 0, y, sizeof y, &e));
+    for (uint32_t i = 0; i < N_WORDS; i++)
+        CHECK_INT(y[i], N_RUNS);
+    vk_cmds_free(add);
+    vk_cmds_free(back);
+    vk_buffer_free(vk, &a);
+    vk_buffer_free(vk, &b);
+    close_clean(vk);
+}
+
+TEST(vk_stamps_measure_what_is_between_them)
+{
+    struct err e;
+    enum { N_STAMPS = 600 }; /* more than two pools of queries */
+    struct vk *vk = open_software((struct vk_params){0});
+    struct vk_buffer a = make_words(vk, N_WORDS), b = make_words(vk, N_WORDS);
+    VkPipeline by_1 = make_affine(vk, 1);
+    const struct affine work = {a.address, b.address, N_WORDS, 1};
+    const char *label;
+    uint32_t layer;
+    double ns;
+    CHECK_OK(vk_fill_zero(vk, &a, 0, 4 * N_WORDS, &e));
+    struct vk_cmds *cmds = vk_cmds_begin(vk, &e);
+    CHECK_OK(cmds);
+    for (uint32_t i = 0; i < N_STAMPS; i++) {
+        vk_cmds_stamp(cmds, i % 2 ? "odd" : "even", i / 2);
+        vk_cmds_dispatch(cmds, by_1, &work, sizeof work, 16, 1, 1);
+        vk_cmds_barrier(cmds);
+    }
+    CHECK_OK(vk_cmds_end(cmds, &e));
+    for (int run = 0; run < 2; run++) {
+        CHECK_OK(vk_submit(vk, cmds, &e));
+        CHECK_OK(vk_wait(vk, 10000, &e));
+        double sum = 0;
+        for (uint32_t i = 0; i < N_STAMPS; i++) {
+            CHECK(vk_cmds_stamp_get(cmds, i, &label, &layer, &ns));
+            CHECK(!strcmp(label, i % 2 ? "odd" : "even"));
+            CHECK_INT(layer, i / 2);
+            CHECK(ns >= 0 && ns < 1e9);
+            sum += ns;
+        }
+        CHECK(sum > 0);
+        CHECK(!vk_cmds_stamp_get(cmds, N_STAMPS, &label, &layer, &ns));
+    }
+    vk_cmds_free(cmds);
+    vk_buffer_free(vk, &a);
+    vk_buffer_free(vk, &b);
+    close_clean(vk);
+}
+
+/* ---- uploads --------------------------------------------------------------------------------- */
+
+enum { PIECE = 1 << 16, N_PIECES = 200 };
+
+struct loading {
+    struct pool *pool;
+    struct vk_upload *upload;
+    struct vk_buffer *to;
+    const unsigned char *data;
+    _Atomic int n_failed;
+};
+
+/* Pieces by number; every third one is written in place, every seventh taken and dropped first. */
+static void upload_share(void *ctx, int i_thread, int n_threads)
+{
+    struct loading *l = ctx;
+    struct err e;
+    struct vk_piece piece;
+    (void)i_thread;
+    (void)n_threads;
+    for (uint32_t i; (i = pool_next(l->pool)) < N_PIECES;) {
+        const uint64_t at = (uint64_t)i * PIECE;
+        bool ok = true;
+        if (i % 7 == 0) {
+            ok = vk_upload_take(l->upload, l->to, at, PIECE, &piece, &e);
+            vk_upload_drop(l->upload, &piece);
+        }
+        if (i % 3) {
+            ok = ok && vk_upload_piece(l->upload, l->to, at, l->data + at, PIECE, &e);
+        } else {
+            ok = ok && vk_upload_take(l->upload, l->to, at, PIECE, &piece, &e);
+            if (ok)
+                memcpy(piece.host, l->data + at, PIECE);
+            ok = ok && vk_upload_give(l->upload, &piece, &e);
+        }
+        l->n_failed += !ok;
+    }
+}
+
+TEST(vk_uploads_run_from_several_threads)
+{
+    struct err e;
+    const size_t n = (size_t)N_PIECES * PIECE;
+    unsigned char *in = malloc(n), *out = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        in[i] = (unsigned char)(i ^ i >> 8 ^ i >> 16);
+    for (int staged = 0; staged < 2; staged++) {
+        struct vk *vk = open_software((struct vk_params){.staged = staged});
+        struct vk_buffer b;
+        struct loading l = {.data = in, .to = &b};
+        CHECK_OK(vk_buffer_make(vk, VK_PLACE_DEVICE, n, "a test", &b, &e));
+        CHECK_OK(l.upload = vk_upload_begin(vk, PIECE, &e));
+        CHECK_OK(l.pool = pool_open(6, &e));
+        pool_run(l.pool, upload_share, &l);
+        pool_close(l.pool);
+        CHECK_INT(l.n_failed, 0);
+        CHECK_OK(vk_upload_end(l.upload, &e));
+        CHECK_OK(vk_read(vk, &b, 0, out, n, &e));
+        CHECK(!memcmp(in, out, n));
+        vk_buffer_free(vk, &b);
+        close_clean(vk);
+    }
+    free(in);
+    free(out);
+}
+
+/* ---- pipelines ------------------------------------------------------------------------------- */
+
+TEST(vk_pipelines_are_made_in_parallel_and_shared)
+{
+    struct err e;
+    enum { N = 24, N_DISTINCT = 8 };
+    struct vk_pipeline_spec specs[N];
+    VkPipeline made[N];
+    struct vk *vk = open_software((struct vk_params){0});
+    for (uint32_t i = 0; i < N; i++) {
+        specs[i] = (struct vk_pipeline_spec){
+            .shader = VK_SHADER_AFFINE, .n_consts = 2, .consts = {N_THREADS, i % N_DISTINCT}};
+        specs[i].consts[5] = i; /* not in use: makes no difference */
+    }
+    CHECK_OK(vk_pipelines_make(vk, specs, N, made, &e));
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t j = 0; j < N; j++)
+            CHECK_INT(made[i] == made[j], i % N_DISTINCT == j % N_DISTINCT);
+    close_clean(vk);
+}
+
+TEST(vk_pipelines_refuse_a_subgroup_that_the_device_has_not)
+{
+    struct err e;
+    VkPipeline made;
+    struct vk *vk = open_software((struct vk_params){0});
+    const uint32_t size = vk_caps(vk)->subgroup_max;
+    struct vk_pipeline_spec spec = {
+        .shader = VK_SHADER_AFFINE, .n_consts = 2, .subgroup = size, .consts = {size * 2, 1}};
+    CHECK_OK(vk_pipelines_make(vk, &spec, 1, &made, &e));
+    spec.subgroup = 2 * size;
+    CHECK(!vk_pipelines_make(vk, &spec, 1, &made, &e));
+    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    CHECK(strstr(e.msg, "affine: subgroups of "));
+    close_clean(vk);
+}
+
+/* ---- the cache of pipelines ------------------------------------------------------------------ */
+
+struct lines {
+    char text[4096];
+};
+
+static void keep_line(void *ctx, enum log_level level, const char *line)
+{
+    struct lines *l = ctx;
+    (void)level;
+    snprintf(l->text + strlen(l->text), sizeof l->text - strlen(l->text), "%s\n", line);
+}
+
+/* Opens, makes a pipeline, closes; what was logged is in l. */
+static void use_cache(const char *path, struct lines *l)
+{
+    struct err e;
+    const struct log log = {keep_line, l};
+    *l = (struct lines){0};
+    struct vk *vk = vk_open(&(struct vk_params){.device = SOFTWARE, .cache_path = path}, &log, &e);
+    CHECK_OK(vk);
+    make_affine(vk, 3);
+    vk_close(vk);
+}
+
+TEST(vk_cache_file_is_written_used_and_checked)
+{
+    char path[] = "/tmp/tawny-vk-XXXXXX";
+    struct err e;
+    struct lines l;
+    struct buf file = {0}, again = {0};
+    close_clean(open_software((struct vk_params){0})); /* or skips */
+    close(mkstemp(path));
+    unlink(path);
+    use_cache(path, &l);
+    CHECK_STR(((str){l.text, strlen(l.text)}), STR(""));
+    CHECK_OK(file_read_all(path, 1 << 24, &file, &e));
+    CHECK(file.n > 56);
+    CHECK(!memcmp(file.p, "tawnyvkc", 8));
+    use_cache(path, &l);
+    CHECK_STR(((str){l.text, strlen(l.text)}), STR(""));
+
+    /* A byte changed anywhere, or the end missing: ignored with a message, then whole again. */
+    for (size_t i = 0; i <= 8; i++) {
+        const size_t at = i * (file.n - 1) / 8;
+        FILE *f = fopen(path, "wb");
+        file.p[at] ^= 0x40;
+        fwrite(file.p, 1, i % 2 ? file.n : file.n - i, f);
+        fclose(f);
+        file.p[at] ^= 0x40;
+        use_cache(path, &l);
+        CHECK(strstr(l.text, "is damaged or of another device or driver"));
+        buf_clear(&again);
+        CHECK_OK(file_read_all(path, 1 << 24, &again, &e));
+        CHECK_INT(again.n, file.n);
+        use_cache(path, &l);
+        CHECK_STR(((str){l.text, strlen(l.text)}), STR(""));
+    }
+    unlink(path);
+    buf_free(&file);
+    buf_free(&again);
+}
+
+TEST(vk_cache_that_cannot_be_written_is_a_warning)
+{
+    struct lines l;
+    close_clean(open_software((struct vk_params){0}));
+    use_cache("/nonexistent/tawny/cache", &l);
+    CHECK(strstr(l.text, "the cache of compiled shaders was not written"));
+    CHECK(strstr(l.text, "/nonexistent/tawny/cache"));
+}
+
+/* ---- what goes wrong ------------------------------------------------------------------------- */
+
+TEST(vk_without_a_loader_says_what_to_install)
+{
+    struct err e;
+    struct buf out = {0};
+    CHECK(!vk_open(&(struct vk_params){.loader = "libvulkan-none.so.1"}, NULL, &e));
+    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    CHECK(strstr(e.msg, "cannot open libvulkan-none.so.1"));
+    CHECK(strstr(e.msg, "install the Vulkan loader"));
+    CHECK(!vk_list("libvulkan-none.so.1", &out, &e));
+    CHECK(!vk_open(&(struct vk_params){.loader = "libm.so.6"}, NULL, &e));
+    CHECK(strstr(e.msg, "libm.so.6 is no Vulkan loader"));
+    buf_free(&out);
+}
+
+TEST(vk_takes_a_software_device_only_when_asked)
+{
+    struct err e;
+    struct buf out = {0};
+    close_clean(open_software((struct vk_params){0}));
+    CHECK_OK(vk_list(NULL, &out, &e));
+    struct vk *vk = vk_open(&(struct vk_params){0}, NULL, &e);
+    if (vk) /* a machine with a real one too */
+        CHECK(!vk_caps(vk)->is_software);
+    else
+        CHECK(strstr(e.msg, "which is software") && strstr(e.msg, "--device"));
+    vk_close(vk);
+    CHECK_OK(vk = vk_open(&(struct vk_params){.allow_software = true}, NULL, &e));
+    vk_close(vk);
+    /* Every index that is listed opens or says what is missing. */
+    CHECK(buf_view(&out).n > 2 && !memcmp(out.p, "0  ", 3));
+    vk = vk_open(&(struct vk_params){.device = "0"}, NULL, &e);
+    CHECK(vk || e.code == ERR_UNSUPPORTED);
+    vk_close(vk);
+    CHECK(!vk_open(&(struct vk_params){.device = "99"}, NULL, &e));
+    CHECK_INT(e.code, ERR_USAGE);
+    CHECK(strstr(e.msg, "there is no device '99'; there are: 0 "));
+    CHECK(!vk_open(&(struct vk_params){.device = "Voodoo 2"}, NULL, &e));
+    CHECK(strstr(e.msg, "there is no device 'Voodoo 2'"));
+    buf_free(&out);
+}
+
+TEST(vk_buffers_that_do_not_fit_are_errors_with_numbers)
+{
+    struct err e;
+    struct vk_buffer b, parts[64];
+    struct vk *vk = open_software((struct vk_params){0});
+    const struct vk_caps *c = vk_caps(vk);
+    CHECK(!vk_buffer_make(vk, VK_PLACE_DEVICE, c->max_alloc + 1, "the moon", &b, &e));
+    CHECK_INT(e.code, ERR_MEMORY);
+    CHECK(strstr(e.msg, "the moon needs ") && strstr(e.msg, " MiB in one piece"));
+    CHECK(!b.buffer && !b.memory);
+
+    /* Piece by piece until the budget is spent; nothing of it is touched. */
+    const uint64_t piece = c->heap_bytes / 4 < c->max_alloc ? c->heap_bytes / 4 : c->max_alloc;
+    const uint64_t free_before = vk_free_bytes(vk);
+    uint32_t n = 0;
+    while (n < 64 && vk_buffer_make(vk, VK_PLACE_DEVICE, piece, "the sun", &parts[n], &e))
+        n++;
+    CHECK(n < 64);
+    CHECK_INT(e.code, ERR_MEMORY);
+    CHECK(strstr(e.msg, "the sun needs ") && strstr(e.msg, " MiB are free"));
+    while (n > 0)
+        vk_buffer_free(vk, &parts[--n]);
+    CHECK(vk_free_bytes(vk) >= free_before / 2);
+    close_clean(vk);
+}
+
+TEST(vk_wait_gives_up_on_a_device_that_does_not_finish)
+{
+    struct err e;
+    enum { N = 4 << 20, N_DISPATCHES = 16 };
+    struct vk *vk = open_software((struct vk_params){0});
+    struct vk_buffer a = make_words(vk, N);
+    const struct affine work = {a.address, a.address, N, 1};
+    struct vk_cmds *cmds = vk_cmds_begin(vk, &e);
+    CHECK_OK(cmds);
+    for (int i = 0; i < N_DISPATCHES; i++) {
+        vk_cmds_dispatch(cmds, make_affine(vk, 3), &work, sizeof work, 65535, 1, 1);
+        vk_cmds_barrier(cmds);
+    }
+    CHECK_OK(vk_cmds_end(cmds, &e));
+    CHECK_OK(vk_submit(vk, cmds, &e));
+    CHECK(!vk_wait(vk, 1, &e));
+    CHECK_INT(e.code, ERR_DEVICE);
+    CHECK(strstr(e.msg, "did not finish within 1 ms"));
+    CHECK(!vk_submit(vk, cmds, &e));
+    CHECK_INT(e.code, ERR_DEVICE);
+    /* It was only slow: whoever waits longer can go on. */
+    CHECK_OK(vk_wait(vk, 60000, &e));
+    CHECK_OK(vk_submit(vk, cmds, &e));
+    CHECK_OK(vk_wait(vk, 60000, &e));
+    vk_cmds_free(cmds);
+    vk_buffer_free(vk, &a);
+    close_clean(vk);
 }

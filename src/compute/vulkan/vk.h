@@ -165,5 +165,6 @@ bool vk_cmds_stamp_get(struct vk_cmds *c, uint32_t i, const char **label, uint32
 /* Submits; host writes made before are visible to it. One submit of the same cmds at a time. */
 bool vk_submit(struct vk *vk, struct vk_cmds *c, struct err *e);
 /* Waits for the newest submit without spinning. ERR_DEVICE with one line when the device was lost
- * or did not finish within timeout_ms: then every call fails, and a new device has to be opened. */
+ * (then every call fails, and a new one has to be opened) or did not finish within timeout_ms: then
+ * nothing can be submitted, and what is freed stays allocated, until a later vk_wait succeeds. */
 bool vk_wait(struct vk *vk, uint32_t timeout_ms, struct err *e);

@@ -130,10 +130,9 @@ void vk_cmds_free(struct vk_cmds *c)
 {
     if (!c)
         return;
-    for (uint32_t i = 0; i < c->n_queries; i++)
+    for (uint32_t i = 0; i < c->n_queries && !atomic_load(&c->vk->is_hung); i++)
         c->vk->api.DestroyQueryPool(c->vk->device, c->queries[i], NULL);
-    if (c->pool)
-        c->vk->api.DestroyCommandPool(c->vk->device, c->pool, NULL);
+    vk_command_pool_free(c->vk, c->pool);
     free(c->queries);
     free(c->stamps);
     free(c->ticks);
@@ -191,8 +190,5 @@ bool vk_submit(struct vk *vk, struct vk_cmds *c, struct err *e)
 
 bool vk_wait(struct vk *vk, uint32_t timeout_ms, struct err *e)
 {
-    pthread_mutex_lock(&vk->queue_lock);
-    const uint64_t number = vk->n_submits;
-    pthread_mutex_unlock(&vk->queue_lock);
-    return vk_queue_wait(vk, number, timeout_ms, e);
+    return vk_queue_drain(vk, timeout_ms, e);
 }

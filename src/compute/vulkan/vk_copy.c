@@ -20,8 +20,7 @@ void vk_staging_close(struct vk *vk)
     struct vk_staging *s = vk->staging;
     vk_buffer_free(vk, &s->up);
     vk_buffer_free(vk, &s->down);
-    if (s->pool)
-        vk->api.DestroyCommandPool(vk->device, s->pool, NULL);
+    vk_command_pool_free(vk, s->pool);
     free(s);
     vk->staging = NULL;
 }

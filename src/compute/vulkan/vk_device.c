@@ -171,11 +171,10 @@ void vk_close(struct vk *vk)
 {
     if (!vk)
         return;
-    /* Nothing that a hung device may still use can be freed, and waiting would never end. */
-    if (atomic_load(&vk->is_hung))
+    /* Of a device that hangs nothing can be freed that it may still use: it is left as it is. */
+    struct err e;
+    if (vk->n_submits && !vk_queue_drain(vk, VK_CLOSE_TIMEOUT_MS, &e) && atomic_load(&vk->is_hung))
         return;
-    if (vk->queue)
-        vk->api.DeviceWaitIdle(vk->device);
     if (vk->pipelines)
         vk_pipelines_close(vk);
     if (vk->staging)

@@ -35,7 +35,7 @@ struct vk {
     VkSemaphore timeline;
     uint64_t n_submits;
     atomic_bool is_lost;
-    atomic_bool is_hung; /* lost, and nothing that it may still use can be freed */
+    atomic_bool is_hung; /* a submit was not waited for to its end: nothing that it uses is freed */
 
     /* Memory. */
     bool is_staged;        /* device memory is not mapped, though it could be */
@@ -82,6 +82,8 @@ bool vk_failed(struct vk *vk, VkResult r, struct err *e, const char *what);
 /* A pool with one command buffer in it; on failure the pool may be there. */
 bool vk_command_buffer(struct vk *vk, VkCommandPool *pool, VkCommandBuffer *commands,
                        struct err *e);
+/* Frees it with its buffer; pool may be NULL. */
+void vk_command_pool_free(struct vk *vk, VkCommandPool pool);
 /* Begins recording, from nothing; ends it. */
 bool vk_commands_begin(struct vk *vk, VkCommandBuffer commands, struct err *e);
 bool vk_commands_end(struct vk *vk, VkCommandBuffer commands, struct err *e);
@@ -93,8 +95,10 @@ void vk_barrier(const struct vk_api *api, VkCommandBuffer commands, bool with_ho
 bool vk_queue_submit(struct vk *vk, VkCommandBuffer commands, uint64_t *number, struct err *e);
 /* Waits until the timeline has reached number; asleep. Any thread. ERR_DEVICE. */
 bool vk_queue_wait(struct vk *vk, uint64_t number, uint32_t timeout_ms, struct err *e);
-/* How long a copy of our own may take before the device counts as hung. */
-enum { VK_COPY_TIMEOUT_MS = 30000 };
+/* Waits for all that was submitted; a device that hung and did come to its end is usable again. */
+bool vk_queue_drain(struct vk *vk, uint32_t timeout_ms, struct err *e);
+/* How long a copy of our own may take before the device counts as hung; how long vk_close waits. */
+enum { VK_COPY_TIMEOUT_MS = 30000, VK_CLOSE_TIMEOUT_MS = 5000 };
 
 /* ---- memory (vk_memory.c, vk_copy.c) ----------------------------------------------------------
  */

@@ -198,9 +198,10 @@ void vk_buffer_free(struct vk *vk, struct vk_buffer *b)
 {
     if (b->address && b->place == VK_PLACE_DEVICE)
         atomic_fetch_sub(&vk->n_bytes, b->n_bytes);
-    if (b->buffer)
+    const bool is_free = !atomic_load(&vk->is_hung);
+    if (b->buffer && is_free)
         vk->api.DestroyBuffer(vk->device, b->buffer, NULL);
-    if (b->memory)
+    if (b->memory && is_free)
         vk->api.FreeMemory(vk->device, b->memory, NULL);
     *b = (struct vk_buffer){0};
 }

@@ -39,6 +39,12 @@ bool vk_command_buffer(struct vk *vk, VkCommandPool *pool, VkCommandBuffer *comm
     return r == VK_SUCCESS || vk_failed(vk, r, e, "making a command buffer");
 }
 
+void vk_command_pool_free(struct vk *vk, VkCommandPool pool)
+{
+    if (pool && !atomic_load(&vk->is_hung))
+        vk->api.DestroyCommandPool(vk->device, pool, NULL);
+}
+
 bool vk_commands_begin(struct vk *vk, VkCommandBuffer commands, struct err *e)
 {
     const VkCommandBufferBeginInfo info = {
@@ -79,15 +85,20 @@ void vk_barrier(const struct vk_api *api, VkCommandBuffer commands, bool with_ho
 
 /* ---- queue ----------------------------------------------------------------------------------- */
 
-static bool already_lost(const struct vk *vk, struct err *e)
+static bool check_usable(const struct vk *vk, struct err *e)
 {
-    return err_set(e, ERR_DEVICE, "Vulkan: the device %s was lost before", vk->gpu.caps.name);
+    if (atomic_load(&vk->is_lost))
+        return err_set(e, ERR_DEVICE, "Vulkan: the device %s was lost before", vk->gpu.caps.name);
+    if (atomic_load(&vk->is_hung))
+        return err_set(e, ERR_DEVICE, "Vulkan: the device %s has not finished what came before",
+                       vk->gpu.caps.name);
+    return true;
 }
 
 bool vk_queue_submit(struct vk *vk, VkCommandBuffer commands, uint64_t *number, struct err *e)
 {
-    if (atomic_load(&vk->is_lost))
-        return already_lost(vk, e);
+    if (!check_usable(vk, e))
+        return false;
     const VkCommandBufferSubmitInfo buffer = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
         .commandBuffer = commands,
@@ -115,21 +126,31 @@ bool vk_queue_submit(struct vk *vk, VkCommandBuffer commands, uint64_t *number, 
 
 bool vk_queue_wait(struct vk *vk, uint64_t number, uint32_t timeout_ms, struct err *e)
 {
-    if (atomic_load(&vk->is_lost))
-        return already_lost(vk, e);
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
         .pSemaphores = &vk->timeline,
         .pValues = &number,
     };
+    if (atomic_load(&vk->is_lost))
+        return check_usable(vk, e);
     const VkResult r = vk->api.WaitSemaphores(vk->device, &info, timeout_ms * 1000000ull);
     if (r == VK_SUCCESS)
         return true;
     if (r != VK_TIMEOUT)
         return vk_failed(vk, r, e, "waiting for the device");
     atomic_store(&vk->is_hung, true);
-    atomic_store(&vk->is_lost, true);
     return err_set(e, ERR_DEVICE, "Vulkan: the device %s did not finish within %u ms: it hangs",
                    vk->gpu.caps.name, timeout_ms);
+}
+
+bool vk_queue_drain(struct vk *vk, uint32_t timeout_ms, struct err *e)
+{
+    pthread_mutex_lock(&vk->queue_lock);
+    const uint64_t number = vk->n_submits;
+    pthread_mutex_unlock(&vk->queue_lock);
+    if (!vk_queue_wait(vk, number, timeout_ms, e))
+        return false;
+    atomic_store(&vk->is_hung, false);
+    return true;
 }

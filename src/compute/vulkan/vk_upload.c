@@ -36,8 +36,7 @@ static void free_all(struct vk_upload *u)
 {
     for (uint32_t i = 0; i < u->n_slots; i++) {
         vk_buffer_free(u->vk, &u->slots[i].staging);
-        if (u->slots[i].pool)
-            u->vk->api.DestroyCommandPool(u->vk->device, u->slots[i].pool, NULL);
+        vk_command_pool_free(u->vk, u->slots[i].pool);
     }
     pthread_cond_destroy(&u->given);
     pthread_mutex_destroy(&u->lock);
