@@ -12,14 +12,21 @@ static const struct backend *const backends[] = {&backend_ref, &backend_cpu};
 
 enum { DEFAULT_UBATCH = 512, ERROR_ROWS = 3 };
 
+/* What is left of a sequence. */
+struct held {
+    uint32_t n;       /* tokens in the cache */
+    uint32_t whole;   /* rows from here on find their windows in the rings */
+    uint32_t n_state; /* tokens that the recurrent states stand behind */
+};
+
 struct exec {
     const struct backend *backend;
     const struct plan *plan;
     struct exec_params params;
     void *state;
     const struct op_embed *embed; /* NULL: the plan takes its input from slots */
-    uint32_t *n_held;             /* [n_seqs] tokens in the cache */
-    uint32_t *n_state;            /* [n_seqs] tokens in the recurrent state; NULL: there is none */
+    struct held *held;            /* [n_seqs] */
+    bool has_rings;
     /* What the backend is handed in place of NULL, [n_ubatch]. */
     bool *want;
     uint32_t *seq;
@@ -34,6 +41,33 @@ const struct backend *backend_find(const char *name)
         if (!strcmp(backends[i]->name, name))
             return backends[i];
     return NULL;
+}
+
+/* ---- rings -----------------------------------------------------------------------------------
+ */
+
+uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *params)
+{
+    const uint64_t ring = (uint64_t)kv->window - 1 + params->n_ubatch;
+    return kv->window ? (uint32_t)num_min(ring, params->n_ctx) : params->n_ctx;
+}
+
+static bool is_ring(const struct kv_layer *kv, const struct exec_params *params)
+{
+    return exec_kv_rows(kv, params) < params->n_ctx;
+}
+
+uint32_t exec_kv_saved(const struct kv_layer *kv, const struct exec_params *params)
+{
+    return is_ring(kv, params) ? kv->window - 1 : 0;
+}
+
+static bool has_rings(const struct plan *p, const struct exec_params *params)
+{
+    for (size_t i = 0; i < p->n_kv; i++)
+        if (is_ring(&p->kv[i], params))
+            return true;
+    return false;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -55,6 +89,24 @@ void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint
     va_start(args, detail);
     vsnprintf(row->detail, sizeof row->detail, detail, args);
     va_end(args);
+}
+
+void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct exec_params *params,
+                      uint64_t n_bytes)
+{
+    uint32_t n_rings = 0, n_rows = 0;
+    struct buf rings = {0};
+    for (size_t i = 0; i < p->n_kv; i++)
+        if (is_ring(&p->kv[i], params)) {
+            n_rings++;
+            n_rows = (uint32_t)num_max(n_rows, exec_kv_rows(&p->kv[i], params));
+        }
+    if (n_rings)
+        buf_fmt(&rings, "; %u of %zu layers keep %u", n_rings, p->n_kv, n_rows);
+    mem_table_add(t, "kv cache", 1, n_bytes, "%u x %u tokens, keys %s, values %s%.*s",
+                  params->n_seqs, params->n_ctx, block_info(params->type_k)->name,
+                  block_info(params->type_v)->name, STRF(buf_view(&rings)));
+    buf_free(&rings);
 }
 
 /* "17.3 GiB", "640 KiB": three digits and the unit that leaves them before the point. */
@@ -136,21 +188,22 @@ static bool check_cache_type(const struct plan *p, enum block_type type, bool va
     return true;
 }
 
+/* The defaults that do not depend on the machine. */
+static struct exec_params with_defaults(const struct exec_params *given)
+{
+    struct exec_params p = *given;
+    p.n_seqs = p.n_seqs ? p.n_seqs : 1;
+    p.n_ubatch = p.n_ubatch ? p.n_ubatch : DEFAULT_UBATCH;
+    p.n_ubatch = (uint32_t)num_min(p.n_ubatch, (uint64_t)p.n_ctx * p.n_seqs);
+    return p;
+}
+
 static bool fill_params(const struct plan *p, const struct exec_params *given,
                         struct exec_params *out, struct err *e)
 {
-    *out = *given;
-    uint64_t n_tokens;
+    *out = with_defaults(given);
     if (out->n_ctx == 0)
         return err_set(e, ERR_USAGE, "the context is 0 tokens, must be at least 1");
-    if (out->n_seqs == 0)
-        out->n_seqs = 1;
-    if (out->n_ubatch == 0)
-        out->n_ubatch = DEFAULT_UBATCH;
-    if (!num_mul(out->n_ctx, out->n_seqs, &n_tokens))
-        return err_set(e, ERR_LIMIT, "%u sequences of %u tokens are too many", out->n_seqs,
-                       out->n_ctx);
-    out->n_ubatch = (uint32_t)num_min(out->n_ubatch, n_tokens);
     if (out->max_bytes == 0)
         out->max_bytes = mem_available() ? mem_available() : UINT64_MAX;
     return check_cache_type(p, out->type_k, false, e) && check_cache_type(p, out->type_v, true, e);
@@ -210,12 +263,15 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     x->plan = p;
     if (!plan_memory(b, p, params, &x->params, &table, e) || !check_fits(&table, e))
         goto fail;
-    for (size_t i = 0; i < p->n_ops; i++)
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct op_attend *o = &p->ops[i].attend;
         if (p->ops[i].kind == OP_EMBED)
             x->embed = &p->ops[i].embed;
-    x->n_held = mem_new(x->params.n_seqs, sizeof *x->n_held);
-    if (p->n_states)
-        x->n_state = mem_new(x->params.n_seqs, sizeof *x->n_state);
+        if (p->ops[i].kind == OP_ATTEND && p->kv[o->kv].window)
+            assert(o->window && o->window <= p->kv[o->kv].window);
+    }
+    x->held = mem_new(x->params.n_seqs, sizeof *x->held);
+    x->has_rings = b->state_copy && has_rings(p, &x->params);
     x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
     x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
     if (p->n_vocab && !reserve_logits(x, x->params.n_seqs, e))
@@ -236,8 +292,7 @@ void exec_close(struct exec *x)
     if (x->state)
         x->backend->close(x->state);
     mem_big_free(x->logits, x->n_logits_room * x->plan->n_vocab * sizeof(float));
-    free(x->n_held);
-    free(x->n_state);
+    free(x->held);
     free(x->want);
     free(x->seq);
     free(x);
@@ -269,6 +324,21 @@ static uint32_t row_before(const struct batch *b, uint32_t i)
     return i;
 }
 
+/* Whether a sequence can go on at its first row of a batch, row i. */
+static bool check_begin(const struct exec *x, uint32_t i, uint32_t seq, uint32_t pos, struct err *e)
+{
+    const struct exec_reach at = exec_reach(x, seq);
+    if (pos > x->held[seq].n)
+        return err_set(e, ERR_USAGE, "row %u: position %u, but sequence %u holds %u tokens", i, pos,
+                       seq, x->held[seq].n);
+    if (pos && (pos < at.first || pos > at.last))
+        return err_set(e, ERR_USAGE,
+                       "row %u: position %u, but sequence %u goes on at %u to %u, at 0 or from a "
+                       "saved state",
+                       i, pos, seq, at.first, at.last);
+    return true;
+}
+
 static bool check_row(const struct exec *x, const struct batch *b, uint32_t i, struct err *e)
 {
     const uint32_t seq = seq_of(b, i), pos = b->pos[i];
@@ -281,15 +351,8 @@ static bool check_row(const struct exec *x, const struct batch *b, uint32_t i, s
     if (before != i && pos != b->pos[before] + 1)
         return err_set(e, ERR_USAGE, "row %u: position %u follows position %u", i, pos,
                        b->pos[before]);
-    if (before == i && pos > x->n_held[seq])
-        return err_set(e, ERR_USAGE, "row %u: position %u, but sequence %u holds %u tokens", i, pos,
-                       seq, x->n_held[seq]);
-    if (before == i && x->n_state && pos != 0 && pos != x->n_state[seq])
-        return err_set(
-            e, ERR_USAGE,
-            "row %u: position %u, but the state of sequence %u is behind %u tokens: go on "
-            "there, from 0 or from a saved state",
-            i, pos, seq, x->n_state[seq]);
+    if (before == i && !check_begin(x, i, seq, pos, e))
+        return false;
     if (x->embed && (b->ids[i] < 0 || (uint64_t)b->ids[i] >= x->embed->table->ne[1]))
         return err_set(e, ERR_USAGE, "row %u: token %d, the vocabulary has %llu", i, b->ids[i],
                        (unsigned long long)x->embed->table->ne[1]);
@@ -301,11 +364,20 @@ static bool check_row(const struct exec *x, const struct batch *b, uint32_t i, s
 static void forget_rows(struct exec *x, const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        uint32_t *n_held = &x->n_held[seq_of(b, i)];
-        *n_held = (uint32_t)num_min(*n_held, b->pos[i]);
-        if (x->n_state)
-            x->n_state[seq_of(b, i)] = 0;
+        struct held *h = &x->held[seq_of(b, i)];
+        h->n = (uint32_t)num_min(h->n, b->pos[i]);
+        h->n_state = 0;
     }
+}
+
+/* A row at pos is about to be stored, over the one that stood a ring's length before it. Rings hold
+ * a window and n_ubatch rows. */
+static void overwrite(const struct exec *x, struct held *h, uint32_t pos)
+{
+    if (pos == 0)
+        h->whole = 0;
+    if (x->has_rings && pos + 1 > x->params.n_ubatch)
+        h->whole = (uint32_t)num_max(h->whole, pos + 1 - x->params.n_ubatch);
 }
 
 /* Rows [from, from + n) of b, at most n_ubatch, with nothing left NULL. */
@@ -317,6 +389,7 @@ static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint
         x->seq[i] = seq_of(b, from + i);
         x->want[i] = x->plan->n_vocab && wanted(b, from + i);
         n_wanted += x->want[i];
+        overwrite(x, &x->held[x->seq[i]], b->pos[from + i]);
     }
     const struct batch piece = {
         .n = n,
@@ -364,36 +437,53 @@ bool exec_run(struct exec *x, const struct batch *b, struct err *e)
         return false;
     }
     for (uint32_t i = 0; i < b->n; i++) {
-        x->n_held[seq_of(b, i)] = b->pos[i] + 1;
-        if (x->n_state)
-            x->n_state[seq_of(b, i)] = b->pos[i] + 1;
+        struct held *h = &x->held[seq_of(b, i)];
+        h->n = h->n_state = b->pos[i] + 1;
     }
     return true;
 }
 
-/* ---- recurrent states ------------------------------------------------------------------------ */
+/* ---- going on and going back -----------------------------------------------------------------
+ */
 
-uint64_t exec_state_bytes(const struct backend *b, const struct plan *p)
+struct exec_reach exec_reach(const struct exec *x, uint32_t seq)
 {
-    return p->n_states && b->state_bytes ? b->state_bytes(p) : 0;
+    assert(seq < x->params.n_seqs);
+    const struct held *h = &x->held[seq];
+    struct exec_reach at = {h->whole, h->n};
+    if (x->plan->n_states)
+        at = (struct exec_reach){(uint32_t)num_max(at.first, h->n_state),
+                                 (uint32_t)num_min(at.last, h->n_state)};
+    return at.first <= at.last ? at : (struct exec_reach){0, 0};
 }
 
-uint32_t exec_state_save(struct exec *x, uint32_t seq, void *out)
+uint64_t exec_state_bytes(const struct backend *b, const struct plan *p,
+                          const struct exec_params *params)
 {
-    assert(x->n_state && seq < x->params.n_seqs);
-    x->backend->state_get(x->state, seq, out);
-    return x->n_state[seq];
+    const struct exec_params filled = with_defaults(params);
+    return b->state_bytes ? b->state_bytes(p, &filled) : 0;
+}
+
+void exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out)
+{
+    const struct exec_reach at = exec_reach(x, seq);
+    assert(x->backend->state_copy && at.first <= n_tokens && n_tokens <= at.last);
+    x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.to = out});
 }
 
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
                         struct err *e)
 {
-    assert(x->n_state && seq < x->params.n_seqs);
-    if (n_tokens > x->n_held[seq])
+    assert(x->backend->state_copy && seq < x->params.n_seqs);
+    if (n_tokens > x->held[seq].n)
         return err_set(e, ERR_USAGE, "the state is behind %u tokens, sequence %u holds %u",
-                       n_tokens, seq, x->n_held[seq]);
-    x->backend->state_put(x->state, seq, in);
-    x->n_state[seq] = n_tokens;
+                       n_tokens, seq, x->held[seq].n);
+    x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.from = in});
+    x->held[seq] = (struct held){
+        .n = n_tokens,
+        .whole = x->has_rings ? n_tokens : 0,
+        .n_state = n_tokens,
+    };
     return true;
 }
 

@@ -1,5 +1,6 @@
-/* exec: runs a plan on a backend. An exec owns the weights in the backend's layout, the KV cache of
- * its sequences and the scratch slots. One thread at a time (the engine's).
+/* exec: runs a plan on a backend. An exec owns the weights in the backend's layout, the KV cache
+ * and the recurrent states of its sequences, and the scratch slots. One thread at a time (the
+ * engine's).
  *
  * Memory is planned first: exec_memory says what needs how much before anything is allocated;
  * exec_open refuses with that table when it does not fit. */
@@ -8,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -25,9 +27,8 @@ struct exec_params {
 };
 
 /* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
- * follow what the cache holds for it (a row may overwrite positions that are there: that is how a
- * sequence is cut back). In a plan with recurrent states a sequence goes on where its state is, or
- * from position 0: see exec_state_save. */
+ * begin where it can go on (exec_reach). A row may overwrite positions that are there: that is how
+ * a sequence is cut back. */
 struct batch {
     uint32_t n;
     const int32_t *ids;      /* [n], 0 <= id < V; NULL: only for a plan without OP_EMBED */
@@ -55,6 +56,27 @@ struct mem_table {
 void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint64_t item_bytes,
                    const char *detail, ...) __attribute__((format(printf, 5, 6)));
 
+/* Adds the row "kv cache", n_bytes, with what of it is kept of a sequence. For backends. */
+void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct exec_params *params,
+                      uint64_t n_bytes);
+
+/* A saved state on its way out of a backend (to) or into it (from); the other is NULL. */
+struct state_copy {
+    uint8_t *to;
+    const uint8_t *from;
+};
+/* The next n bytes of the saved state are what is at `here`. */
+static inline void state_copy_bytes(struct state_copy *c, void *here, size_t n)
+{
+    if (c->to) {
+        memcpy(c->to, here, n);
+        c->to += n;
+    } else {
+        memcpy(here, c->from, n);
+        c->from += n;
+    }
+}
+
 /* A backend: exec.c dispatches to it. state is the backend's own. Parameters come with their
  * defaults filled in (but n_threads, where 0 stays 0: the backend's pool decides). */
 struct exec;
@@ -75,13 +97,26 @@ struct backend {
      * ERR_UNSUPPORTED. */
     bool (*slot_get)(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e);
     bool (*slot_put)(void *state, slot_id s, uint32_t n_rows, const void *in, struct err *e);
-    /* The recurrent state of one sequence, state_bytes long. NULL, all three: a backend that
-     * refuses plans with states. */
-    uint64_t (*state_bytes)(const struct plan *p);
-    void (*state_get)(void *state, uint32_t seq, void *out);
-    void (*state_put)(void *state, uint32_t seq, const void *in);
+    /* A saved state: what a row behind n_tokens tokens of a sequence needs beside the layers that
+     * keep all of it, which is the recurrent states and of every ring the positions that the row
+     * sees (exec_kv_saved). state_bytes long, in the backend's own layout. NULL, both: a backend
+     * that refuses plans with states and keeps all positions of every layer. */
+    uint64_t (*state_bytes)(const struct plan *p, const struct exec_params *params);
+    void (*state_copy)(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
     void (*close)(void *state);
 };
+/* For backends, with complete parameters. Rows that a KV layer needs for each sequence: a layer
+ * with a window is a ring where position p is in row p modulo the number of rows (this one or a
+ * larger one), large enough for the window of the first row of a batch and the batch. */
+uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *params);
+/* Of a ring, the most positions that a saved state has: those before the row to come that it sees.
+ * 0: no ring, the layer keeps n_ctx rows. */
+uint32_t exec_kv_saved(const struct kv_layer *kv, const struct exec_params *params);
+/* The first position that a row at `pos` sees. */
+static inline uint32_t exec_window_first(uint32_t window, uint32_t pos)
+{
+    return window && pos >= window ? pos - window + 1 : 0;
+}
 extern const struct backend backend_ref; /* scalar float32: the truth */
 extern const struct backend backend_cpu; /* SIMD, threads */
 /* "ref", "cpu", ... or NULL. */
@@ -99,21 +134,31 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
                        const struct exec_params *params, const struct log *log,
                        const struct progress *progress, struct err *e);
 const struct exec_params *exec_params_of(const struct exec *x); /* with defaults filled in */
-/* Runs the rows in pieces of n_ubatch. ERR_CANCELLED when b->cancel became true: the cache then
- * holds an unknown part of the rows; the caller goes on from the position it was at before (a plan
- * with states: from 0 or a saved state). */
+/* Runs the rows in pieces of n_ubatch. ERR_USAGE where a sequence cannot go on at its first row.
+ * After a failure (ERR_CANCELLED when b->cancel became true) every sequence of the batch is cut
+ * back to its first row of it, and exec_reach says from where it can go on. */
 bool exec_run(struct exec *x, const struct batch *b, struct err *e);
 
-/* A recurrent state has no history: a sequence can be cut back to where its state was saved, or
- * begun again at position 0, not elsewhere. After a failed run it stands at 0, whatever the cache
- * holds. */
-/* Bytes of a saved state; 0: the plan has none, every sequence can be cut back anywhere. */
-uint64_t exec_state_bytes(const struct backend *b, const struct plan *p);
-/* Copies the state of a sequence into out, exec_state_bytes long; returns the tokens it stands
- * behind. For plans with states. */
-uint32_t exec_state_save(struct exec *x, uint32_t seq, void *out);
-/* Sets the state of a sequence to one saved from it behind n_tokens tokens, which the sequence must
- * have held ever since: ERR_USAGE where the cache holds fewer. The next row is at n_tokens. */
+/* Where a sequence can go on: at any position from first to last; always at 0, which begins it
+ * again; and where a saved state of it stands.
+ *   every layer keeps all tokens    0 to the tokens held
+ *   layers with a window            the last n_ubatch tokens held: the ring still has the window
+ *                                   before each of them (a plan whose rings are as long as the
+ *                                   context: as above)
+ *   recurrent layers                where the state stands; it has no history. 0 to 0 after a
+ * failed run A plan with both kinds goes on where both can. */
+struct exec_reach {
+    uint32_t first, last;
+};
+struct exec_reach exec_reach(const struct exec *x, uint32_t seq);
+/* Bytes of a saved state; 0: every sequence can be cut back anywhere. params as for exec_open. */
+uint64_t exec_state_bytes(const struct backend *b, const struct plan *p,
+                          const struct exec_params *params);
+/* Copies into out, exec_state_bytes long, what the sequence needs to go on behind its first
+ * n_tokens tokens, which is within its reach. */
+void exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out);
+/* Cuts a sequence back to n_tokens tokens and to the state saved from it behind them. It must have
+ * held them ever since: ERR_USAGE where it holds fewer. */
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
                         struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */

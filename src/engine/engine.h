@@ -1,8 +1,8 @@
 /* engine: a loaded model with its sessions. One thread owns the model; other threads hand it jobs
  * and wait for their events. A session is one mutable sequence with a KV cache: a job's prompt is
  * synchronised with the session that shares the longest prefix, and only the rest is read.
- * Recurrent states cannot be cut back: copies of them are kept where turns begin and prompts part.
- */
+ * Recurrent states and layers with a window cannot be cut back (far): copies of them are kept where
+ * turns begin and prompts part. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

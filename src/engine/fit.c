@@ -4,14 +4,15 @@
 
 enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 2, DEFAULT_UBATCH = 512 };
 
-/* Snapshots of recurrent states: as many as these bytes hold, in all sessions together, and enough
- * for a conversation to go back one turn. */
+/* Snapshots of what cannot be cut back: as many as these bytes hold, in all sessions together, and
+ * enough for a conversation to go back one turn. */
 enum { LEAST_SNAPSHOTS = 3, MOST_SNAPSHOTS = 16 };
 static const uint64_t SNAPSHOT_BYTES = 2ull << 30;
 
 static void plan_snapshots(struct fit *f)
 {
-    f->snapshot_bytes = exec_state_bytes(f->backend, f->plan);
+    f->snapshot_bytes = exec_state_bytes(f->backend, f->plan, &f->params);
+    f->n_snapshots = 0;
     if (f->snapshot_bytes == 0)
         return;
     const uint64_t n = SNAPSHOT_BYTES / f->snapshot_bytes / f->params.n_seqs;
@@ -21,6 +22,7 @@ static void plan_snapshots(struct fit *f)
 static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
 {
     f->params.n_ctx = n_ctx;
+    plan_snapshots(f);
     f->table = (struct mem_table){0};
     if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
         return false;
@@ -62,7 +64,6 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
                                      .type_k = p->type_k ? p->type_k : BLOCK_F16,
                                      .type_v = p->type_v ? p->type_v : BLOCK_F16,
                                      .n_threads = p->n_threads};
-    plan_snapshots(f);
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;
     f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);

@@ -7,7 +7,7 @@ struct fit {
     const struct plan *plan;
     struct exec_params params; /* complete: n_ctx is settled */
     struct mem_table table;    /* what they need */
-    /* For models with recurrent states: copies of it per session, and the size of each. */
+    /* Saved states per session and the size of each; 0 where sequences can be cut back anywhere. */
     uint32_t n_snapshots;
     uint64_t snapshot_bytes;
     uint32_t n_train;       /* the model's own context */

@@ -24,7 +24,7 @@ static uint32_t piece_rows(const struct engine *g)
 }
 
 /* Runs ids at the session's end; on success they are part of it. On failure the session is as it
- * was, without its recurrent state. */
+ * was, but may be out of reach. */
 static bool extend(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t n, bool want_logits,
                    const atomic_bool *cancel, struct err *e)
 {
@@ -37,16 +37,16 @@ static bool extend(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t 
     g->want[n - 1] = want_logits;
     struct batch b = {
         .n = n, .ids = ids, .pos = g->pos, .seq = g->seq, .want_logits = g->want, .cancel = cancel};
-    s->n_state = 0;
-    if (!exec_run(g->exec, &b, e))
+    const bool done = exec_run(g->exec, &b, e);
+    s->reach = exec_reach(g->exec, seq);
+    if (!done)
         return false;
     memcpy(s->ids + s->n, ids, n * sizeof *ids);
     s->n += n;
-    s->n_state = s->n;
     return true;
 }
 
-/* ---- snapshots of recurrent states ------------------------------------------------------------
+/* ---- snapshots of what cannot be cut back -----------------------------------------------------
  */
 
 /* Where a prompt is worth a snapshot, in tokens from its begin. */
@@ -65,14 +65,15 @@ static uint32_t turn_border(const struct engine *g, const struct job *j)
     return n - 1;
 }
 
-/* Keeps a copy of the state where the session is. */
+/* Keeps a copy of the state where the session is, which is within reach. */
 static void take_snapshot(struct engine *g, uint32_t seq)
 {
     struct session *s = &g->sessions[seq];
     if (session_snapshot(s, s->n))
         return;
     struct snapshot *room = session_snapshot_room(s, g->n_jobs);
-    room->n = exec_state_save(g->exec, seq, room->bytes);
+    exec_state_save(g->exec, seq, s->n, room->bytes);
+    room->n = s->n;
     room->last_used = g->n_jobs;
 }
 
@@ -191,10 +192,11 @@ static bool sync_session(struct engine *g, const struct job *j, uint32_t *seq, s
     struct snapshot *from = session_snapshot(s, s->n);
     if (from)
         from->last_used = g->n_jobs;
-    if (s->n_snapshots == 0 || s->n == 0 || s->n == s->n_state)
+    if (s->n == 0 || (s->reach.first <= s->n && s->n <= s->reach.last))
         return true;
-    s->n_state = s->n;
-    return exec_state_restore(g->exec, *seq, s->n, from->bytes, e);
+    const bool done = exec_state_restore(g->exec, *seq, s->n, from->bytes, e);
+    s->reach = exec_reach(g->exec, *seq);
+    return done;
 }
 
 static void run_job(struct engine *g, struct job *j)

@@ -15,9 +15,7 @@ uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n)
 
 uint32_t session_reach(const struct session *s, uint32_t n)
 {
-    if (s->n_snapshots == 0)
-        return n;
-    uint32_t reach = s->n_state <= n ? s->n_state : 0;
+    uint32_t reach = n < s->reach.first ? 0 : (uint32_t)num_min(n, s->reach.last);
     for (uint32_t i = 0; i < s->n_snapshots; i++)
         if (s->snapshots[i].n <= n && s->snapshots[i].n > reach)
             reach = s->snapshots[i].n;

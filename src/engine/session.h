@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A copy of the recurrent state behind the first n tokens of its session; n 0: free. */
+#include "compute/exec.h"
+
+/* A saved state (exec_state_save) behind the first n tokens of its session; n 0: free. */
 struct snapshot {
     uint32_t n;
     uint64_t last_used; /* the job that made it or went on from it */
@@ -12,20 +14,19 @@ struct snapshot {
 };
 
 struct session {
-    int32_t *ids;       /* [n_ctx] tokens in the cache, positions 0 .. n-1 */
-    uint32_t n;         /* of those, in use */
-    uint64_t last_used; /* rises with every job; 0: never */
-    /* Models with recurrent states: where the state stands, at most n, and copies of it. */
-    uint32_t n_state;
-    struct snapshot *snapshots; /* [n_snapshots]; 0: the model has no states */
+    int32_t *ids;               /* [n_ctx] tokens in the cache, positions 0 .. n-1 */
+    uint32_t n;                 /* of those, in use */
+    uint64_t last_used;         /* rises with every job; 0: never */
+    struct exec_reach reach;    /* from where it can go on without a snapshot */
+    struct snapshot *snapshots; /* [n_snapshots]; 0: it can be cut back anywhere */
     uint32_t n_snapshots;
 };
 
 /* Length of the common head of the session's tokens and ids[n]. */
 uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n);
 
-/* From where the session can go on when it is to keep no more than its first n tokens: n itself, or
- * with recurrent states the last of them that there is a state of. */
+/* From where the session can go on when it is to keep no more than its first n tokens: the last
+ * position up to n that is within reach or has a snapshot. */
 uint32_t session_reach(const struct session *s, uint32_t n);
 /* Keeps the first n tokens and their snapshots. */
 void session_cut(struct session *s, uint32_t n);

@@ -66,6 +66,7 @@ static struct kit_spec with_defaults(const struct kit_spec *given)
     s.n_used = s.n_used ? s.n_used : 2;
     s.n_ff = s.n_ff ? s.n_ff : 256;
     s.n_vocab = s.n_vocab ? s.n_vocab : 96;
+    s.window = s.window ? s.window : 6;
     s.arch = s.arch ? s.arch : "qwen3moe";
     return s;
 }
@@ -179,7 +180,7 @@ static void metadata(struct writing *g)
             key(g, "expert_feed_forward_length", s->n_ff);
     }
     if (t->oss)
-        key(g, "attention.sliding_window", 6);
+        key(g, "attention.sliding_window", s->window);
     if (t->hybrid)
         hybrid_keys(g);
     key_f32(g, "attention.layer_norm_rms_epsilon", 1e-6f);

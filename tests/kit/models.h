@@ -27,6 +27,7 @@ struct kit_spec {
     uint32_t n_used;      /* [2] */
     uint32_t n_ff;        /* of an expert [256] */
     uint32_t n_vocab;     /* [96] */
+    uint32_t window;      /* of gpt-oss [6] */
     uint64_t seed;        /* weights, on top of test_seed() */
     bool tied;            /* no output.weight */
     bool fused;           /* attn_qkv, ffn_gate_up_exps; qwen3next: ssm_in */

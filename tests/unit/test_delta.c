@@ -75,11 +75,14 @@ static void rig_close(struct rig *r)
     }
 }
 
+static const struct exec_params rig_params = {.n_ctx = MAX_ROWS, .n_seqs = 2};
+
 static struct exec *rig_exec(const struct rig *r, const struct backend *b, int n_threads)
 {
     struct err e = {0};
     struct exec *x;
-    const struct exec_params params = {.n_ctx = MAX_ROWS, .n_seqs = 2, .n_threads = n_threads};
+    struct exec_params params = rig_params;
+    params.n_threads = n_threads;
     CHECK_OK(x = exec_open(b, &r->plan, &params, NULL, NULL, &e));
     return x;
 }
@@ -280,11 +283,14 @@ TEST(exec_goes_back_to_a_saved_state_to_the_bit)
         float *want = mem_new(r.n_rows * width, sizeof *want);
         float *got = mem_new(r.n_rows * width, sizeof *got);
         struct exec *x = rig_exec(&r, b, 2);
-        void *saved = mem_new(exec_state_bytes(b, &r.plan), 1);
-        CHECK(exec_state_bytes(b, &r.plan) >= plan_state_bytes(&r.plan));
+        const uint64_t n_bytes = exec_state_bytes(b, &r.plan, &rig_params);
+        void *saved = mem_new(n_bytes, 1);
+        CHECK(n_bytes >= plan_state_bytes(&r.plan));
         if (at)
             CHECK_OK(run_rows(x, &r, 0, at, got, &e));
-        CHECK_INT(exec_state_save(x, 0, saved), at);
+        CHECK_INT(exec_reach(x, 0).first, at);
+        CHECK_INT(exec_reach(x, 0).last, at);
+        exec_state_save(x, 0, at, saved);
         CHECK_OK(run_rows(x, &r, at, r.n_rows, want, &e));
         CHECK_OK(exec_state_restore(x, 0, at, saved, &e));
         CHECK_OK(run_rows(x, &r, at, r.n_rows, got, &e));
@@ -307,14 +313,14 @@ TEST(exec_refuses_to_cut_back_what_has_a_state)
         r = rig_open(rng_u64(&r.rng), HEADS_GROUPED);
     }
     struct exec *x = rig_exec(&r, &backend_ref, 1);
-    void *saved = mem_new(exec_state_bytes(&backend_ref, &r.plan), 1);
+    void *saved = mem_new(exec_state_bytes(&backend_ref, &r.plan, &rig_params), 1);
     CHECK_OK(run_rows(x, &r, 0, 4, out, &e));
-    CHECK_INT(exec_state_save(x, 0, saved), 4);
+    exec_state_save(x, 0, 4, saved);
     CHECK_OK(run_rows(x, &r, 4, 8, out, &e));
     CHECK(!run_rows(x, &r, 6, 7, out, &e));
-    CHECK_STR(str_of(e.msg),
-              STR("row 0: position 6, but the state of sequence 0 is behind 8 tokens: "
-                  "go on there, from 0 or from a saved state"));
+    CHECK_STR(
+        str_of(e.msg),
+        STR("row 0: position 6, but sequence 0 goes on at 8 to 8, at 0 or from a saved state"));
     CHECK_OK(run_rows(x, &r, 8, 9, out, &e));
     CHECK_OK(exec_state_restore(x, 0, 4, saved, &e));
     CHECK(!run_rows(x, &r, 8, 9, out, &e));
@@ -345,7 +351,7 @@ TEST(exec_plans_the_memory_of_states)
     for (size_t i = 0; i < N_BACKENDS; i++) {
         CHECK_OK(exec_memory(backends[i], &r.plan, &params, &t, &e));
         CHECK_STR(str_of(t.rows[2].what), STR("states"));
-        CHECK_INT(t.rows[2].n_bytes, 3 * exec_state_bytes(backends[i], &r.plan));
+        CHECK_INT(t.rows[2].n_bytes, 3 * exec_state_bytes(backends[i], &r.plan, &params));
         CHECK_STR(str_of(t.rows[2].detail), STR("3 x 1 recurrent layers"));
     }
     rig_close(&r);

@@ -20,7 +20,8 @@ enum { N_VOCAB = 96, MAX_IDS = 512 };
 /* A session that holds n tokens: `shared` of a common head, then its own. */
 static struct session make_session(int32_t own, uint32_t shared, uint32_t n, uint64_t last_used)
 {
-    struct session s = {.ids = mem_new(20000, sizeof(int32_t)), .n = n, .last_used = last_used};
+    struct session s = {
+        .ids = mem_new(20000, sizeof(int32_t)), .n = n, .last_used = last_used, .reach = {0, n}};
     for (uint32_t i = 0; i < n; i++)
         s.ids[i] = i < shared ? (int32_t)i : own;
     return s;
@@ -42,7 +43,7 @@ TEST(session_choice_keeps_long_conversations)
     CHECK_INT(choose(s, 2, 9500, 9600), 0);   /* its last message was edited */
     CHECK_INT(choose(s, 2, 50, 200), 1);      /* a side request */
     CHECK_INT(choose(s, 2, 3000, 3500), 1);   /* a sub-agent with the same system prompt */
-    s[1].n = 5000;
+    s[1].n = s[1].reach.last = 5000;
     s[1].last_used = 3;
     memset(s[1].ids, 0xff, 5000 * sizeof(int32_t));
     CHECK_INT(choose(s, 2, 50, 200), 1); /* the stale one goes first */
@@ -63,20 +64,23 @@ TEST(session_choice_takes_the_longest_unused_of_equals)
 TEST(session_with_states_goes_on_from_the_snapshot_before)
 {
     struct snapshot at[3] = {{.n = 40}, {0}, {.n = 90}};
-    struct session s = {.n = 100, .n_state = 100, .snapshots = at, .n_snapshots = 3};
+    struct session s = {.n = 100, .reach = {100, 100}, .snapshots = at, .n_snapshots = 3};
     CHECK_INT(session_reach(&s, 100), 100);
     CHECK_INT(session_reach(&s, 99), 90);
     CHECK_INT(session_reach(&s, 90), 90);
     CHECK_INT(session_reach(&s, 89), 40);
     CHECK_INT(session_reach(&s, 39), 0);
-    s.n_state = 0; /* a run was cancelled */
+    s.reach = (struct exec_reach){0, 0}; /* a run was cancelled */
     CHECK_INT(session_reach(&s, 100), 90);
     session_cut(&s, 89);
     CHECK(s.n == 89 && session_reach(&s, 89) == 40);
     CHECK(session_snapshot(&s, 40) == &at[0] && !session_snapshot(&s, 90) &&
           !session_snapshot(&s, 0));
-    s = (struct session){.n = 50};
+    s = (struct session){.n = 50, .reach = {0, 50}}; /* no states */
     CHECK_INT(session_reach(&s, 30), 30);
+    s.reach.first = 20; /* a window */
+    CHECK_INT(session_reach(&s, 20), 20);
+    CHECK_INT(session_reach(&s, 19), 0);
 }
 
 TEST(session_gives_up_the_snapshot_that_is_worth_least)

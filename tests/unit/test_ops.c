@@ -169,7 +169,7 @@ static float *results_of(const struct backend *b, const struct rig *r)
     struct err e = {0};
     struct exec_params params = r->params;
     params.n_ctx = params.n_ctx ? params.n_ctx : 256;
-    params.n_ubatch = 256;
+    params.n_ubatch = params.n_ubatch ? params.n_ubatch : 256;
     params.n_threads = 2;
     struct exec *x = exec_open(b, &r->plan, &params, NULL, NULL, &e);
     if (!x && e.code == ERR_UNSUPPORTED)
@@ -542,6 +542,58 @@ TEST(ops_attend_matches_ref)
             .gated = gated,
         };
         o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim_v, 0});
+        plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+/* Batches that follow each other round a ring, of one sequence after the other and of both at once.
+ */
+static void round_a_ring(struct rig *r, uint32_t n)
+{
+    r->params.n_seqs = 2;
+    r->params.n_ubatch = n;
+    r->n_steps = MAX_STEPS;
+    r->n_total = MAX_STEPS * n;
+    r->pos = own(r, mem_new(r->n_total, sizeof *r->pos));
+    r->seq = own(r, mem_new(r->n_total, sizeof *r->seq));
+    uint32_t at[2] = {0};
+    for (uint32_t i = 0; i < r->n_total; i++) {
+        r->n_rows[i / n] = n;
+        r->seq[i] = i / n == 2 ? i % 2 : i / n == 1 && n > 1;
+        r->pos[i] = at[r->seq[i]]++;
+    }
+}
+
+TEST(ops_attend_in_a_ring_matches_ref)
+{
+    static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
+    static const uint32_t windows[] = {1, 5, 16, 33, 70}, lengths[] = {1, 9, 63};
+    enum { HEADS = 4, KV_HEADS = 2, DIM = 64 };
+    struct count count = {0};
+    for (uint64_t i = 0; i < 60; i++) {
+        struct rig r = rig_open(i, 0);
+        const uint32_t window = windows[i % 5], n = lengths[i / 5 % 3];
+        round_a_ring(&r, n);
+        r.params.type_k = r.params.type_v = caches[i / 15];
+        r.coarse = !is_float(caches[i / 15]);
+        snprintf(r.what, sizeof r.what, "case %d: window of %u, batches of %u, cache %s", (int)i,
+                 window, n, block_info(caches[i / 15])->name);
+        const struct op_attend o = {
+            .q = input(&r, "q", HEADS * DIM),
+            .k = input(&r, "k", KV_HEADS * DIM),
+            .v = input(&r, "v", KV_HEADS * DIM),
+            .out = output(&r, "out", HEADS * DIM),
+            .n_head = HEADS,
+            .n_kv_head = KV_HEADS,
+            .head_dim = DIM,
+            .head_dim_v = DIM,
+            .scale = 0.125f,
+            .window = window,
+            .sinks = i % 2 ? floats(&r, HEADS, 1, 0) : NULL,
+            .kv = plan_kv(&r.plan, (struct kv_layer){KV_HEADS * DIM, KV_HEADS * DIM, window}),
+        };
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
         rig_check(&r, whole, &count);
     }

@@ -101,15 +101,15 @@ void attend_store_key(enum block_type type, const float *key, uint32_t n, uint8_
 uint8_t *attend_key_tile(const struct cpu *c, const struct attention *a, uint32_t t, uint32_t head,
                          uint32_t pos)
 {
-    size_t row = (size_t)c->batch->seq[t] * a->cache->n_heads + head;
-    return a->cache->keys + (row * a->cache->n_tiles + pos / KEY_TILE) * a->cache->key_tile_bytes;
+    return a->cache->keys +
+           cache_tile(a->cache, c->batch->seq[t], head, pos) * a->cache->key_tile_bytes;
 }
 
 static uint8_t *value_row(const struct cpu *c, const struct attention *a, uint32_t t, uint32_t head,
                           uint32_t pos)
 {
-    size_t row = (size_t)c->batch->seq[t] * a->cache->n_heads + head;
-    return a->cache->values + (row * a->cache->n_tiles * KEY_TILE + pos) * a->cache->value_bytes;
+    size_t tile = cache_tile(a->cache, c->batch->seq[t], head, pos);
+    return a->cache->values + (tile * KEY_TILE + pos % KEY_TILE) * a->cache->value_bytes;
 }
 
 static void store_row(struct worker *w, const struct attention *a, uint32_t t)
@@ -153,12 +153,6 @@ static void sums_clear(struct sums *s, const struct attention *a, uint32_t n)
     memset(s->acc, 0, (size_t)n * a->n_values * sizeof *s->acc);
 }
 
-/* Where the first and the last visible key of row i stand. */
-static uint32_t first_visible(const struct attention *a, uint32_t pos)
-{
-    return a->op->window && pos >= a->op->window ? pos - a->op->window + 1 : 0;
-}
-
 static void load_queries(struct worker *w, const struct attention *a, const struct query_tile *q)
 {
     const struct op_attend *o = a->op;
@@ -177,7 +171,7 @@ static void mask(const struct cpu *c, const struct attention *a, const struct qu
                  uint32_t key, float *scores)
 {
     for (uint32_t i = 0; i < q->n_rows; i++) {
-        uint32_t pos = c->batch->pos[q->t + i], first = first_visible(a, pos);
+        uint32_t pos = c->batch->pos[q->t + i], first = exec_window_first(a->op->window, pos);
         if (first <= key && key + KEY_BLOCK - 1 <= pos)
             continue;
         for (uint32_t h = 0; h < q->n_heads; h++) {
@@ -197,7 +191,8 @@ static void turn_tile(const float (*k)[KEY_TILE], size_t stride, uint32_t n_vali
             v[lane * stride + i] = lane < n_valid ? k[i][lane] : 0;
 }
 
-/* The values of the 16 positions from `key` on, of which n_valid count; zeros behind them. */
+/* The values of the 16 positions from `key` on, of which n_valid count; zeros behind them, and for
+ * positions that no row sees: something else may stand there. */
 static void load_values(struct worker *w, const struct attention *a, const struct query_tile *q,
                         uint32_t key, uint32_t n_valid)
 {
@@ -206,6 +201,8 @@ static void load_values(struct worker *w, const struct attention *a, const struc
         w->kernels->load_values[a->value_type](value_row(w->cpu, a, q->t, q->kv_head, key),
                                                a->cache->value_bytes, a->op->head_dim_v, n_valid,
                                                x->v);
+        if (key < q->first)
+            memset(x->v, 0, (size_t)(q->first - key) * a->n_values * sizeof *x->v);
         return;
     }
     w->kernels->load_keys[a->key_type](attend_key_tile(w->cpu, a, q->t, q->kv_head, key),
@@ -223,8 +220,9 @@ static void attend_block(struct worker *w, const struct attention *a, const stru
     const struct op_attend *o = a->op;
     struct thread_scratch *x = w->scratch;
     float factor[QUERY_TILE];
+    uint32_t begin = (uint32_t)num_max(key, q->first / KEY_TILE * KEY_TILE);
     uint32_t end = (uint32_t)num_min(key + KEY_BLOCK, q->last + 1);
-    for (uint32_t k = key; k < end; k += KEY_TILE) {
+    for (uint32_t k = begin; k < end; k += KEY_TILE) {
         w->kernels->load_keys[a->key_type](attend_key_tile(c, a, q->t, q->kv_head, k), o->head_dim,
                                            x->k);
         w->kernels->score(x->q, q->n, o->head_dim, (const float(*)[KEY_TILE])x->k, o->scale,
@@ -233,10 +231,10 @@ static void attend_block(struct worker *w, const struct attention *a, const stru
     mask(c, a, q, key, x->scores);
     for (uint32_t r = 0; r < q->n; r++)
         factor[r] = w->kernels->soften(&s->m[r], x->scores + (size_t)r * KEY_BLOCK);
-    for (uint32_t k = key; k < end; k += KEY_TILE) {
+    for (uint32_t k = begin; k < end; k += KEY_TILE) {
         load_values(w, a, q, k, end - k);
-        w->kernels->weigh(x->scores + (k - key), q->n, x->v, a->n_values, k == key ? factor : ones,
-                          s->acc);
+        w->kernels->weigh(x->scores + (k - key), q->n, x->v, a->n_values,
+                          k == begin ? factor : ones, s->acc);
     }
 }
 
@@ -326,7 +324,7 @@ static struct query_tile query_tile_at(const struct cpu *c, const struct attenti
         .n_heads = (uint32_t)num_min(a->n_tile_heads, a->heads_per_kv - from),
     };
     q.n = q.n_rows * q.n_heads;
-    q.first = first_visible(a, c->batch->pos[q.t]);
+    q.first = exec_window_first(o->window, c->batch->pos[q.t]);
     q.last = c->batch->pos[q.t + q.n_rows - 1];
     return q;
 }

@@ -26,7 +26,8 @@ void attend_rotations(struct worker *w, const struct rope *rope);
 /* Stores one key of n elements into lane `lane` of a tile. */
 void attend_store_key(enum block_type type, const float *key, uint32_t n, uint8_t *tile,
                       uint32_t lane);
-/* The tile of key head `head` that holds position pos of row t's sequence. */
+/* The tile of key head `head` that holds position pos of row t's sequence, in lane pos % KEY_TILE.
+ */
 uint8_t *attend_key_tile(const struct cpu *c, const struct attention *a, uint32_t t, uint32_t head,
                          uint32_t pos);
 /* Cuts the batch into query tiles; thread 0, in a phase before attend_tiles. */

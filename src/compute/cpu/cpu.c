@@ -120,11 +120,12 @@ static size_t key_tile_bytes(enum block_type type, uint32_t n)
     return KEY_TILE * block_row_bytes(type, n);
 }
 
-static void carve_cache(struct cpu *c, struct carver *to, struct cache *cache, uint32_t n_heads,
+static void carve_cache(struct cpu *c, struct carver *to, uint32_t kv, uint32_t n_heads,
                         uint32_t n_keys, uint32_t n_values)
 {
+    struct cache *cache = &c->caches[kv];
     cache->n_heads = n_heads;
-    cache->n_tiles = (c->params.n_ctx + KEY_TILE - 1) / KEY_TILE;
+    cache->n_tiles = (exec_kv_rows(&c->plan->kv[kv], &c->params) + KEY_TILE - 1) / KEY_TILE;
     cache->key_tile_bytes = key_tile_bytes(c->params.type_k, n_keys);
     cache->value_bytes = block_row_bytes(c->params.type_v, n_values);
     uint64_t n_tiles = (uint64_t)c->params.n_seqs * n_heads * cache->n_tiles;
@@ -139,9 +140,9 @@ static void carve_caches(struct cpu *c, struct carver *to)
         const struct op_attend *o = &op->attend;
         const uint32_t mla = op->attend_mla.kv;
         if (op->kind == OP_ATTEND)
-            carve_cache(c, to, &c->caches[o->kv], o->n_kv_head, o->head_dim, o->head_dim_v);
+            carve_cache(c, to, o->kv, o->n_kv_head, o->head_dim, o->head_dim_v);
         if (op->kind == OP_ATTEND_MLA)
-            carve_cache(c, to, &c->caches[mla], 1, c->plan->kv[mla].k_width, 0);
+            carve_cache(c, to, mla, 1, c->plan->kv[mla].k_width, 0);
     }
 }
 
@@ -254,11 +255,9 @@ static bool cpu_memory(const struct plan *p, const struct exec_params *params,
     if (!c)
         return false;
     mem_table_add(out, "weights", 1, c->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
-    mem_table_add(out, "kv cache", 1, c->n_cache_bytes, "%u x %u tokens, keys %s, values %s",
-                  params->n_seqs, params->n_ctx, block_info(params->type_k)->name,
-                  block_info(params->type_v)->name);
+    mem_table_add_kv(out, p, params, c->n_cache_bytes);
     if (p->n_states)
-        mem_table_add(out, "states", params->n_seqs, cpu_state_bytes(p),
+        mem_table_add(out, "states", params->n_seqs, c->n_state_floats * sizeof *c->states,
                       "%u x %zu recurrent layers", params->n_seqs, p->n_states);
     mem_table_add(out, "scratch", 1, c->n_scratch_bytes, "batches of %u, %d threads",
                   params->n_ubatch, c->n_threads);
@@ -400,7 +399,7 @@ static bool cpu_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
     {                                                                                              \
         .name = (id), .memory = cpu_memory, .open = (open_function), .run = cpu_run,               \
         .slot_get = cpu_slot_get, .slot_put = cpu_slot_put, .state_bytes = cpu_state_bytes,        \
-        .state_get = cpu_state_get, .state_put = cpu_state_put, .close = cpu_close                 \
+        .state_copy = cpu_state_copy, .close = cpu_close                                           \
     }
 const struct backend backend_cpu = BACKEND("cpu", cpu_open);
 const struct backend backend_cpu_avx2 = BACKEND("cpu-avx2", cpu_open_avx2);

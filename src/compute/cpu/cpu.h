@@ -10,13 +10,19 @@
 #include "compute/weights.h"
 
 /* The key/value cache of one layer. Per sequence and head: keys in tiles of 16 positions with the
- * position in the lanes (load_keys reads them), values position after position. */
+ * position in the lanes (load_keys reads them), values position after position. With a window it is
+ * a ring: position p is in tile p / 16 modulo n_tiles. */
 struct cache {
     uint8_t *keys, *values;
     size_t key_tile_bytes, value_bytes; /* of 16 keys, of one value */
     uint32_t n_tiles;                   /* per sequence and head */
     uint32_t n_heads;
 };
+/* Index of the tile that holds position pos, over all sequences and heads. */
+static inline size_t cache_tile(const struct cache *c, uint32_t seq, uint32_t head, uint32_t pos)
+{
+    return ((size_t)seq * c->n_heads + head) * c->n_tiles + pos / KEY_TILE % c->n_tiles;
+}
 
 /* Scratch of one thread. */
 struct thread_scratch {
@@ -208,10 +214,10 @@ uint64_t attend_partial_floats(const struct cpu *c);
 /* Floats of all layers' states of one sequence; at: [plan.n_states] where each begins, or NULL. */
 size_t delta_place_states(const struct plan *p, size_t *at);
 size_t delta_scratch_floats(const struct op_delta_net *o);
-/* struct backend's. */
-uint64_t cpu_state_bytes(const struct plan *p);
-void cpu_state_get(void *state, uint32_t seq, void *out);
-void cpu_state_put(void *state, uint32_t seq, const void *in);
+
+/* Saved states (state.c), as in struct backend. */
+uint64_t cpu_state_bytes(const struct plan *p, const struct exec_params *params);
+void cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
 
 /* The backend with a lower instruction set, for tests and measurements. */
 extern const struct backend backend_cpu_portable;

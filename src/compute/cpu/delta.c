@@ -87,23 +87,6 @@ size_t delta_place_states(const struct plan *p, size_t *at)
     return n_floats;
 }
 
-uint64_t cpu_state_bytes(const struct plan *p)
-{
-    return delta_place_states(p, NULL) * sizeof(float);
-}
-
-void cpu_state_get(void *state, uint32_t seq, void *out)
-{
-    const struct cpu *c = state;
-    memcpy(out, c->states + seq * c->n_state_floats, c->n_state_floats * sizeof(float));
-}
-
-void cpu_state_put(void *state, uint32_t seq, const void *in)
-{
-    const struct cpu *c = state;
-    memcpy(c->states + seq * c->n_state_floats, in, c->n_state_floats * sizeof(float));
-}
-
 /* Scratch of a thread, in this order. */
 struct delta_scratch {
     float *kq;   /* [2 * DELTA_CHUNK][d_k] */

@@ -77,31 +77,14 @@ static uint64_t n_weight_bytes(const struct plan *p)
     return n_bytes;
 }
 
-static size_t n_state_floats(const struct plan *p)
-{
-    size_t n_floats = 0;
-    for (size_t i = 0; i < p->n_ops; i++)
-        if (p->ops[i].kind == OP_DELTA_NET)
-            n_floats += ref_delta_floats(&p->ops[i].delta_net);
-    return n_floats;
-}
-
-static uint64_t ref_state_bytes(const struct plan *p)
-{
-    return n_state_floats(p) * sizeof(float);
-}
-
 static bool ref_memory(const struct plan *p, const struct exec_params *params,
                        struct mem_table *out, struct err *e)
 {
     (void)e;
     mem_table_add(out, "weights", 1, n_weight_bytes(p), "%zu tensors as stored", p->n_weights);
-    mem_table_add(out, "kv cache", (uint64_t)params->n_ctx * params->n_seqs,
-                  plan_kv_bytes_per_token(p, params->type_k, params->type_v),
-                  "%u x %u tokens, keys %s, values %s", params->n_seqs, params->n_ctx,
-                  block_info(params->type_k)->name, block_info(params->type_v)->name);
+    mem_table_add_kv(out, p, params, ref_cache_bytes(p, params));
     if (p->n_states)
-        mem_table_add(out, "states", params->n_seqs, ref_state_bytes(p),
+        mem_table_add(out, "states", params->n_seqs, ref_state_floats(p) * sizeof(float),
                       "%u x %zu recurrent layers", params->n_seqs, p->n_states);
     mem_table_add(out, "scratch", n_scratch_floats(p, params), sizeof(float), "batches of %u",
                   params->n_ubatch);
@@ -128,50 +111,6 @@ static bool load_weights(struct ref *r, const struct progress *progress, struct 
             progress_step(progress, done += n, total);
         }
         at += (w->n_bytes + ALIGN - 1) / ALIGN * ALIGN;
-    }
-    return true;
-}
-
-static bool make_cache(struct ref *r, struct err *e)
-{
-    const struct plan *p = r->plan;
-    const size_t n_rows = (size_t)r->params.n_ctx * r->params.n_seqs;
-    r->n_cache_bytes = n_rows * plan_kv_bytes_per_token(p, r->params.type_k, r->params.type_v);
-    r->cache_bytes = mem_big(r->n_cache_bytes, "kv cache", e);
-    if (!r->cache_bytes)
-        return false;
-    uint8_t *at = r->cache_bytes;
-    r->cache = mem_new(p->n_kv, sizeof *r->cache);
-    for (size_t i = 0; i < p->n_kv; i++) {
-        struct ref_cache *c = &r->cache[i];
-        c->k_row_bytes = block_row_bytes(r->params.type_k, p->kv[i].k_width);
-        c->v_row_bytes = block_row_bytes(r->params.type_v, p->kv[i].v_width);
-        c->k = at;
-        c->v = c->k + n_rows * c->k_row_bytes;
-        at = c->v + n_rows * c->v_row_bytes;
-    }
-    return true;
-}
-
-static bool make_states(struct ref *r, struct err *e)
-{
-    const struct plan *p = r->plan;
-    if (p->n_states == 0)
-        return true;
-    r->n_state_floats = n_state_floats(p);
-    r->n_state_bytes = r->n_state_floats * r->params.n_seqs * sizeof(float);
-    r->state_bytes = mem_big(r->n_state_bytes, "states", e);
-    if (!r->state_bytes)
-        return false;
-    r->states = (float *)(void *)r->state_bytes;
-    r->state_at = mem_new(p->n_states, sizeof *r->state_at);
-    size_t at = 0;
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct op_delta_net *o = &p->ops[i].delta_net;
-        if (p->ops[i].kind != OP_DELTA_NET)
-            continue;
-        r->state_at[o->state] = at;
-        at += ref_delta_floats(o);
     }
     return true;
 }
@@ -228,7 +167,7 @@ static void *ref_open(const struct plan *p, const struct exec_params *params, co
     struct ref *r = mem_new(1, sizeof *r);
     r->plan = p;
     r->params = *params;
-    if (!make_cache(r, e) || !make_states(r, e) || !make_scratch(r, e) ||
+    if (!ref_make_cache(r, e) || !ref_make_states(r, e) || !make_scratch(r, e) ||
         !load_weights(r, progress, e)) {
         ref_close(r);
         return NULL;
@@ -282,18 +221,6 @@ static bool ref_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
     return true;
 }
 
-static void ref_state_get(void *state, uint32_t seq, void *out)
-{
-    const struct ref *r = state;
-    memcpy(out, r->states + seq * r->n_state_floats, r->n_state_floats * sizeof(float));
-}
-
-static void ref_state_put(void *state, uint32_t seq, const void *in)
-{
-    const struct ref *r = state;
-    memcpy(r->states + seq * r->n_state_floats, in, r->n_state_floats * sizeof(float));
-}
-
 const struct backend backend_ref = {
     .name = "ref",
     .memory = ref_memory,
@@ -302,7 +229,6 @@ const struct backend backend_ref = {
     .slot_get = ref_slot_get,
     .slot_put = ref_slot_put,
     .state_bytes = ref_state_bytes,
-    .state_get = ref_state_get,
-    .state_put = ref_state_put,
+    .state_copy = ref_state_copy,
     .close = ref_close,
 };

@@ -56,24 +56,24 @@ static void prepare_heads(const float *in, size_t stride, uint32_t n, uint32_t d
     }
 }
 
-static size_t cache_row(const struct ref *r, uint32_t t, uint32_t pos)
-{
-    return (size_t)r->batch->seq[t] * r->params.n_ctx + pos;
-}
-
 static void store_row(struct ref *r, const struct op_attend *o, uint32_t t)
 {
     const struct ref_cache *c = &r->cache[o->kv];
     const uint32_t pos = r->batch->pos[t];
     const size_t n_k = (size_t)o->n_kv_head * o->head_dim;
     const size_t n_v = (size_t)o->n_kv_head * o->head_dim_v;
-    const size_t at = cache_row(r, t, pos);
+    const size_t at = ref_cache_row(c, r->batch->seq[t], pos);
     const float *norm = ref_vector(r, o->k_norm, r->row[1]);
     prepare_heads(ref_slot(r, o->k) + t * n_k, o->head_dim, o->n_kv_head, o->head_dim, norm, o->eps,
                   o->rope, pos, r->row[0]);
     block_info(r->params.type_k)->encode(r->row[0], c->k + at * c->k_row_bytes, n_k);
     block_info(r->params.type_v)
         ->encode(ref_slot(r, o->v) + t * n_v, c->v + at * c->v_row_bytes, n_v);
+}
+
+static const uint8_t *row_at(const struct ref_rows *rows, uint32_t pos)
+{
+    return rows->first + pos % rows->n_rows * rows->n_bytes;
 }
 
 /* scores[h][i] = scale * q_h . k(first + i), i < n. */
@@ -83,7 +83,7 @@ static void score_keys(struct ref *r, const struct ref_attention *a, const float
     const uint32_t group = a->n_head / a->n_kv_head;
     float *keys = r->row[0];
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *row = a->keys.first + (first + i) * a->keys.n_bytes;
+        const uint8_t *row = row_at(&a->keys, first + i);
         block_info(a->keys.type)->decode(row, keys, a->keys.width);
         for (uint32_t h = 0; h < a->n_head; h++) {
             const float *key = keys + (size_t)(h / group) * a->head_dim;
@@ -101,7 +101,7 @@ static void mix_values(struct ref *r, const struct ref_attention *a, uint32_t fi
     float *values = r->row[0];
     memset(out, 0, (size_t)a->n_head * a->head_dim_v * sizeof *out);
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *row = a->values.first + (first + i) * a->values.n_bytes;
+        const uint8_t *row = row_at(&a->values, first + i);
         block_info(a->values.type)->decode(row, values, a->values.width);
         for (uint32_t h = 0; h < a->n_head; h++) {
             const float p = r->scores[(size_t)h * r->params.n_ctx + i];
@@ -124,15 +124,14 @@ void ref_attend_rows(struct ref *r, const struct ref_attention *a, const float *
 static void attend_row(struct ref *r, const struct op_attend *o, uint32_t t)
 {
     const uint32_t pos = r->batch->pos[t];
-    const uint32_t first = o->window && pos >= o->window ? pos - o->window + 1 : 0;
-    const uint32_t n = pos - first + 1;
+    const uint32_t first = exec_window_first(o->window, pos), n = pos - first + 1;
     const size_t stride = o->head_dim * (o->gated ? 2 : 1);
     const float *q = ref_slot(r, o->q) + t * o->n_head * stride;
     float *out = ref_slot(r, o->out) + (size_t)t * o->n_head * o->head_dim_v;
     prepare_heads(q, stride, o->n_head, o->head_dim, ref_vector(r, o->q_norm, r->row[1]), o->eps,
                   o->rope, pos, r->heads);
     const struct ref_cache *c = &r->cache[o->kv];
-    const size_t at = cache_row(r, t, 0);
+    const size_t at = ref_cache_row(c, r->batch->seq[t], 0);
     const struct ref_attention a = {
         .n_head = o->n_head,
         .n_kv_head = o->n_kv_head,
@@ -141,9 +140,9 @@ static void attend_row(struct ref *r, const struct op_attend *o, uint32_t t)
         .scale = o->scale,
         .sinks = ref_vector(r, o->sinks, r->row[1]),
         .keys = {r->params.type_k, (size_t)o->n_kv_head * o->head_dim, c->k_row_bytes,
-                 c->k + at * c->k_row_bytes},
+                 c->k + at * c->k_row_bytes, c->n_rows},
         .values = {r->params.type_v, (size_t)o->n_kv_head * o->head_dim_v, c->v_row_bytes,
-                   c->v + at * c->v_row_bytes},
+                   c->v + at * c->v_row_bytes, c->n_rows},
     };
     ref_attend_rows(r, &a, r->heads, first, n, out);
     if (!o->gated)

@@ -4,10 +4,13 @@
 #pragma once
 #include "compute/exec.h"
 
-/* Where the rows of a KV layer are: row of (sequence, position) is seq * n_ctx + position. */
+/* Where the rows of a KV layer are: row of (sequence, position) is seq * n_rows + position %
+ * n_rows.
+ */
 struct ref_cache {
     uint8_t *k, *v;
     size_t k_row_bytes, v_row_bytes;
+    uint32_t n_rows; /* of a sequence */
 };
 
 /* The state of a sequence in one recurrent layer. The memory is the one at the last chunk border;
@@ -75,11 +78,12 @@ struct ref_attention {
     uint32_t n_head, n_kv_head, head_dim, head_dim_v;
     float scale;
     const float *sinks; /* [n_head] or NULL */
-    /* Of a cache: what a row has, and the first row of the batch row's sequence. */
+    /* Of a cache: what a row has, and the rows of the batch row's sequence. */
     struct ref_rows {
         enum block_type type;
         size_t width, n_bytes;
         const uint8_t *first;
+        uint32_t n_rows;
     } keys, values;
 };
 /* out[h] = sum over positions [first, first + n) of softmax(scale * q[h] . key) value. q and out
@@ -114,6 +118,21 @@ void ref_chunk_row(const struct ref_chunk *c, uint32_t n, const float *q, const 
 void ref_chunk_close(const struct ref_chunk *c, uint32_t n_rows);
 /* Floats of a sequence's state in this layer. */
 size_t ref_delta_floats(const struct op_delta_net *o);
+
+/* What a sequence keeps (ref_state.c). */
+static inline size_t ref_cache_row(const struct ref_cache *c, uint32_t seq, uint32_t pos)
+{
+    return (size_t)seq * c->n_rows + pos % c->n_rows;
+}
+uint64_t ref_cache_bytes(const struct plan *p, const struct exec_params *params);
+/* Of the recurrent states of one sequence. */
+size_t ref_state_floats(const struct plan *p);
+/* Allocate, and set what lies where. */
+bool ref_make_cache(struct ref *r, struct err *e);
+bool ref_make_states(struct ref *r, struct err *e);
+/* As in struct backend. */
+uint64_t ref_state_bytes(const struct plan *p, const struct exec_params *params);
+void ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
 
 void ref_embed(struct ref *r, const struct op_embed *o);
 void ref_project(struct ref *r, const struct op_project *o);

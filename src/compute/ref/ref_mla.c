@@ -14,7 +14,7 @@ static uint8_t *cache_row(const struct ref *r, const struct op_attend_mla *o, ui
                           uint32_t pos)
 {
     const struct ref_cache *c = &r->cache[o->kv];
-    return c->k + ((size_t)r->batch->seq[t] * r->params.n_ctx + pos) * c->k_row_bytes;
+    return c->k + ref_cache_row(c, r->batch->seq[t], pos) * c->k_row_bytes;
 }
 
 static void store_row(struct ref *r, const struct op_attend_mla *o, uint32_t t)
@@ -71,8 +71,9 @@ void ref_attend_mla(struct ref *r, const struct op_attend_mla *o)
         store_row(r, o, t);
     absorb_keys(r, o, r->parts);
     for (uint32_t t = 0; t < r->batch->n; t++) {
-        const struct ref_rows rows = {r->params.type_k, width, r->cache[o->kv].k_row_bytes,
-                                      cache_row(r, o, t, 0)};
+        const struct ref_cache *c = &r->cache[o->kv];
+        const struct ref_rows rows = {r->params.type_k, width, c->k_row_bytes,
+                                      cache_row(r, o, t, 0), c->n_rows};
         const struct ref_attention a = {
             .n_head = o->n_head,
             .n_kv_head = 1,

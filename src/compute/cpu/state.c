@@ -1,0 +1,45 @@
+/* Saved states of a sequence: the recurrent states, then of every ring the tiles that hold the
+ * window of the row to come. */
+#include "compute/cpu/cpu.h"
+
+/* Most tiles that n neighbouring positions lie in. */
+static uint32_t tiles_of(uint32_t n)
+{
+    return n ? (n + KEY_TILE - 2) / KEY_TILE + 1 : 0;
+}
+
+uint64_t cpu_state_bytes(const struct plan *p, const struct exec_params *params)
+{
+    uint64_t n_bytes = delta_place_states(p, NULL) * sizeof(float);
+    for (size_t i = 0; i < p->n_kv; i++)
+        n_bytes += (uint64_t)tiles_of(exec_kv_saved(&p->kv[i], params)) * KEY_TILE *
+                   (block_row_bytes(params->type_k, p->kv[i].k_width) +
+                    block_row_bytes(params->type_v, p->kv[i].v_width));
+    return n_bytes;
+}
+
+/* Whole tiles: what stands in them beside the window is seen by no row to come. */
+static void copy_tiles(const struct cache *cache, uint32_t window, uint32_t seq, uint32_t n_tokens,
+                       struct state_copy *copy)
+{
+    const uint32_t first = exec_window_first(window, n_tokens) / KEY_TILE;
+    const size_t value_tile_bytes = KEY_TILE * cache->value_bytes;
+    for (uint32_t head = 0; head < cache->n_heads; head++)
+        for (uint32_t tile = first; tile * KEY_TILE < n_tokens; tile++) {
+            const size_t at = cache_tile(cache, seq, head, tile * KEY_TILE);
+            state_copy_bytes(copy, cache->keys + at * cache->key_tile_bytes, cache->key_tile_bytes);
+            state_copy_bytes(copy, cache->values + at * value_tile_bytes, value_tile_bytes);
+        }
+}
+
+void cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy)
+{
+    const struct cpu *c = state;
+    const struct plan *p = c->plan;
+    if (p->n_states)
+        state_copy_bytes(copy, c->states + seq * c->n_state_floats,
+                         c->n_state_floats * sizeof *c->states);
+    for (size_t i = 0; i < p->n_kv; i++)
+        if (exec_kv_saved(&p->kv[i], &c->params))
+            copy_tiles(&c->caches[i], p->kv[i].window, seq, n_tokens, copy);
+}
