@@ -1,0 +1,53 @@
+/* automaton: runs a compiled grammar over bytes. The grammar is a pushdown automaton that may be in
+ * many places at once; a state here is the set of all of them, each a place in the program and a
+ * stack of frames. Stacks share their lower parts, equal stacks and equal sets are one object, and
+ * every step is remembered: after a while it is one lookup per byte, as in a deterministic
+ * automaton that is built while it is used.
+ *
+ * States are numbers, valid until automaton_trim. One thread at a time. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "text/grammar.h"
+
+#define AUTOMATON_DEAD 0u /* no text goes on from here */
+/* Counts are told apart only where so many bytes could make a difference; the longest token. */
+enum { AUTOMATON_HORIZON = 256 };
+
+struct automaton;
+/* g: compiled; borrowed. */
+struct automaton *automaton_open(const struct grammar *g);
+void automaton_close(struct automaton *a);
+
+uint32_t automaton_start(struct automaton *a);
+uint32_t automaton_step(struct automaton *a, uint32_t state, uint8_t byte);
+/* Steps over all bytes. */
+uint32_t automaton_text(struct automaton *a, uint32_t state, str text);
+uint32_t automaton_token(struct automaton *a, uint32_t state, int32_t id);
+/* May the text end here? */
+bool automaton_accepts(const struct automaton *a, uint32_t state);
+/* Control tokens that may follow: calls each(ctx, id). */
+void automaton_each_token(const struct automaton *a, uint32_t state,
+                          void (*each)(void *ctx, int32_t id), void *ctx);
+/* The bytes that may follow. */
+struct byteset automaton_bytes(const struct automaton *a, uint32_t state);
+
+/* What state does until it leaves the frame that all of its places share, whatever that frame
+ * stands on: a state, whose steps end in `left` ones. Many states have the same inside. *outside:
+ * where the text goes on after the frame was left, AUTOMATON_DEAD when it must end there. */
+uint32_t automaton_inside(struct automaton *a, uint32_t state, uint32_t *outside);
+/* Has the frame of an inside state been left here (perhaps in one of several ways)? */
+bool automaton_left(const struct automaton *a, uint32_t state);
+
+/* A hostile grammar can be in very many places at once: over a limit the automaton breaks, and
+ * every further step is AUTOMATON_DEAD. work: places that may be looked at until the next call. */
+void automaton_allow(struct automaton *a, uint64_t work);
+bool automaton_broken(const struct automaton *a);
+
+size_t automaton_n_bytes(const struct automaton *a);
+/* States so far; every number below it is one. */
+uint32_t automaton_n_states(const struct automaton *a);
+/* Forgets all states but the n given, which get new numbers. */
+void automaton_trim(struct automaton *a, uint32_t *states, size_t n);

@@ -1,0 +1,156 @@
+/* grammar: text up to the first match of a pattern, by subset construction over the positions in
+ * all patterns (as Aho and Corasick's automaton, but with blanks inside patterns). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/grammar_int.h"
+
+enum { MAX_POSITIONS = 4096, MAX_SCAN_STATES = 4096 };
+
+/* A place in a pattern and what may stand there. */
+struct position {
+    uint8_t byte;    /* of a literal */
+    bool blanks;     /* any number of blanks instead */
+    bool inner_line; /* of these, no line ends */
+    bool match;      /* the pattern's end */
+    uint32_t pattern;
+};
+
+struct scan {
+    struct position *at; /* [n] */
+    size_t n;
+    size_t n_words;
+    uint64_t *always; /* [n_words] where a match may begin at any byte */
+    uint64_t *lines;  /* the same at a line's start */
+    uint64_t *sets;   /* [n_sets][n_words] */
+    size_t n_sets, room;
+    uint32_t (*edges)[128];
+};
+
+static bool has(const uint64_t *set, size_t i)
+{
+    return set[i / 64] >> (i % 64) & 1;
+}
+
+/* Adds a position, and those behind blanks, which may be none. */
+static void add(const struct scan *s, uint64_t *set, size_t i)
+{
+    set[i / 64] |= UINT64_C(1) << (i % 64);
+    if (s->at[i].blanks)
+        add(s, set, i + 1);
+}
+
+static bool put_position(struct scan *s, struct position p)
+{
+    if (s->n == MAX_POSITIONS)
+        return false;
+    s->at[s->n++] = p;
+    return true;
+}
+
+static bool put_pattern(struct scan *s, const struct grammar_pattern *p, uint32_t number)
+{
+    bool ok = true;
+    if (p->indent)
+        ok = put_position(s, (struct position){.blanks = true, .inner_line = true});
+    for (size_t i = 0; ok && i < p->n_parts; i++) {
+        if (i > 0)
+            ok = put_position(s, (struct position){.blanks = true});
+        for (size_t k = 0; ok && k < p->parts[i].n; k++)
+            ok = put_position(s, (struct position){.byte = (uint8_t)p->parts[i].p[k]});
+    }
+    return ok && put_position(s, (struct position){.match = true, .pattern = number});
+}
+
+static bool takes(const struct position *p, unsigned byte)
+{
+    if (!p->blanks)
+        return !p->match && p->byte == byte;
+    return byte == ' ' || byte == '\t' || (!p->inner_line && (byte == '\n' || byte == '\r'));
+}
+
+/* The state with this set of positions; a new one gets the next number. */
+static uint32_t state_of(struct scan *s, const uint64_t *set)
+{
+    size_t bytes = s->n_words * sizeof *set;
+    for (size_t i = 0; i < s->n_sets; i++)
+        if (memcmp(s->sets + i * s->n_words, set, bytes) == 0)
+            return (uint32_t)i;
+    if (s->n_sets == s->room) {
+        s->room = s->room ? 2 * s->room : 32;
+        s->sets = mem_grow(s->sets, s->room, bytes);
+        s->edges = mem_grow(s->edges, s->room, sizeof *s->edges);
+    }
+    memcpy(s->sets + s->n_sets * s->n_words, set, bytes);
+    return (uint32_t)s->n_sets++;
+}
+
+static uint32_t edge(struct scan *s, size_t state, unsigned byte, uint64_t *next,
+                     const struct grammar_pattern *patterns)
+{
+    memcpy(next, s->always, s->n_words * sizeof *next);
+    for (size_t w = 0; byte == '\n' && w < s->n_words; w++)
+        next[w] |= s->lines[w];
+    for (size_t w = 0; w < s->n_words; w++) {
+        for (uint64_t bits = s->sets[state * s->n_words + w]; bits; bits &= bits - 1) {
+            size_t i = 64 * w + (size_t)__builtin_ctzll(bits);
+            if (takes(&s->at[i], byte))
+                add(s, next, s->at[i].blanks ? i : i + 1);
+        }
+    }
+    for (size_t i = 0; i < s->n; i++)
+        if (s->at[i].match && has(next, i)) {
+            uint32_t pattern = s->at[i].pattern;
+            return patterns[pattern].then == GRAMMAR_NEVER ? SCAN_NEVER : SCAN_MATCH + pattern;
+        }
+    return state_of(s, next);
+}
+
+static bool run(struct scan *s, const struct grammar_pattern *patterns, struct scan_def *out)
+{
+    uint64_t *next = mem_new(s->n_words, sizeof *next);
+    memcpy(next, s->always, s->n_words * sizeof *next);
+    for (size_t w = 0; w < s->n_words; w++)
+        next[w] |= s->lines[w];
+    state_of(s, next);
+    out->reset = state_of(s, s->always);
+    for (size_t i = 0; i < s->n_sets && s->n_sets <= MAX_SCAN_STATES; i++)
+        for (unsigned byte = 0; byte < 128; byte++) {
+            uint32_t to = edge(s, i, byte, next, patterns); /* may move .edges */
+            s->edges[i][byte] = to;
+        }
+    free(next);
+    return s->n_sets <= MAX_SCAN_STATES;
+}
+
+bool scan_build(struct grammar *g, const struct grammar_pattern *patterns, size_t n, bool may_end,
+                struct scan_def *out)
+{
+    struct scan s = {.at = mem_new(MAX_POSITIONS, sizeof *s.at)};
+    s.n_words = MAX_POSITIONS / 64;
+    s.always = mem_new(s.n_words, sizeof *s.always);
+    s.lines = mem_new(s.n_words, sizeof *s.lines);
+    *out = (struct scan_def){.may_end = may_end};
+    out->then = arena_new(&g->arena, n + 1, sizeof *out->then);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        size_t first = s.n;
+        ok = put_pattern(&s, &patterns[i], i);
+        if (ok)
+            add(&s, patterns[i].line_start ? s.lines : s.always, first);
+        out->then[i] = patterns[i].then;
+    }
+    s.n_words = s.n / 64 + 1;
+    ok = ok && run(&s, patterns, out);
+    if (ok) {
+        out->n = (uint32_t)s.n_sets;
+        out->edges = arena_new(&g->arena, s.n_sets, sizeof *out->edges);
+        memcpy(out->edges, s.edges, s.n_sets * sizeof *out->edges);
+    }
+    free(s.at);
+    free(s.always);
+    free(s.lines);
+    free(s.sets);
+    free(s.edges);
+    return ok;
+}

@@ -1,0 +1,246 @@
+#include "text/mask.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "text/mask_int.h"
+
+/* A mask with more tokens is kept as bits. */
+enum { MAX_LISTED = 512 };
+/* Places that may be looked at for one mask: some 100 ms. Usual grammars need a thousandth. */
+enum { MAX_WORK = 4000000 };
+
+/* What an inside state allows, whatever its frame stands on. */
+struct inner {
+    struct token_mask mask;
+    uint32_t *exits; /* [n_exits] nodes at which the frame was left and tokens go on */
+    uint32_t n_exits;
+};
+
+struct masks {
+    const struct mask_vocab *v;
+    struct automaton *a;
+    struct token_mask **at; /* [room] by state */
+    struct inner **inner;   /* [room] by inside state */
+    uint32_t room;
+    size_t n_bytes;
+    /* The mask that is being made. */
+    int32_t *ids; /* [n_vocab] each once */
+    uint32_t n_ids;
+    uint64_t *taken; /* [n_words] bits of .ids */
+    uint32_t n_words;
+    uint32_t *exits;
+    uint32_t n_exits, exits_room;
+};
+
+struct masks *masks_open(const struct mask_vocab *v, struct automaton *a)
+{
+    struct masks *m = mem_new(1, sizeof *m);
+    m->v = v;
+    m->a = a;
+    m->n_words = (v->n_vocab + 63) / 64;
+    m->ids = mem_new(v->n_vocab, sizeof *m->ids);
+    m->taken = mem_new(m->n_words, sizeof *m->taken);
+    return m;
+}
+
+static void free_mask(const struct token_mask *mask)
+{
+    free(mask->ids);
+    free(mask->bits);
+}
+
+static void forget(struct masks *m)
+{
+    for (uint32_t i = 0; i < m->room; i++) {
+        if (m->at[i])
+            free_mask(m->at[i]);
+        if (m->inner[i]) {
+            free_mask(&m->inner[i]->mask);
+            free(m->inner[i]->exits);
+        }
+        free(m->at[i]);
+        free(m->inner[i]);
+    }
+    free(m->at);
+    free(m->inner);
+    m->at = NULL;
+    m->inner = NULL;
+    m->room = 0;
+    m->n_bytes = 0;
+}
+
+void masks_close(struct masks *m)
+{
+    if (!m)
+        return;
+    forget(m);
+    free(m->ids);
+    free(m->taken);
+    free(m->exits);
+    free(m);
+}
+
+/* ---- collecting tokens ---- */
+
+static void put_id(void *ctx, int32_t id)
+{
+    struct masks *m = ctx;
+    if (id < 0 || (uint32_t)id >= m->v->n_vocab)
+        return;
+    uint64_t *word = &m->taken[id / 64], bit = UINT64_C(1) << (id % 64);
+    if (!(*word & bit))
+        m->ids[m->n_ids++] = id;
+    *word |= bit;
+}
+
+static int by_id(const void *x, const void *y)
+{
+    int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;
+    return a < b ? -1 : a > b;
+}
+
+/* The tokens collected, and those of base (may be NULL), as a mask; starts a new collection. */
+static struct token_mask take(struct masks *m, const struct token_mask *base)
+{
+    struct token_mask out = {.n_words = m->n_words};
+    for (uint32_t i = 0; base && base->ids && i < base->n; i++)
+        put_id(m, base->ids[i]);
+    for (uint32_t w = 0; base && base->bits && w < m->n_words; w++)
+        m->taken[w] |= base->bits[w];
+    bool listed = m->n_ids <= MAX_LISTED && !(base && base->bits);
+    if (listed) {
+        int32_t *ids = mem_new((size_t)m->n_ids + 1, sizeof *ids);
+        qsort(m->ids, m->n_ids, sizeof *m->ids, by_id);
+        memcpy(ids, m->ids, m->n_ids * sizeof *ids);
+        for (uint32_t i = 0; i < m->n_ids; i++)
+            m->taken[ids[i] / 64] = 0;
+        out.n = m->n_ids;
+        out.ids = ids;
+        m->n_bytes += ((size_t)m->n_ids + 1) * sizeof *ids;
+    } else {
+        uint64_t *bits = mem_new(m->n_words, sizeof *bits);
+        for (uint32_t w = 0; w < m->n_words; w++) {
+            bits[w] = m->taken[w];
+            m->taken[w] = 0;
+            out.n += (uint32_t)__builtin_popcountll(bits[w]);
+        }
+        out.bits = bits;
+        m->n_bytes += m->n_words * sizeof *bits;
+    }
+    m->n_ids = 0;
+    out.all = out.n >= m->v->n_tokens + m->v->n_stops;
+    return out;
+}
+
+/* ---- walking the trie ---- */
+
+/* Tries the nodes [from, to), a node's children with their subtrees, from a state on: what can be
+ * read goes to .ids. With exits, nodes where the frame is left go to .exits. */
+static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bool exits)
+{
+    const struct trie_node *nodes = m->v->nodes;
+    uint32_t path[AUTOMATON_HORIZON + 1];
+    if (from >= to)
+        return;
+    path[nodes[from].depth] = state;
+    for (uint32_t i = from; i < to;) {
+        const struct trie_node *node = &nodes[i];
+        uint32_t next = automaton_step(m->a, path[node->depth], node->byte);
+        if (next == AUTOMATON_DEAD) {
+            i = node->skip;
+            continue;
+        }
+        path[node->depth + 1] = next;
+        for (uint32_t k = node->from; k < node[1].from; k++)
+            put_id(m, m->v->tokens[k]);
+        if (exits && node->skip > i + 1 && automaton_left(m->a, next)) {
+            if (m->n_exits == m->exits_room) {
+                m->exits_room = m->exits_room ? 2 * m->exits_room : 256;
+                m->exits = mem_grow(m->exits, m->exits_room, sizeof *m->exits);
+            }
+            m->exits[m->n_exits++] = i;
+        }
+        i++;
+    }
+}
+
+/* ---- masks ---- */
+
+static const struct inner *inner_at(struct masks *m, uint32_t state)
+{
+    if (m->inner[state])
+        return m->inner[state];
+    struct inner *in = mem_new(1, sizeof *in);
+    m->n_exits = 0;
+    walk(m, 0, m->v->n_nodes, state, true);
+    in->mask = take(m, NULL);
+    in->n_exits = m->n_exits;
+    in->exits = mem_new(m->n_exits, sizeof *in->exits);
+    if (m->n_exits)
+        memcpy(in->exits, m->exits, m->n_exits * sizeof *in->exits);
+    m->n_bytes += sizeof *in + m->n_exits * sizeof *in->exits;
+    m->inner[state] = in;
+    return in;
+}
+
+/* Room for every state that there is. */
+static void make_room(struct masks *m)
+{
+    uint32_t n = automaton_n_states(m->a);
+    if (n <= m->room)
+        return;
+    uint32_t room = n + n / 2;
+    m->at = mem_grow(m->at, room, sizeof *m->at);
+    m->inner = mem_grow(m->inner, room, sizeof *m->inner);
+    memset(m->at + m->room, 0, (room - m->room) * sizeof *m->at);
+    memset(m->inner + m->room, 0, (room - m->room) * sizeof *m->inner);
+    m->n_bytes += (room - m->room) * (sizeof *m->at + sizeof *m->inner);
+    m->room = room;
+}
+
+const struct token_mask *masks_at(struct masks *m, uint32_t state)
+{
+    uint32_t outside;
+    make_room(m);
+    if (m->at[state])
+        return m->at[state];
+    automaton_allow(m->a, MAX_WORK);
+    uint32_t inside = automaton_inside(m->a, state, &outside);
+    make_room(m);
+    const struct inner *in = inner_at(m, inside);
+    if (outside != AUTOMATON_DEAD)
+        for (uint32_t i = 0; i < in->n_exits; i++) {
+            uint32_t node = in->exits[i];
+            walk(m, node + 1, m->v->nodes[node].skip, outside, false);
+        }
+    automaton_each_token(m->a, state, put_id, m);
+    for (uint32_t i = 0; i < m->v->n_stops && automaton_accepts(m->a, state); i++)
+        put_id(m, m->v->stops[i]);
+    struct token_mask *mask = mem_new(1, sizeof *mask);
+    *mask = take(m, &in->mask);
+    m->n_bytes += sizeof *mask;
+    m->at[state] = mask;
+    return automaton_broken(m->a) ? NULL : mask;
+}
+
+uint32_t masks_step(struct masks *m, uint32_t state, int32_t id)
+{
+    const struct mask_vocab *v = m->v;
+    if (id < 0 || (uint32_t)id >= v->n_vocab)
+        return AUTOMATON_DEAD;
+    automaton_allow(m->a, MAX_WORK);
+    str bytes = {v->bytes + v->start[id], v->start[id + 1] - v->start[id]};
+    if (bytes.n == 0)
+        return automaton_token(m->a, state, id);
+    return automaton_text(m->a, state, bytes);
+}
+
+void masks_trim(struct masks *m, uint32_t *states, size_t n, size_t max_bytes)
+{
+    if (m->n_bytes + automaton_n_bytes(m->a) <= max_bytes)
+        return;
+    forget(m);
+    automaton_trim(m->a, states, n);
+}

@@ -1,0 +1,45 @@
+/* Compiles arbitrary GBNF and follows it: every state allows some byte, or the text may end. */
+#include <stdlib.h>
+
+#include "fuzz/fuzz.h"
+#include "text/automaton.h"
+#include "text/gbnf.h"
+
+enum { MAX_TEXT = 200, MAX_WORK = 300000 };
+
+static void promise(bool kept)
+{
+    if (!kept)
+        abort();
+}
+
+static void follow(const struct grammar *g, const uint8_t *bytes, size_t n_bytes)
+{
+    struct automaton *a = automaton_open(g);
+    automaton_allow(a, MAX_WORK);
+    uint32_t state = automaton_start(a);
+    for (size_t i = 0; i < MAX_TEXT && !automaton_broken(a); i++) {
+        struct byteset set = automaton_bytes(a, state);
+        uint8_t byte = bytes[i % n_bytes];
+        unsigned tries = 0;
+        promise(state != AUTOMATON_DEAD);
+        for (; tries < 256 && !byteset_has(&set, byte); tries++)
+            byte++;
+        promise(tries < 256 || automaton_accepts(a, state));
+        if (tries == 256)
+            break;
+        state = automaton_step(a, state, byte);
+    }
+    automaton_close(a);
+}
+
+FUZZ_TARGET(gbnf)
+{
+    struct err e = {0};
+    struct grammar *g = grammar_new();
+    if (gbnf_compile(g, (str){(const char *)bytes, n_bytes}, &e) && n_bytes)
+        follow(g, bytes, n_bytes);
+    else
+        promise(n_bytes == 0 || e.code != ERR_NONE);
+    grammar_free(g);
+}
