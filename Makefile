@@ -68,6 +68,8 @@ $(BUILD)/src/compute/vulkan/vk_shaders.o: $(wildcard src/compute/vulkan/shaders/
 # Without -O3 gcc leaves the encoders' loops scalar.
 $(BUILD)/src/gguf/block%.o: ISA := -ffp-contract=off $(if $(filter release,$(MODE)),-O3)
 
+$(BUILD)/src/text/chat_builtin.o: $(wildcard src/text/builtin/*.jinja)
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

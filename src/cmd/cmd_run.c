@@ -163,6 +163,11 @@ static bool open_talk(struct talk *t, const char *model, const struct run_opts *
     if (!engine_tok(t->engine))
         return err_set(e, ERR_UNSUPPORTED, "%s: the model has no tokenizer: it cannot be talked to",
                        gguf_path(engine_file(t->engine)));
+    const struct log log = term_log(o->verbose);
+    t->chat =
+        o->raw ? NULL : chat_template_load(engine_file(t->engine), engine_tok(t->engine), &log, e);
+    if (!o->raw && !t->chat)
+        return false;
     engine_sampling_defaults(t->engine, &t->sampling);
     sampling_apply(s, &t->sampling);
     t->sampling.seed = o->seed != SEED_RANDOM ? o->seed : clock_ns() ^ (uint64_t)clock_unix() << 32;
@@ -214,6 +219,7 @@ int cmd_run(int argc, char **argv)
     else
         status = text.n ? one_shot(&t, buf_view(&text)) : interactive(&t);
     talk_clear(&t);
+    chat_template_close(t.chat);
     engine_close(t.engine);
     interrupt_close(&interrupt);
     buf_free(&text);

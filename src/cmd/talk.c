@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "cmd/term.h"
 
 enum { POLL_MS = 50 };
@@ -57,32 +58,27 @@ static void on_event(void *ctx, const struct chat_event *event)
     }
 }
 
-static enum chat_format format_of(const struct talk *t)
-{
-    struct err e;
-    str text = {NULL, 0};
-    gguf_str(engine_file(t->engine), "tokenizer.chat_template", false, &text, &e);
-    return chat_format_of(text);
-}
-
 /* The prompt's tokens: the text itself, or the conversation in the model's layout. */
-static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, struct err *e)
+static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, bool *in_reasoning,
+                          struct err *e)
 {
     const struct tok *tok = engine_tok(t->engine);
-    if (tok_add_bos(tok) && tok_bos(tok) >= 0)
-        tok_ids_put(ids, tok_bos(tok));
+    *in_reasoning = false;
     if (t->raw) {
+        if (tok_add_bos(tok) && tok_bos(tok) >= 0)
+            tok_ids_put(ids, tok_bos(tok));
         tok_encode(tok, text, &(struct tok_params){.special = true}, ids);
         return true;
     }
     struct chat_prompt p = {0};
-    const struct chat_request r = {.messages = t->messages, .n_messages = t->n_messages};
-    bool ok = chat_can_render(tok, e) && chat_render(format_of(t), &r, &p, e);
-    const struct tok_params how = {.special = true, .literal = p.spans, .n_literal = p.n_spans};
-    if (ok)
-        tok_encode(tok, buf_view(&p.text), &how, ids);
+    const struct chat_request r = {
+        .messages = t->messages, .n_messages = t->n_messages, .now_unix = t->began_unix};
+    if (!chat_render(t->chat, &r, &p, e))
+        return false;
+    chat_prompt_encode(&p, tok, ids);
+    *in_reasoning = p.in_reasoning;
     chat_prompt_free(&p);
-    return ok;
+    return true;
 }
 
 /* Text of the model as it comes: straight to the screen, or through the parser that tells
@@ -170,8 +166,8 @@ static void put_message(struct talk *t, enum chat_role role, str text)
 }
 
 /* Runs the prompt and streams the reply. */
-static bool run_job(struct talk *t, const struct tok_ids *ids, struct reply *r, int *signal,
-                    struct err *e)
+static bool run_job(struct talk *t, const struct tok_ids *ids, bool in_reasoning, struct reply *r,
+                    int *signal, struct err *e)
 {
     const struct job_params p = {.prompt = ids->ids,
                                  .n_prompt = ids->n,
@@ -182,8 +178,12 @@ static bool run_job(struct talk *t, const struct tok_ids *ids, struct reply *r, 
         return false;
     struct stream s = {.tokens = {.tok = engine_tok(t->engine)}, .reply = r};
     if (!t->raw)
-        s.parser = chat_parser_open(&(struct chat_parser_params){
-            .format = format_of(t), .id_seed = t->sampling.seed, .sink = on_event, .ctx = r});
+        s.parser =
+            chat_parser_open(&(struct chat_parser_params){.format = chat_template_format(t->chat),
+                                                          .in_reasoning = in_reasoning,
+                                                          .id_seed = t->sampling.seed,
+                                                          .sink = on_event,
+                                                          .ctx = r});
     struct job_event end = follow(j, t, &s, signal);
     struct job_usage usage = job_usage(j);
     job_close(j);
@@ -208,11 +208,15 @@ bool talk_say(struct talk *t, str text, int *signal, struct err *e)
 {
     struct reply r = {.tty = term_is_tty(stderr), .safe = term_is_tty(stdout)};
     struct tok_ids ids = {0};
+    bool in_reasoning;
     *signal = 0;
+    if (!t->n_messages)
+        t->began_unix = clock_unix();
     if (!t->n_messages && t->system)
         put_message(t, CHAT_SYSTEM, str_of(t->system));
     put_message(t, CHAT_USER, text);
-    bool ok = encode_prompt(t, text, &ids, e) && run_job(t, &ids, &r, signal, e);
+    bool ok = encode_prompt(t, text, &ids, &in_reasoning, e) &&
+              run_job(t, &ids, in_reasoning, &r, signal, e);
     if (ok)
         put_message(t, CHAT_ASSISTANT, buf_view(&r.content));
     else

@@ -7,11 +7,12 @@
 #include "base/mem.h"
 #include "cmd/interrupt.h"
 #include "engine/engine.h"
-#include "text/chat.h"
+#include "text/chat_template.h"
 
 /* Zero-initialise, then set the first part. */
 struct talk {
     struct engine *engine;
+    struct chat_template *chat; /* NULL with raw */
     const struct interrupt *interrupt;
     struct sampling sampling;
     uint32_t max_tokens;
@@ -20,6 +21,7 @@ struct talk {
     bool stats;         /* a line about speed on stderr after each reply */
     /* ---- the conversation ---- */
     struct arena arena;
+    int64_t began_unix; /* the date that the model is told, as long as the conversation goes on */
     struct chat_message *messages;
     size_t n_messages, room;
 };

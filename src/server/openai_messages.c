@@ -52,25 +52,26 @@ static bool parse_part(const struct json *json, const char *where, struct part *
     return true;
 }
 
-/* Text parts become one text, a line each, as other local servers do it. */
-static bool join_parts(struct openai_request *r, const struct json *parts, const char *where,
-                       str *out, struct openai_error *e)
+/* Text parts stay apart: what goes between them is the model's template's to say. */
+static bool take_parts(struct openai_request *r, const struct json *list, const char *where,
+                       struct chat_message *out, struct openai_error *e)
 {
-    struct buf text = {0};
-    bool good = true;
-    for (size_t i = 0; good && i < json_count(parts); i++) {
+    size_t n = json_count(list);
+    str *parts = arena_new(&r->arena, n + 1, sizeof *parts);
+    for (size_t i = 0; i < n; i++) {
         struct part part;
         struct openai_path at = openai_path("%s[%zu]", where, i);
-        good = parse_part(json_at(parts, i), at.text, &part, e);
-        if (good && i > 0)
-            buf_byte(&text, '\n');
-        if (good)
-            buf_str(&text, part.text);
+        if (!parse_part(json_at(list, i), at.text, &part, e))
+            return false;
+        parts[i] = part.text;
     }
-    if (good)
-        *out = arena_str(&r->arena, buf_view(&text));
-    buf_free(&text);
-    return good;
+    if (n == 1) {
+        out->content = parts[0];
+    } else {
+        out->parts = parts;
+        out->n_parts = n;
+    }
+    return true;
 }
 
 /* OpenAI sends arguments as a string of JSON; some clients send the object itself. */
@@ -123,6 +124,7 @@ static bool parse_calls(struct openai_request *r, const struct json *list, const
 
 struct raw_message {
     str role, call_id, reasoning, reasoning_content;
+    bool is_error;
 };
 
 static bool parse_message(struct openai_request *r, const struct json *json, const char *where,
@@ -137,6 +139,7 @@ static bool parse_message(struct openai_request *r, const struct json *json, con
         FIELD_STORED("reasoning_content", TYPE_STRING, STORE_STR,
                      offsetof(struct raw_message, reasoning_content)),
         FIELD_STORED("reasoning", TYPE_STRING, STORE_STR, offsetof(struct raw_message, reasoning)),
+        FIELD_STORED("is_error", TYPE_BOOL, STORE_BOOL, offsetof(struct raw_message, is_error)),
     };
     struct raw_message raw = {0};
     if (!openai_fields(json, where, table, FIELD_COUNT(table), &raw, e))
@@ -152,9 +155,10 @@ static bool parse_message(struct openai_request *r, const struct json *json, con
     if (!content && (out->role == CHAT_SYSTEM || out->role == CHAT_USER))
         return openai_refuse(e, at.text, "'%s' is required.", at.text);
     out->call_id = raw.call_id;
+    out->failed = raw.is_error;
     out->reasoning = raw.reasoning_content.n ? raw.reasoning_content : raw.reasoning;
     out->content = json_str(content);
-    if (json_type(content) == JSON_ARRAY && !join_parts(r, content, at.text, &out->content, e))
+    if (json_type(content) == JSON_ARRAY && !take_parts(r, content, at.text, out, e))
         return false;
     struct openai_path calls = openai_path("%s.tool_calls", where);
     return parse_calls(r, json_get(json, "tool_calls"), calls.text, out, e);

@@ -43,7 +43,7 @@ static const struct openai_field chat_fields[] = {
     FIELD_RANGED("top_logprobs", TYPE_INT, 0, OPENAI_MAX_TOP_LOGPROBS, STORE_U32,
                  IN(n_top_logprobs)),
     FIELD_CHECKED("response_format", TYPE_OBJECT),
-    FIELD_CHECKED("reasoning_effort", TYPE_STRING),
+    FIELD_STORED("reasoning_effort", TYPE_STRING, STORE_STR, IN(conversation.effort)),
     FIELD_CHECKED("chat_template_kwargs", TYPE_OBJECT),
 };
 
@@ -193,6 +193,7 @@ static bool parse_chat(struct openai_request *r, struct openai_error *e)
         return false;
     const struct json *parallel = json_get(r->body, "parallel_tool_calls");
     r->one_call = parallel && !json_bool(parallel);
+    r->conversation.settings = json_get(r->body, "chat_template_kwargs");
     return parse_response_format(r, e) && openai_parse_messages(r, e) && openai_parse_tools(r, e);
 }
 

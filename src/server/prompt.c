@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+
 static void add_bos(const struct tok *t, struct tok_ids *ids)
 {
     int32_t bos = tok_bos(t);
@@ -13,29 +15,34 @@ static void add_bos(const struct tok *t, struct tok_ids *ids)
     ids->ids[0] = bos;
 }
 
-bool prompt_encode(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
-                   struct openai_error *e)
+static bool encode_chat(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
+                        bool *in_reasoning, struct openai_error *e)
 {
+    struct chat_prompt prompt = {0};
+    struct chat_request r = q->conversation;
     struct err why;
-    if (q->chat) {
-        struct chat_prompt prompt = {0};
-        bool rendered = chat_can_render(s->tok, &why) &&
-                        chat_render(s->format, &q->conversation, &prompt, &why);
-        if (rendered)
-            tok_encode(s->tok, buf_view(&prompt.text),
-                       &(struct tok_params){
-                           .special = true, .literal = prompt.spans, .n_literal = prompt.n_spans},
-                       ids);
-        chat_prompt_free(&prompt);
-        if (!rendered)
-            return openai_refuse(e, "messages", "%s", why.msg);
-    } else if (q->prompt_ids) {
-        for (size_t i = 0; i < q->n_prompt_ids; i++)
-            tok_ids_put(ids, q->prompt_ids[i]);
-        return true;
-    } else {
+    if (!s->chat)
+        return openai_refuse(e, "messages", "%s", s->no_chat.msg);
+    r.now_unix = clock_unix();
+    if (!chat_render(s->chat, &r, &prompt, &why))
+        return openai_refuse(e, "messages", "%s", why.msg);
+    chat_prompt_encode(&prompt, s->tok, ids);
+    *in_reasoning = prompt.in_reasoning;
+    chat_prompt_free(&prompt);
+    return true;
+}
+
+bool prompt_encode(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
+                   bool *in_reasoning, struct openai_error *e)
+{
+    *in_reasoning = false;
+    if (q->chat)
+        return encode_chat(s, q, ids, in_reasoning, e);
+    for (size_t i = 0; i < q->n_prompt_ids; i++)
+        tok_ids_put(ids, q->prompt_ids[i]);
+    if (!q->prompt_ids) {
         tok_encode(s->tok, q->prompt, &(struct tok_params){.special = true}, ids);
+        add_bos(s->tok, ids);
     }
-    add_bos(s->tok, ids);
     return true;
 }

@@ -419,16 +419,20 @@ static struct reply *open_reply(const struct server *s, struct http_request *htt
     if (r->request.random_seed)
         r->request.sampling.seed = server_random();
     make_head(r);
-    if (request->chat)
-        r->parser = chat_parser_open(&(struct chat_parser_params){
-            .format = s->format,
-            .tools = request->conversation.tools,
-            .n_tools = request->conversation.n_tools,
-            .id_seed = server_random(),
-            .sink = on_event,
-            .ctx = r,
-        });
     return r;
+}
+
+static void open_parser(struct reply *r, bool in_reasoning)
+{
+    r->parser = chat_parser_open(&(struct chat_parser_params){
+        .format = r->server->format,
+        .tools = r->request.conversation.tools,
+        .n_tools = r->request.conversation.n_tools,
+        .in_reasoning = in_reasoning,
+        .id_seed = server_random(),
+        .sink = on_event,
+        .ctx = r,
+    });
 }
 
 void reply_run(const struct server *s, struct http_request *http, struct openai_request *request)
@@ -436,8 +440,11 @@ void reply_run(const struct server *s, struct http_request *http, struct openai_
     struct reply *r = open_reply(s, http, request);
     struct tok_ids ids = {0};
     struct openai_error e;
-    bool running = prompt_encode(s, &r->request, &ids, &e) && submit(r, &ids, &e);
+    bool in_reasoning;
+    bool running = prompt_encode(s, &r->request, &ids, &in_reasoning, &e) && submit(r, &ids, &e);
     free(ids.ids);
+    if (running && r->request.chat)
+        open_parser(r, in_reasoning);
     if (!running) {
         server_refuse(http, &e);
         close_reply(r);

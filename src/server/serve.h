@@ -11,6 +11,7 @@
 #include "server/openai.h"
 #include "server/server.h"
 #include "text/chat.h"
+#include "text/chat_template.h"
 #include "text/tok.h"
 
 /* Set up before the first connection, not changed after: all threads read it. */
@@ -18,6 +19,8 @@ struct server {
     struct engine *engine;
     const struct tok *tok;
     struct server_params params;
+    struct chat_template *chat; /* NULL: no_chat says why there are no conversations */
+    struct err no_chat;
     enum chat_format format;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
@@ -35,9 +38,10 @@ void server_refuse(struct http_request *http, const struct openai_error *e);
 uint64_t server_random(void);
 
 /* Appends the ids of the request's prompt, rendered and encoded, with the beginning-of-text token
- * where the model wants one. False: e says why it cannot be rendered. */
+ * where the model wants one. *in_reasoning: the reply starts inside its reasoning. False: e says
+ * why it cannot be rendered. */
 bool prompt_encode(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
-                   struct openai_error *e);
+                   bool *in_reasoning, struct openai_error *e);
 
 /* Runs a checked request and answers it, streamed or at once. Takes over what request owns. */
 void reply_run(const struct server *s, struct http_request *http, struct openai_request *request);

@@ -183,21 +183,21 @@ static str name_of_file(const char *path)
 
 static bool fill(struct server *s, struct engine *g, const struct server_params *p, struct err *e)
 {
-    str template_text = {0};
     struct openai_error too_large;
     *s = (struct server){.engine = g, .tok = engine_tok(g), .params = *p};
     if (!s->tok)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s has no tokenizer that tawny knows: it cannot be served",
                        gguf_path(engine_file(g)));
-    if (!gguf_str(engine_file(g), "tokenizer.chat_template", false, &template_text, e))
-        return false;
+    s->chat = chat_template_load(engine_file(g), s->tok, &p->log, &s->no_chat);
+    if (!s->chat)
+        log_warn(&p->log, "no conversations: %s", s->no_chat.msg);
+    s->format = s->chat ? chat_template_format(s->chat) : CHAT_PLAIN;
     if (!s->params.host)
         s->params.host = "127.0.0.1";
     if (!s->params.keepalive_ms)
         s->params.keepalive_ms = 5000;
     s->loopback = guard_is_loopback(str_of(s->params.host));
-    s->format = chat_format_of(template_text);
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     models_entry(g, s->model_id, clock_unix(), &s->model_entry);
     openai_fail(&too_large, 413, "request_too_large", "The request body is too large.");
@@ -246,6 +246,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
         ok = wait_for_stop(p->stop_fd, e);
     }
     http_close(http);
+    chat_template_close(s.chat);
     buf_free(&s.model_entry);
     buf_free(&s.too_large);
     return ok;

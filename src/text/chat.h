@@ -1,6 +1,4 @@
-/* chat: conversations to prompt text and model output back to events. Until templates are
- * interpreted, the ChatML family is rendered by C code: the layout of Qwen3-Coder (XML calls) or of
- * Qwen3 / Hermes (JSON calls), chosen from the file's template text. */
+/* chat: the message model, and model output back to events. chat_template.h renders. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,11 +20,14 @@ struct chat_call {
 
 struct chat_message {
     enum chat_role role;
-    str content;   /* empty when there is none */
+    str content;      /* empty when there is none */
+    const str *parts; /* with n_parts > 0: the content in parts, instead of .content */
+    size_t n_parts;
     str reasoning; /* kept apart from the answer */
     const struct chat_call *calls;
     size_t n_calls;
     str call_id; /* CHAT_TOOL: which call this answers */
+    bool failed; /* CHAT_TOOL: the result is an error */
 };
 
 struct chat_tool {
@@ -35,12 +36,16 @@ struct chat_tool {
     const struct json *parameters; /* JSON schema, or NULL */
 };
 
-/* All views point into memory of the caller (request arena, JSON tree). */
+/* Roles may come in any order. All views point into memory of the caller (request arena, JSON
+ * tree). */
 struct chat_request {
     const struct chat_message *messages;
     size_t n_messages;
     const struct chat_tool *tools;
     size_t n_tools;
+    const struct json *settings; /* an object: more variables for the template; or NULL */
+    str effort;                  /* of reasoning: "low", "none", ...; empty: the model's default */
+    int64_t now_unix;            /* for templates that print a date */
 };
 
 /* How a model family writes calls and reasoning: decided once, when a model is loaded, and shared
@@ -60,20 +65,6 @@ enum chat_format chat_format_of(str template_text);
 const char *chat_format_name(enum chat_format f);
 /* False: no format has that name. */
 bool chat_format_find(str name, enum chat_format *out);
-/* Does the vocabulary have ChatML's turn tokens? False and e for models of another layout (gpt-oss,
- * GLM, Llama): they can continue raw prompts, but a conversation would reach them garbled. */
-bool chat_can_render(const struct tok *t, struct err *e);
-
-/* A rendered prompt. spans: the parts that came from outside, for tok_encode's `literal`. */
-struct chat_prompt {
-    struct buf text;
-    struct tok_span *spans;
-    size_t n_spans;
-};
-/* Renders the conversation and opens the assistant's turn. */
-bool chat_render(enum chat_format f, const struct chat_request *r, struct chat_prompt *out,
-                 struct err *e);
-void chat_prompt_free(struct chat_prompt *p);
 
 /* What the model wrote, as it comes. Calls come as BEGIN (id, name), ARGUMENTS (JSON fragments that
  * join to one object) and END. Views live until the sink returns. */

@@ -1,7 +1,5 @@
 #include "text/pystr.h"
 
-#include <string.h>
-
 #include <utf8proc.h>
 
 #include "base/utf8.h"
@@ -28,27 +26,6 @@ static bool is_printable(uint32_t cp)
     case UTF8PROC_CATEGORY_ZS: return cp == ' ';
     default: return true;
     }
-}
-
-str pystr_strip(str s)
-{
-    size_t from = 0;
-    size_t to = s.n;
-    uint32_t cp = 0;
-    size_t n;
-    while (from < to && (n = utf8_decode((const unsigned char *)s.p + from, to - from, &cp)) != 0 &&
-           pystr_is_space(cp))
-        from += n;
-    while (to > from) {
-        size_t head = to - 1;
-        while (head > from && to - head < 4 && ((unsigned char)s.p[head] & 0xc0) == 0x80)
-            head--;
-        n = utf8_decode((const unsigned char *)s.p + head, to - head, &cp);
-        if (n != to - head || !pystr_is_space(cp))
-            break;
-        to = head;
-    }
-    return str_sub(s, from, to);
 }
 
 static void put_escape(uint32_t cp, struct buf *out)
@@ -80,62 +57,4 @@ size_t pystr_repr_char(str s, size_t i, char quote, struct buf *out)
     else
         put_escape(cp, out);
     return n ? n : 1;
-}
-
-static void repr_string(str s, struct buf *out)
-{
-    char quote = pystr_quote(s);
-    buf_byte(out, quote);
-    for (size_t i = 0; i < s.n;)
-        i += pystr_repr_char(s, i, quote, out);
-    buf_byte(out, quote);
-}
-
-static void repr_array(const struct json *v, struct buf *out)
-{
-    buf_byte(out, '[');
-    for (size_t i = 0; i < json_count(v); i++) {
-        if (i)
-            buf_str(out, STR(", "));
-        pystr_repr(json_at(v, i), out);
-    }
-    buf_byte(out, ']');
-}
-
-static void repr_object(const struct json *v, struct buf *out)
-{
-    struct json_iter it = {0};
-    struct json *value;
-    str key;
-    buf_byte(out, '{');
-    for (bool more = json_next(v, &it, &key, &value); more;) {
-        repr_string(key, out);
-        buf_str(out, STR(": "));
-        pystr_repr(value, out);
-        more = json_next(v, &it, &key, &value);
-        if (more)
-            buf_str(out, STR(", "));
-    }
-    buf_byte(out, '}');
-}
-
-void pystr_repr(const struct json *v, struct buf *out)
-{
-    switch (json_type(v)) {
-    case JSON_NULL: buf_str(out, STR("None")); break;
-    case JSON_BOOL: buf_str(out, json_bool(v) ? STR("True") : STR("False")); break;
-    case JSON_INT:
-    case JSON_FLOAT: json_print(v, JSON_PYTHON, out); break;
-    case JSON_STRING: repr_string(json_str(v), out); break;
-    case JSON_ARRAY: repr_array(v, out); break;
-    case JSON_OBJECT: repr_object(v, out); break;
-    }
-}
-
-void pystr_str(const struct json *v, struct buf *out)
-{
-    if (json_type(v) == JSON_STRING)
-        buf_str(out, json_str(v));
-    else
-        pystr_repr(v, out);
 }

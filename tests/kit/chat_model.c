@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "kit/tok_fixture.h"
 #include "test.h"
+#include "text/chat_layout.h"
 
 static void put_tokenizer(struct gguf_writer *w)
 {
@@ -33,9 +34,7 @@ static void put_tokenizer(struct gguf_writer *w)
     gguf_writer_i32s(w, "tokenizer.ggml.token_type", types, CHAT_MODEL_TOKENS);
     gguf_writer_strs(w, "tokenizer.ggml.merges", &STR("t h"), 1);
     gguf_writer_u32(w, "tokenizer.ggml.eos_token_id", CHAT_MODEL_IM_END);
-    gguf_writer_str(w, "tokenizer.chat_template",
-                    STR("{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-                        "<|im_end|>\n{%- endfor %}"));
+    gguf_writer_str(w, "tokenizer.chat_template", chat_builtin(CHAT_HERMES_JSON));
     arena_free(&arena);
 }
 

@@ -2,6 +2,7 @@
  * rendered again it is the same text; and no cut of any text, sound or damaged, changes the events.
  */
 #include "base/mem.h"
+#include "kit/chat_layouts.h"
 #include "kit/chat_record.h"
 #include "test.h"
 
@@ -114,16 +115,17 @@ static struct chat_message random_reply(struct rng *r, struct arena *a)
 /* ---- a reply as text and back ---- */
 
 /* The text of the assistant's turn as chat_render writes it. */
-static str turn_text(enum chat_format f, const struct chat_record_tools *k, struct chat_message m,
-                     struct arena *a)
+static str turn_text(const struct chat_template *t, const struct chat_record_tools *k,
+                     struct chat_message m, struct arena *a)
 {
     struct err e = {0};
     struct chat_prompt p = {0};
     struct chat_message messages[] = {{.role = CHAT_USER, .content = STR("?")}, m};
-    struct chat_request r = {messages, 2, k->tools, CHAT_RECORD_TOOLS};
+    struct chat_request r = {
+        .messages = messages, .n_messages = 2, .tools = k->tools, .n_tools = CHAT_RECORD_TOOLS};
     str before = STR("<|im_start|>user\n?<|im_end|>\n<|im_start|>assistant\n");
     str after = STR("<|im_end|>\n<|im_start|>assistant\n");
-    CHECK_OK(chat_render(f, &r, &p, &e));
+    CHECK_OK(chat_render(t, &r, &p, &e));
     size_t from = str_find(buf_view(&p.text), before, 0) + before.n;
     CHECK(str_ends(buf_view(&p.text), after));
     str text = arena_str(a, str_sub(buf_view(&p.text), from, p.text.n - after.n));
@@ -157,12 +159,12 @@ static void put_event(void *ctx, const struct chat_event *e)
     }
 }
 
-static void check_round_trip(enum chat_format f, const struct chat_record_tools *k,
+static void check_round_trip(const struct chat_template *t, const struct chat_record_tools *k,
                              const struct chat_message *m, str text)
 {
     struct reply r = {0};
-    struct chat_parser *p = chat_parser_open(
-        &(struct chat_parser_params){f, k->tools, CHAT_RECORD_TOOLS, false, 1, put_event, &r});
+    struct chat_parser *p = chat_parser_open(&(struct chat_parser_params){
+        chat_template_format(t), k->tools, CHAT_RECORD_TOOLS, false, 1, put_event, &r});
     chat_parser_put(p, text);
     chat_parser_end(p);
     chat_parser_close(p);
@@ -174,7 +176,7 @@ static void check_round_trip(enum chat_format f, const struct chat_record_tools 
                                  .content = buf_view(&r.content),
                                  .calls = r.calls,
                                  .n_calls = r.n_calls};
-    CHECK_STR(turn_text(f, k, again, &r.arena), text);
+    CHECK_STR(turn_text(t, k, again, &r.arena), text);
     buf_free(&r.content);
     for (size_t i = 0; i < MAX_CALLS; i++)
         buf_free(&r.arguments[i]);
@@ -221,15 +223,17 @@ static void check_transcripts(enum chat_format f, uint64_t seed)
 {
     struct rng rng = {seed};
     struct chat_record_tools k = chat_record_open_tools();
+    struct chat_template *t = kit_builtin_template(f);
     for (int i = 0; i < N_TRANSCRIPTS; i++) {
         struct arena a = {0};
         struct chat_message m = random_reply(&rng, &a);
-        str text = turn_text(f, &k, m, &a);
-        check_round_trip(f, &k, &m, text);
+        str text = turn_text(t, &k, m, &a);
+        check_round_trip(t, &k, &m, text);
         check_cuts(f, &k, text, &rng);
         check_cuts(f, &k, damaged(&rng, damaged(&rng, text, &a), &a), &rng);
         arena_free(&a);
     }
+    chat_template_close(t);
     json_free(k.root);
 }
 

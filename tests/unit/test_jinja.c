@@ -562,6 +562,48 @@ TEST(jinja_appends_in_linear_memory)
     buf_free(&out);
 }
 
+/* ---- Python's printing ---- */
+
+/* expression over the variable v, which is this JSON. */
+static void check_printed(const char *expression, const char *v, str want)
+{
+    struct err e = {0};
+    struct buf text = {0}, out = {0};
+    buf_fmt(&text, "{\"v\":%s}", v);
+    struct json *vars = json_parse(buf_view(&text), &e);
+    struct jinja *t = jinja_parse(str_of(expression), &e);
+    CHECK(vars && t);
+    CHECK_OK(jinja_render(t, vars, &(struct jinja_params){0}, &out, NULL, &e));
+    CHECK_STR(buf_view(&out), want);
+    jinja_close(t);
+    json_free(vars);
+    buf_free(&text);
+    buf_free(&out);
+}
+
+/* Right-hand sides are what str() of Python 3.11 gives. */
+TEST(jinja_prints_like_python)
+{
+    check_printed("{{ v }}", "\"a'b\"", STR("a'b"));
+    check_printed("{{ v }}", "[null,true,false,1,-2.50,1e20]",
+                  STR("[None, True, False, 1, -2.5, 1e+20]"));
+    check_printed("{{ v }}", "[\"a'b\",\"a\\\"b\",\"'\\\"\",\"\\\\\"]",
+                  STR("[\"a'b\", 'a\"b', '\\'\"', '\\\\']"));
+    check_printed("{{ v }}",
+                  "[\"\\n\\t\\r\\u0001\\u007f\\u00a0\\u00e9\\u200b\\ud83d\\ude80\\udbff\\udfff\"]",
+                  STR("['\\n\\t\\r\\x01\\x7f\\xa0\xc3\xa9\\u200b\xf0\x9f\x9a\x80\\U0010ffff']"));
+    check_printed("{{ v }}", "{\"k\":{},\"l\":[]}", STR("{'k': {}, 'l': []}"));
+}
+
+TEST(jinja_trims_unicode_white_space)
+{
+    check_printed("{{ v | trim }}", "\" \\t\\n\\u001c\\u00a0\\u2028a b\\u3000\\u0085\\u000b \"",
+                  STR("a b"));
+    check_printed("{{ v | trim }}", "\" \\u200b \"", STR("\xe2\x80\x8b"));
+    check_printed("{{ v | trim }}", "\" \\n \"", STR(""));
+    check_printed("{{ v | trim }}", "\"\"", STR(""));
+}
+
 /* ---- which bytes came from the variables ---- */
 
 /* Writes the output with [ ] around every span, and its mark where that is not 1. */

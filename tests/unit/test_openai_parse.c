@@ -253,12 +253,15 @@ TEST(openai_parse_prepares_messages)
           "{\"id\":\"c3\",\"function\":{\"name\":\"h\"}}]},"
           "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":[{\"type\":\"text\","
           "\"text\":\"ok\"}]},"
-          "{\"role\":\"tool\",\"tool_call_id\":\"c2\"}]}",
+          "{\"role\":\"tool\",\"tool_call_id\":\"c2\",\"is_error\":true}],"
+          "\"reasoning_effort\":\"high\",\"chat_template_kwargs\":{\"enable_thinking\":false}}",
           true, &q);
     const struct chat_message *m = q.conversation.messages;
     CHECK_INT(q.conversation.n_messages, 5);
     CHECK_INT(m[0].role, CHAT_SYSTEM);
-    CHECK_STR(m[0].content, STR("a\nb"));
+    CHECK_INT(m[0].n_parts, 2);
+    CHECK_STR(m[0].parts[0], STR("a"));
+    CHECK_STR(m[0].parts[1], STR("b"));
     CHECK_INT(m[2].n_calls, 3);
     CHECK_STR(m[2].content, STR(""));
     CHECK_STR(m[2].reasoning, STR("hm"));
@@ -270,6 +273,9 @@ TEST(openai_parse_prepares_messages)
     CHECK_STR(m[3].call_id, STR("c1"));
     CHECK_STR(m[3].content, STR("ok"));
     CHECK_STR(m[4].content, STR(""));
+    CHECK(!m[3].failed && m[4].failed);
+    CHECK_STR(q.conversation.effort, STR("high"));
+    CHECK(json_has(q.conversation.settings, "enable_thinking"));
     openai_request_free(&q);
 }
 
