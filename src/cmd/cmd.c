@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"run", cmd_run, "talks to a model"},
     {"serve", cmd_serve, "serves a model to OpenAI clients"},
     {"show", cmd_show, "what is in a model file and what it needs"},
+    {"devices", cmd_devices, "the GPUs that models can run on"},
     {"bench", cmd_bench, "measures prompt and generation speed"},
     {"quantize", cmd_quantize, "writes a model file with its matrices in another type"},
     {"synth", cmd_synth, "writes a model file with known shapes and random weights"},

@@ -54,7 +54,7 @@ struct opt_example {
 
 struct opt_command {
     const char *name;                   /* "run" */
-    const char *args;                   /* "[MODEL] [PROMPT]" */
+    const char *args;                   /* "[MODEL] [PROMPT]"; "": none */
     const char *summary;                /* one line, lower case */
     const struct opt_example *examples; /* three, then one with a NULL line */
     const struct opt_group *groups;     /* -h shows the first alone, --help all */

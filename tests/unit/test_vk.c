@@ -1,14 +1,33 @@
 /* The Vulkan device layer on lavapipe, under the validation layer; skipped without these. */
+#include <dlfcn.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/pool.h"
+#include "compute/devices.h"
 #include "compute/vulkan/vk.h"
 #include "compute/vulkan/vk_shaders.h"
 #include "test.h"
 
 #define SOFTWARE "llvmpipe" /* lavapipe's device */
+
+#ifdef __SANITIZE_ADDRESS__
+/* What the validation layer never frees; it stays loaded, so that the leaks bear its name. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libVkLayer_khronos_validation\n";
+}
+static void keep_layer(void)
+{
+    dlopen("libVkLayer_khronos_validation.so", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+#else
+static void keep_layer(void)
+{
+}
+#endif
 
 static void print_line(void *ctx, enum log_level level, const char *line)
 {
@@ -22,6 +41,7 @@ static const struct log to_stderr = {print_line, NULL};
 static struct vk *open_software(struct vk_params p)
 {
     struct err e;
+    keep_layer();
     p.device = SOFTWARE;
     p.validate = true;
     struct vk *vk = vk_open(&p, &to_stderr, &e);
@@ -382,12 +402,12 @@ TEST(vk_cache_file_is_written_used_and_checked)
     close(mkstemp(path));
     unlink(path);
     use_cache(path, &l);
-    CHECK_STR(((str){l.text, strlen(l.text)}), STR(""));
+    CHECK_STR(str_of(l.text), STR(""));
     CHECK_OK(file_read_all(path, 1 << 24, &file, &e));
     CHECK(file.n > 56);
     CHECK(!memcmp(file.p, "tawnyvkc", 8));
     use_cache(path, &l);
-    CHECK_STR(((str){l.text, strlen(l.text)}), STR(""));
+    CHECK_STR(str_of(l.text), STR(""));
 
     /* A byte changed anywhere, or the end missing: ignored with a message, then whole again. */
     for (size_t i = 0; i <= 8; i++) {
@@ -403,7 +423,7 @@ TEST(vk_cache_file_is_written_used_and_checked)
         CHECK_OK(file_read_all(path, 1 << 24, &again, &e));
         CHECK_INT(again.n, file.n);
         use_cache(path, &l);
-        CHECK_STR(((str){l.text, strlen(l.text)}), STR(""));
+        CHECK_STR(str_of(l.text), STR(""));
     }
     unlink(path);
     buf_free(&file);
@@ -424,23 +444,21 @@ TEST(vk_cache_that_cannot_be_written_is_a_warning)
 TEST(vk_without_a_loader_says_what_to_install)
 {
     struct err e;
-    struct buf out = {0};
+    size_t n;
     CHECK(!vk_open(&(struct vk_params){.loader = "libvulkan-none.so.1"}, NULL, &e));
     CHECK_INT(e.code, ERR_UNSUPPORTED);
     CHECK(strstr(e.msg, "cannot open libvulkan-none.so.1"));
     CHECK(strstr(e.msg, "install the Vulkan loader"));
-    CHECK(!vk_list("libvulkan-none.so.1", &out, &e));
+    CHECK(!devices_list("libvulkan-none.so.1", &n, &e));
+    CHECK(strstr(e.msg, "cannot open libvulkan-none.so.1"));
     CHECK(!vk_open(&(struct vk_params){.loader = "libm.so.6"}, NULL, &e));
     CHECK(strstr(e.msg, "libm.so.6 is no Vulkan loader"));
-    buf_free(&out);
 }
 
 TEST(vk_takes_a_software_device_only_when_asked)
 {
     struct err e;
-    struct buf out = {0};
     close_clean(open_software((struct vk_params){0}));
-    CHECK_OK(vk_list(NULL, &out, &e));
     struct vk *vk = vk_open(&(struct vk_params){0}, NULL, &e);
     if (vk) /* a machine with a real one too */
         CHECK(!vk_caps(vk)->is_software);
@@ -449,17 +467,37 @@ TEST(vk_takes_a_software_device_only_when_asked)
     vk_close(vk);
     CHECK_OK(vk = vk_open(&(struct vk_params){.allow_software = true}, NULL, &e));
     vk_close(vk);
-    /* Every index that is listed opens or says what is missing. */
-    CHECK(buf_view(&out).n > 2 && !memcmp(out.p, "0  ", 3));
-    vk = vk_open(&(struct vk_params){.device = "0"}, NULL, &e);
-    CHECK(vk || e.code == ERR_UNSUPPORTED);
-    vk_close(vk);
     CHECK(!vk_open(&(struct vk_params){.device = "99"}, NULL, &e));
     CHECK_INT(e.code, ERR_USAGE);
     CHECK(strstr(e.msg, "there is no device '99'; there are: 0 "));
     CHECK(!vk_open(&(struct vk_params){.device = "Voodoo 2"}, NULL, &e));
     CHECK(strstr(e.msg, "there is no device 'Voodoo 2'"));
-    buf_free(&out);
+}
+
+TEST(vk_devices_that_are_listed_open_by_their_index)
+{
+    struct err e;
+    size_t n, n_software = 0, n_default = 0;
+    close_clean(open_software((struct vk_params){0}));
+    struct device *list = devices_list(NULL, &n, &e);
+    CHECK_OK(list);
+    for (size_t i = 0; i < n; i++) {
+        char index[32];
+        snprintf(index, sizeof index, "%zu", i);
+        struct vk *vk = vk_open(&(struct vk_params){.device = index}, NULL, &e);
+        CHECK_INT(vk != NULL, !*list[i].why_not);
+        if (vk)
+            CHECK_STR(str_of(vk_caps(vk)->name), str_of(list[i].name));
+        else
+            CHECK_STR(str_of(e.msg), str_of(list[i].why_not));
+        CHECK(list[i].memory_bytes > 0 && *list[i].driver);
+        n_software += list[i].is_software;
+        n_default += list[i].is_default;
+        vk_close(vk);
+    }
+    CHECK(n_software > 0);
+    CHECK_INT(n_default, n > n_software);
+    free(list);
 }
 
 TEST(vk_buffers_that_do_not_fit_are_errors_with_numbers)
@@ -491,14 +529,14 @@ TEST(vk_buffers_that_do_not_fit_are_errors_with_numbers)
 TEST(vk_wait_gives_up_on_a_device_that_does_not_finish)
 {
     struct err e;
-    enum { N = 4 << 20, N_DISPATCHES = 16 };
+    enum { N = 1 << 20, N_DISPATCHES = 4 };
     struct vk *vk = open_software((struct vk_params){0});
     struct vk_buffer a = make_words(vk, N);
     const struct affine work = {a.address, a.address, N, 1};
     struct vk_cmds *cmds = vk_cmds_begin(vk, &e);
     CHECK_OK(cmds);
     for (int i = 0; i < N_DISPATCHES; i++) {
-        vk_cmds_dispatch(cmds, make_affine(vk, 3), &work, sizeof work, 65535, 1, 1);
+        vk_cmds_dispatch(cmds, make_affine(vk, 3), &work, sizeof work, N / N_THREADS, 1, 1);
         vk_cmds_barrier(cmds);
     }
     CHECK_OK(vk_cmds_end(cmds, &e));

@@ -35,10 +35,10 @@ struct vk_caps {
 };
 
 struct vk_params {
-    const char
-        *device; /* part of a name, or an index of vk_list; NULL: the best that is no software */
-    bool allow_software;    /* take a software device without being asked for it by name */
-    const char *loader;     /* library to open [libvulkan.so.1] */
+    const char *device;  /* part of a name, or an index of devices_list; NULL: the best that is no
+                            software */
+    bool allow_software; /* take a software device without being asked for it by name */
+    const char *loader;  /* library to open [libvulkan.so.1] */
     const char *cache_path; /* file of the pipeline cache; NULL: none. Rewritten when it grew,
                                atomically; a damaged one or one of another device is ignored */
     bool validate;   /* enable the validation layer, synchronisation included; its messages are
@@ -56,8 +56,6 @@ const struct vk_caps *vk_caps(const struct vk *vk);
 /* Bytes left for device buffers now: the device's word (VK_EXT_memory_budget), else its memory less
  * our own buffers. Any thread. */
 uint64_t vk_free_bytes(const struct vk *vk);
-/* One line per device: index, name, driver, memory. False without a loader. */
-bool vk_list(const char *loader, struct buf *out, struct err *e);
 /* Messages of the validation layer so far: tests want 0. */
 uint32_t vk_validation_errors(const struct vk *vk);
 
@@ -132,6 +130,21 @@ struct vk_pipeline_spec {
  * vk_close; equal specs give equal pipelines. ERR_UNSUPPORTED names the shader. */
 bool vk_pipelines_make(struct vk *vk, const struct vk_pipeline_spec *specs, uint32_t n,
                        VkPipeline *out, struct err *e);
+
+/* What the driver's compiler says about a pipeline: its name for a number and the number. Nothing
+ * without vk_params.statistics or where the driver has no VK_KHR_pipeline_executable_properties. */
+struct vk_number {
+    char name[64];
+    double value;
+};
+enum { VK_MAX_NUMBERS = 64 };
+struct vk_report {
+    struct vk_number numbers[VK_MAX_NUMBERS];
+    uint32_t n;
+    uint32_t subgroup;
+    char *code; /* the listing of its instructions, or NULL; freed with free() */
+};
+bool vk_pipeline_report(struct vk *vk, VkPipeline pipeline, struct vk_report *out, struct err *e);
 
 /* ---- commands ---------------------------------------------------------------------------------
  */

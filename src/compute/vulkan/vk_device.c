@@ -1,84 +1,7 @@
-#include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 #include "base/mem.h"
 #include "compute/vulkan/vk_int.h"
-
-/* ---- choice ---------------------------------------------------------------------------------- */
-
-/* Discrete cards first, then those built into a processor, then others; among equals the one with
- * more memory. Software ranks below all. */
-static int rank(const struct vk_physical *p)
-{
-    switch (p->core.deviceType) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 3;
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 2;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return 0;
-    default: return 1;
-    }
-}
-
-static bool is_better(const struct vk_physical *a, const struct vk_physical *b)
-{
-    if (rank(a) != rank(b))
-        return rank(a) > rank(b);
-    return a->caps.heap_bytes > b->caps.heap_bytes;
-}
-
-/* "Vulkan: there is no device X: 0 NAME, 1 NAME" */
-static bool no_such_device(const struct vk_physical *all, uint32_t n, const char *wanted,
-                           struct err *e)
-{
-    struct buf names = {0};
-    for (uint32_t i = 0; i < n; i++)
-        buf_fmt(&names, "%s%u %s", i ? ", " : "", i, all[i].caps.name);
-    err_set(e, ERR_USAGE, "Vulkan: there is no device '%s'; there are: %.*s", wanted,
-            STRF(buf_view(&names)));
-    buf_free(&names);
-    return false;
-}
-
-/* By index when it is a number, else by a part of the name in any case. */
-static bool find_named(const struct vk_physical *all, uint32_t n, const char *wanted,
-                       uint32_t *found, struct err *e)
-{
-    char *end;
-    const unsigned long index = strtoul(wanted, &end, 10);
-    if (isdigit((unsigned char)*wanted) && !*end && index < n) {
-        *found = (uint32_t)index;
-        return true;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        if (strcasestr(all[i].caps.name, wanted)) {
-            *found = i;
-            return true;
-        }
-    return no_such_device(all, n, wanted, e);
-}
-
-static bool choose(const struct vk_physical *all, uint32_t n, const struct vk_params *params,
-                   uint32_t *found, struct err *e)
-{
-    if (n == 0)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "Vulkan: no device: the driver is missing or may not use it (is the user "
-                       "in the groups video and render?)");
-    if (params->device)
-        return find_named(all, n, params->device, found, e);
-    *found = 0;
-    for (uint32_t i = 1; i < n; i++)
-        if (is_better(&all[i], &all[*found]))
-            *found = i;
-    if (all[*found].caps.is_software && !params->allow_software)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "Vulkan: the only device is %s, which is software and slower than the cpu "
-                       "backend: name it with --device to use it all the same",
-                       all[*found].caps.name);
-    return true;
-}
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
@@ -144,7 +67,7 @@ static bool open_chosen(struct vk *vk, const struct vk_params *params, struct er
     struct vk_physical *all = vk_instance_devices(vk, &n, e);
     if (!all)
         return false;
-    const bool chosen = choose(all, n, params, &i, e);
+    const bool chosen = vk_choose(all, n, params, &i, e);
     if (chosen)
         vk->gpu = all[i];
     free(all);
@@ -206,29 +129,4 @@ uint64_t vk_free_bytes(const struct vk *vk)
 uint32_t vk_validation_errors(const struct vk *vk)
 {
     return atomic_load(&vk->n_validation);
-}
-
-static void print_device(uint32_t index, const struct vk_physical *p, struct buf *out)
-{
-    const struct vk_caps *c = &p->caps;
-    buf_fmt(out, "%u  %s, %s, %s memory %.1f GiB, %.1f GiB free%s%s\n", index, c->name, c->driver,
-            c->is_unified ? "shared" : "own", (double)c->heap_bytes / (1u << 30),
-            (double)c->free_bytes / (1u << 30), c->has_matrix ? ", matrices" : "",
-            c->is_software ? ", software" : "");
-}
-
-bool vk_list(const char *loader, struct buf *out, struct err *e)
-{
-    struct vk *vk = mem_new(1, sizeof *vk);
-    struct vk_physical *all = NULL;
-    uint32_t n;
-    if (vk_instance_open(vk, &(struct vk_params){.loader = loader}, e))
-        all = vk_instance_devices(vk, &n, e);
-    for (uint32_t i = 0; all && i < n; i++)
-        print_device(i, &all[i], out);
-    const bool ok = all != NULL;
-    free(all);
-    vk_instance_close(vk);
-    free(vk);
-    return ok;
 }

@@ -201,11 +201,8 @@ static void read_properties(const struct vk *vk, struct vk_physical *p)
 static void read_device(const struct vk *vk, struct vk_physical *p)
 {
     const struct vk_api *api = &vk->api;
-    VkPhysicalDeviceMemoryProperties2 memory = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
-    };
-    api->GetPhysicalDeviceMemoryProperties2(p->handle, &memory);
-    p->memory = memory.memoryProperties;
+    struct vk_features features;
+    struct err why;
     p->has_family = find_family(api, p);
     p->has_budget = vk_features_has(api, p->handle, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     p->has_executable =
@@ -213,6 +210,7 @@ static void read_device(const struct vk *vk, struct vk_physical *p)
     read_properties(vk, p);
     p->caps.has_matrix = has_matrix(vk, p->handle);
     vk_memory_look(vk, p);
+    p->is_usable = vk_features_choose(vk, p, &features, &why);
 }
 
 struct vk_physical *vk_instance_devices(const struct vk *vk, uint32_t *n, struct err *e)

@@ -16,6 +16,7 @@ struct vk_physical {
     uint32_t heaps;          /* mask of those that VK_PLACE_DEVICE takes */
     bool has_budget;         /* VK_EXT_memory_budget */
     bool has_executable;     /* VK_KHR_pipeline_executable_properties */
+    bool is_usable;          /* it has all features that are needed */
     struct vk_caps caps;
 };
 
@@ -55,6 +56,11 @@ bool vk_instance_open(struct vk *vk, const struct vk_params *params, struct err 
 void vk_instance_close(struct vk *vk);
 /* All devices of the instance in the loader's order, looked at. The caller frees it. */
 struct vk_physical *vk_instance_devices(const struct vk *vk, uint32_t *n, struct err *e);
+
+/* The one that params ask for, an index. ERR_USAGE where none is meant, ERR_UNSUPPORTED where only
+ * software is left that nobody asked for (vk_choose.c). */
+bool vk_choose(const struct vk_physical *all, uint32_t n, const struct vk_params *params,
+               uint32_t *found, struct err *e);
 
 /* ---- features (vk_features.c) -----------------------------------------------------------------
  */
