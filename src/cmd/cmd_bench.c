@@ -21,7 +21,7 @@ struct bench_opts {
     const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend;
     uint32_t reps, n_batch, n_ubatch;
     enum block_type type_k, type_v;
-    bool no_warmup, progress;
+    bool no_warmup, progress, profile;
 };
 
 #define AT(field) offsetof(struct bench_opts, field)
@@ -48,9 +48,12 @@ static const struct opt more_table[] = {
      AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
      AT(type_v), 0, 0},
-    {"--backend", "NAME", "cpu, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0, 0},
+    {"--backend", "NAME", "cpu, vulkan, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0,
+     0},
     {"--no-warmup", NULL, "no run before the first that counts", NULL, OPT_FLAG, AT(no_warmup), 0,
      0},
+    {"--profile", NULL, "where a GPU's time goes, in tables behind the results; slower", NULL,
+     OPT_FLAG, AT(profile), 0, 0},
     {"--progress", NULL, "a line on standard error per run", NULL, OPT_FLAG, AT(progress), 0, 0},
     {"-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU", NULL, OPT_IGNORED, 0, 0,
      0},
@@ -279,18 +282,30 @@ static void read_cpu_name(char *out, size_t room)
         fclose(f);
 }
 
+static void close_exec(struct bench *b)
+{
+    struct buf text = {0};
+    if (b->exec)
+        exec_profile(b->exec, &text);
+    fwrite(text.p, 1, text.n, stdout);
+    buf_free(&text);
+    exec_close(b->exec);
+    b->exec = NULL;
+}
+
 static bool open_exec(struct bench *b, uint32_t n_threads, struct err *e)
 {
     if (b->exec && b->exec_threads == n_threads)
         return true;
-    exec_close(b->exec);
+    close_exec(b);
     struct bar bar;
     const struct log log = term_log(false);
     const struct exec_params params = {.n_ctx = b->n_ctx,
                                        .n_ubatch = b->opts->n_ubatch,
                                        .type_k = b->opts->type_k,
                                        .type_v = b->opts->type_v,
-                                       .n_threads = (int)n_threads};
+                                       .n_threads = (int)n_threads,
+                                       .profile = b->opts->profile};
     bar_open(&bar, "Loading", BAR_BYTES);
     const struct progress progress = bar_progress(&bar);
     b->exec_threads = n_threads;
@@ -396,7 +411,7 @@ int cmd_bench(int argc, char **argv)
               run_all(&b, tests, format, &e);
     bar_close(&b.bar);
     status = ok ? EXIT_OK : term_fail(&e);
-    exec_close(b.exec);
+    close_exec(&b);
     model_close(b.model);
     gguf_close(b.file);
     free(b.ids);

@@ -18,7 +18,8 @@ static const struct opt model_table[] = {
      AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
      AT(type_v), 0, 0},
-    {"--backend", "NAME", "cpu, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0, 0},
+    {"--backend", "NAME", "cpu, vulkan, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0,
+     0},
 };
 #undef AT
 

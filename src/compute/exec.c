@@ -8,7 +8,7 @@
 
 #include "base/num.h"
 
-static const struct backend *const backends[] = {&backend_ref, &backend_cpu};
+static const struct backend *const backends[] = {&backend_ref, &backend_cpu, &backend_vulkan};
 
 enum { DEFAULT_UBATCH = 512, ERROR_ROWS = 3 };
 
@@ -502,4 +502,10 @@ bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct
 bool exec_slot_put(struct exec *x, slot_id s, uint32_t n_rows, const void *in, struct err *e)
 {
     return x->backend->slot_put(x->state, s, n_rows, in, e);
+}
+
+void exec_profile(const struct exec *x, struct buf *out)
+{
+    if (x->params.profile && x->backend->profile)
+        x->backend->profile(x->state, out);
 }

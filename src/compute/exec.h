@@ -24,6 +24,12 @@ struct exec_params {
         type_v;         /* BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0, or BLOCK_F32 (0) for exact tests */
     int n_threads;      /* [one per physical core] */
     uint64_t max_bytes; /* refuse a plan over this [what the machine has available] */
+    /* For backends on devices. Strings are borrowed and must outlive the exec. */
+    const char *device;     /* part of a name or an index of the list [the best] */
+    const char *cache_path; /* file for compiled kernels [none] */
+    bool allow_software;    /* take a device that is a CPU pretending, without being asked for it */
+    bool profile;           /* measure every step: slower, see exec_profile */
+    bool validate;          /* have every call checked: for tests, where the checker is there */
 };
 
 /* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
@@ -103,6 +109,8 @@ struct backend {
      * that refuses plans with states and keeps all positions of every layer. */
     uint64_t (*state_bytes)(const struct plan *p, const struct exec_params *params);
     void (*state_copy)(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
+    /* Tables of where the time went, as text. NULL: the backend measures nothing. */
+    void (*profile)(void *state, struct buf *out);
     void (*close)(void *state);
 };
 /* For backends, with complete parameters. Rows that a KV layer needs for each sequence: a layer
@@ -117,8 +125,9 @@ static inline uint32_t exec_window_first(uint32_t window, uint32_t pos)
 {
     return window && pos >= window ? pos - window + 1 : 0;
 }
-extern const struct backend backend_ref; /* scalar float32: the truth */
-extern const struct backend backend_cpu; /* SIMD, threads */
+extern const struct backend backend_ref;    /* scalar float32: the truth */
+extern const struct backend backend_cpu;    /* SIMD, threads */
+extern const struct backend backend_vulkan; /* GPUs */
 /* "ref", "cpu", ... or NULL. */
 const struct backend *backend_find(const char *name);
 
@@ -167,4 +176,7 @@ const float *exec_logits(const struct exec *x, uint32_t i);
  * n_ubatch rows left in them. */
 bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct err *e);
 bool exec_slot_put(struct exec *x, slot_id s, uint32_t n_rows, const void *in, struct err *e);
+/* Appends tables of where the time of all runs went, as text, where params.profile was set and the
+ * backend can tell. */
+void exec_profile(const struct exec *x, struct buf *out);
 void exec_close(struct exec *x);

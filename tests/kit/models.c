@@ -103,7 +103,9 @@ struct exec *kit_open_exec(const char *backend, const struct plan *plan,
     const struct backend *b = backend_find(backend);
     if (!b)
         return NULL;
-    struct exec *x = exec_open(b, plan, params, NULL, NULL, &e);
+    struct exec_params on = *params;
+    on.allow_software = true;
+    struct exec *x = exec_open(b, plan, &on, NULL, NULL, &e);
     if (!x && e.code == ERR_UNSUPPORTED) {
         printf("    %s\n", e.msg);
         return NULL;

@@ -3,6 +3,14 @@
 
 /* clang-format off */
 #define VK_SHADERS(X) \
+    X(ADD_PROJECT, add_project) \
     X(AFFINE, affine) \
+    X(ATTEND, attend) \
+    X(EMBED, embed) \
+    X(EXPERTS_DOWN, experts_down) \
+    X(GLU, glu) \
+    X(HEADS, heads) \
+    X(PROJECT, project) \
+    X(ROUTE, route) \
     /* end */
 /* clang-format on */

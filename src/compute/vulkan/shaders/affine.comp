@@ -2,8 +2,8 @@
 // y[i] = SCALE * x[i] + add, wrapping. The smallest shader that has all that a shader can be
 // given: specialisation constants (the workgroup's size among them), push constants and
 // addresses. Tests of the device layer run it.
-#extension GL_GOOGLE_include_directive : require
-#include "common.glsl"
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_scalar_block_layout : require
 
 layout(local_size_x = 64, local_size_x_id = 0) in;
 layout(constant_id = 0) const uint N_THREADS = 64;

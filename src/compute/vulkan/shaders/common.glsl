@@ -1,6 +1,68 @@
-// What every shader declares: the extensions they share. All data is reached through 64-bit
-// addresses in the push constants (compute/vulkan/vk.h), so there are no bindings.
+// What every shader starts with: extensions, memory by address, the workgroup.
 #extension GL_EXT_buffer_reference : require
-#extension GL_EXT_scalar_block_layout : require
-#extension GL_EXT_shader_explicit_arithmetic_types : require
 #extension GL_EXT_control_flow_attributes : require
+#extension GL_EXT_integer_dot_product : require
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+// 256 threads, whole subgroups, in a row: thread() counts along subgroups.
+layout(local_size_x = 256) in;
+const uint THREADS = 256;
+
+uint thread()
+{
+    return gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+}
+
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Vec4s { uvec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Vec2s { uvec2 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Words { uint v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Float4s { vec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Floats { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Float4sOut { vec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer FloatsOut { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 2) buffer HalvesOut { float16_t v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer WordsOut { uint v[]; };
+// Between the workgroups of one dispatch.
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint v[]; };
+
+// Sum over the workgroup, in the same order every time.
+shared float s_reduce[64];
+
+float workgroup_sum(float x)
+{
+    x = subgroupAdd(x);
+    if (gl_SubgroupInvocationID == 0)
+        s_reduce[gl_SubgroupID] = x;
+    barrier();
+    x = s_reduce[0];
+    for (uint i = 1; i < gl_NumSubgroups; i++)
+        x += s_reduce[i];
+    barrier();
+    return x;
+}
+
+// True in all threads of the workgroup that is the last of n to come here; what the others wrote
+// before to coherent memory is then visible. The counter goes back to 0.
+shared uint s_arrived;
+bool last_to_arrive(Counters c, uint i, uint n)
+{
+    memoryBarrier(gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsAcquireRelease);
+    barrier();
+    if (thread() == 0) {
+        s_arrived = atomicAdd(c.v[i], 1u, gl_ScopeDevice, gl_StorageSemanticsBuffer,
+                              gl_SemanticsAcquireRelease);
+        if (s_arrived == n - 1)
+            atomicStore(c.v[i], 0u, gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsRelease);
+    }
+    barrier();
+    bool last = s_arrived == n - 1;
+    if (last)
+        memoryBarrier(gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsAcquireRelease);
+    return last;
+}

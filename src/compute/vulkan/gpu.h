@@ -1,0 +1,156 @@
+/* gpu: what the files of the vulkan backend share. One struct gpu per exec.
+ *
+ * A plan becomes a list of steps, each one dispatch. A step has two pipelines: one for a single row
+ * (generation) and one that shares the unpacking of a weight block among several. Dispatches for a
+ * number of rows are recorded once and submitted again and again; what changes from run to run
+ * stands in gpu.inputs. */
+#pragma once
+#include "compute/exec.h"
+#include "compute/vulkan/vk.h"
+#include "compute/weights.h"
+
+enum {
+    THREADS = 256,     /* of a workgroup, see shaders/common.glsl */
+    HEAD_ROWS = 64,    /* rows whose logits are made at once */
+    MOST_OUTS = 3,     /* matrices of one projecting step */
+    MOST_SPLITS = 64,  /* of the positions of one row's attention */
+    N_RECORDINGS = 12, /* kept for other numbers of rows */
+    ROUTE_SPLITS = 8,  /* of the columns of a router */
+    RUN_TIMEOUT_MS = 20000,
+    SOFTWARE_TIMEOUT_MS = 1800000,
+};
+
+enum step_kind {
+    STEP_EMBED,
+    STEP_PROJECT,
+    STEP_HEADS,  /* first half of OP_ATTEND */
+    STEP_ATTEND, /* second half */
+    STEP_ADD_PROJECT,
+    STEP_GLU,
+    STEP_ROUTE,
+    STEP_EXPERTS_UP,
+    STEP_EXPERTS_DOWN,
+    STEP_HEAD,
+};
+
+/* Slots and hidden buffers that a step reads and writes: bits, see program.c. */
+struct touched {
+    uint64_t reads, writes;
+};
+
+struct step {
+    enum step_kind kind;
+    const struct op *op;
+    /* [0] one row, [1] several: an index into gpu.pipelines, and how many rows a workgroup takes.
+     */
+    uint32_t pipeline[2], n_tokens[2];
+    uint32_t outs[MOST_OUTS], n_outs; /* STEP_PROJECT: which outputs of the op */
+    uint32_t n_splits;                /* STEP_ROUTE */
+    struct touched touched;
+};
+
+/* Cache of one attention layer. */
+struct gpu_cache {
+    struct vk_buffer keys, values;
+};
+
+struct gpu_rope {
+    const struct rope *rope;
+    struct vk_buffer table; /* [n_ctx][n_rot / 2] cosine, sine */
+};
+
+struct recording {
+    uint32_t n_rows, n_wanted, n_splits;
+    struct vk_cmds *cmds; /* NULL: free */
+    uint64_t last_used;
+};
+
+struct profile_row {
+    const char *label;
+    uint64_t n;
+    double ns;
+};
+enum { PROFILE_ROWS = 24 };
+/* Of all runs with one row, or with more. */
+struct profile {
+    struct profile_row rows[PROFILE_ROWS];
+    uint32_t n_rows, n_dispatches, n_barriers;
+    uint64_t n_runs, n_tokens;
+};
+
+struct gpu {
+    const struct plan *plan;
+    struct exec_params params;
+    struct vk *vk;
+    struct weights weights;
+    struct vk_buffer *arenas;
+    uint32_t n_arenas;
+    struct pool *pool; /* while loading */
+
+    struct step *steps;
+    uint32_t n_steps;
+    struct vk_pipeline_spec *specs;
+    VkPipeline *pipelines;
+    uint32_t n_specs, specs_room;
+
+    uint64_t *slot_at; /* [plan.n_slots] byte offsets in scratch */
+    uint64_t ready_at, partials_at, counters_at, route_at, logits_at;
+    uint64_t n_scratch;
+    struct vk_buffer scratch;
+    struct vk_buffer inputs;  /* ids, positions, sequences, wanted rows: [4][n_ubatch] */
+    struct vk_buffer logits;  /* [HEAD_ROWS][n_vocab], for the host */
+    struct gpu_cache *caches; /* [plan.n_kv] */
+    struct gpu_rope *ropes;
+    uint32_t n_ropes;
+
+    struct recording recordings[N_RECORDINGS];
+    uint64_t n_runs;
+    struct profile profiles[2];
+};
+
+/* profile.c: adds what the last run of cmds took; n_tokens rows were run. */
+void profile_add(struct gpu *g, struct vk_cmds *cmds, uint32_t n_tokens);
+void profile_print(const struct gpu *g, struct buf *out);
+
+/* program.c: fills steps and specs. False for ops or sizes that the device cannot do. */
+bool program_make(struct gpu *g, struct err *e);
+/* Floats of the scratch that the steps need beside the slots, by n_ubatch. */
+uint64_t program_ready_floats(const struct gpu *g);
+uint64_t program_partial_floats(const struct gpu *g);
+uint64_t program_route_floats(const struct gpu *g);
+uint64_t program_counters(const struct gpu *g);
+/* Splits of the positions for a batch of n_rows whose longest row sees n_keys. */
+uint32_t program_splits(uint32_t n_rows, uint32_t n_keys);
+
+/* record.c: commands for n_rows rows of which the n_wanted first wanted ones get logits. */
+struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_splits,
+                       struct err *e);
+/* Logits alone of n_wanted rows, the first of them number `from` of the wanted ones. */
+struct vk_cmds *record_head(struct gpu *g, uint32_t from, uint32_t n_wanted, struct err *e);
+
+/* Bytes of a row of a cache: cache_row_bytes of shaders/cache.glsl. */
+static inline uint64_t gpu_cache_row(enum block_type type, uint64_t n)
+{
+    uint64_t bytes = type == BLOCK_F32    ? 4 * n
+                     : type == BLOCK_F16  ? 2 * n
+                     : type == BLOCK_Q8_0 ? n + n / 16
+                                          : n / 2 + n / 16;
+    return (bytes + 15) / 16 * 16;
+}
+
+static inline VkDeviceAddress gpu_weight(const struct gpu *g, uint64_t at)
+{
+    const uint64_t arena = g->weights.params.arena_bytes;
+    return g->arenas[at / arena].address + at % arena;
+}
+
+static inline VkDeviceAddress gpu_matrix(const struct gpu *g, const struct weight *w)
+{
+    return gpu_weight(g, g->weights.matrices[w->index].at);
+}
+
+/* 0: no vector. */
+static inline VkDeviceAddress gpu_vector(const struct gpu *g, const struct weight *w)
+{
+    return w ? gpu_weight(g, g->weights.vector_at[w->index]) : 0;
+}

@@ -1,0 +1,364 @@
+/* The steps of a plan and their pipelines. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "compute/vulkan/gpu.h"
+#include "compute/vulkan/vk_shaders.h"
+
+enum {
+    MOST_TOKENS = 8,          /* rows that share the unpacking of a weight block */
+    MOST_TOKENS_SOFTWARE = 2, /* where compiling takes longer than running */
+    STATIC_SHARED =
+        4096,           /* bytes of shared memory that the shaders take beside their activations */
+    TABLE_BYTES = 1024, /* of pairs of code values */
+    MOST_HEAD = 512,
+    MOST_QUERIES = 32,
+    FLOAT_SPLIT_COLS = 256,
+    /* Bits of struct touched beside the slots'. */
+    BIT_CACHE = 62, /* and the queries that are ready for it */
+    BIT_OTHER = 63, /* slots past the 61st share a bit */
+};
+
+static uint64_t slot_bit(slot_id s)
+{
+    return 1ull << (s < BIT_CACHE ? s : BIT_OTHER);
+}
+
+/* ---- pipelines ------------------------------------------------------------------------------- */
+
+static uint32_t add_spec(struct gpu *g, const struct vk_pipeline_spec *spec)
+{
+    for (uint32_t i = 0; i < g->n_specs; i++)
+        if (!memcmp(&g->specs[i], spec, sizeof *spec))
+            return i;
+    if (g->n_specs == g->specs_room) {
+        g->specs_room = g->specs_room ? 2 * g->specs_room : 32;
+        g->specs = mem_grow(g->specs, g->specs_room, sizeof *g->specs);
+    }
+    g->specs[g->n_specs] = *spec;
+    return g->n_specs++;
+}
+
+static bool has_table(enum layout l)
+{
+    return l == LAYOUT_IQ4_NL || l == LAYOUT_IQ4_XS || l == LAYOUT_MXFP4;
+}
+
+/* Words of one activation row, see shaders/matrix.glsl. */
+static uint64_t row_words(const struct matrix *m)
+{
+    return matrix_is_float(m) ? m->n_cols : m->n_cols / BLOCK_COLS * 9;
+}
+
+/* A pipeline over a matrix: constants 0 to 3 of matrix.glsl, then the shader's own. n_rows:
+ * activation rows that must fit at least. */
+struct over_matrix {
+    enum vk_shader shader;
+    const struct weight *w;
+    uint32_t n_rows;   /* activation rows of one token */
+    uint32_t n_tokens; /* at most, of a workgroup */
+    uint32_t own[4], n_own;
+};
+
+static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
+                            struct err *e)
+{
+    const struct matrix *m = &g->weights.matrices[o->w->index];
+    const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_rows;
+    const uint64_t fixed = STATIC_SHARED + (has_table(m->layout) ? TABLE_BYTES : 0);
+    uint32_t n_tokens = o->n_tokens;
+    while (n_tokens > 1 && fixed + n_tokens * words * 4 > room)
+        n_tokens /= 2;
+    if (fixed + n_tokens * words * 4 > room)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "tensor '%.*s': rows of %u columns need %llu bytes of shared memory, the "
+                       "device has %llu: use the cpu backend",
+                       STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + words * 4),
+                       (unsigned long long)room);
+    struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
+                                    .n_consts = (uint16_t)(4 + o->n_own)};
+    spec.consts[0] = (uint32_t)m->layout;
+    spec.consts[1] = m->n_cols;
+    spec.consts[2] = n_tokens;
+    spec.consts[3] = (uint32_t)(words * n_tokens);
+    memcpy(spec.consts + 4, o->own, o->n_own * sizeof *o->own);
+    s->pipeline[which] = add_spec(g, &spec);
+    s->n_tokens[which] = n_tokens;
+    return true;
+}
+
+/* Both pipelines of a step: one row, and up to MOST_TOKENS. */
+static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct err *e)
+{
+    const uint32_t most = vk_caps(g->vk)->is_software
+                              ? (uint32_t)num_min(o.n_tokens, MOST_TOKENS_SOFTWARE)
+                              : o.n_tokens;
+    o.n_tokens = 1;
+    if (!add_over_matrix(g, &o, s, 0, e))
+        return false;
+    o.n_tokens = most;
+    return add_over_matrix(g, &o, s, 1, e);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static struct step *add_step(struct gpu *g, enum step_kind kind, const struct op *op)
+{
+    struct step *s = &g->steps[g->n_steps++];
+    *s = (struct step){.kind = kind, .op = op};
+    return s;
+}
+
+static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
+{
+    struct step *s = add_step(g, STEP_EMBED, op);
+    s->touched.writes = slot_bit(op->embed.x);
+    return add_both(g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0}, s, e);
+}
+
+/* One step for all outputs of one type, so that a phase is one dispatch where the file allows it.
+ */
+static bool add_project(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_project *o = &op->project;
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < o->n_out; i++) {
+        if (done >> i & 1)
+            continue;
+        struct step *s = add_step(g, STEP_PROJECT, op);
+        s->touched.reads = slot_bit(o->in);
+        for (uint32_t j = i; j < o->n_out && s->n_outs < MOST_OUTS; j++) {
+            if (done >> j & 1 || o->out[j].w->type != o->out[i].w->type)
+                continue;
+            s->outs[s->n_outs++] = j;
+            s->touched.writes |= slot_bit(o->out[j].out);
+            done |= 1u << j;
+        }
+        const struct over_matrix m = {VK_SHADER_PROJECT, o->out[i].w,       1,
+                                      MOST_TOKENS,       {o->norm != NULL}, 1};
+        if (!add_both(g, m, s, e))
+            return false;
+    }
+    return true;
+}
+
+static uint32_t cache_type(enum block_type type)
+{
+    return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
+}
+
+/* The largest tile of positions that fits into shared memory. */
+static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
+{
+    const uint32_t queries = o->n_head / o->n_kv_head;
+    const uint64_t words = g->params.type_k == BLOCK_F32 ? o->head_dim : o->head_dim / 2;
+    for (uint32_t tile = 64; tile >= 16; tile /= 2) {
+        uint64_t bytes = 4 * (tile * (words + 1) + queries * (o->head_dim + tile + 3));
+        if (bytes + STATIC_SHARED <= vk_caps(g->vk)->shared_bytes)
+            return tile;
+    }
+    return 0;
+}
+
+static bool check_attend(const struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_attend *o = &op->attend;
+    const uint32_t queries = o->n_head / o->n_kv_head;
+    if (o->head_dim % 2 || o->head_dim_v % 2 || o->head_dim > MOST_HEAD ||
+        o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES || !key_tile(g, o))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "layer %u: %u query heads of %u and %u elements for one key head, the "
+                       "vulkan backend takes up to %d of %d: use the cpu backend",
+                       op->layer, queries, o->head_dim, o->head_dim_v, MOST_QUERIES, MOST_HEAD);
+    if (block_row_bytes(g->params.type_k, o->head_dim) == 0 ||
+        block_row_bytes(g->params.type_v, o->head_dim_v) == 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "cache types %s and %s hold blocks of 32, heads have %u keys and %u values: "
+                       "use f16",
+                       block_info(g->params.type_k)->name, block_info(g->params.type_v)->name,
+                       o->head_dim, o->head_dim_v);
+    return true;
+}
+
+static bool add_attend(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_attend *o = &op->attend;
+    if (!check_attend(g, op, e))
+        return false;
+    const uint32_t key = cache_type(g->params.type_k), value = cache_type(g->params.type_v);
+    struct step *s = add_step(g, STEP_HEADS, op);
+    s->touched.reads = slot_bit(o->q) | slot_bit(o->k) | slot_bit(o->v);
+    s->touched.writes = 1ull << BIT_CACHE;
+    s->pipeline[0] = s->pipeline[1] =
+        add_spec(g, &(struct vk_pipeline_spec){
+                        .shader = VK_SHADER_HEADS,
+                        .n_consts = 9,
+                        .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head, o->n_kv_head,
+                                   o->rope ? o->rope->n_rot : 0,
+                                   o->rope && o->rope->pairs == ROPE_ADJACENT, o->gated}});
+    s = add_step(g, STEP_ATTEND, op);
+    s->touched.reads = 1ull << BIT_CACHE | slot_bit(o->q);
+    s->touched.writes = slot_bit(o->out);
+    s->pipeline[0] = s->pipeline[1] =
+        add_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_ATTEND,
+                                               .n_consts = 9,
+                                               .consts = {o->head_dim, o->head_dim_v, key, value,
+                                                          o->n_kv_head, o->n_head / o->n_kv_head,
+                                                          key_tile(g, o), o->window, o->gated}});
+    return true;
+}
+
+static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_add_project *o = &op->add_project;
+    struct step *s = add_step(g, STEP_ADD_PROJECT, op);
+    s->touched.reads = slot_bit(o->in) | slot_bit(o->x) | (o->gate ? slot_bit(o->gate_in) : 0);
+    s->touched.writes = slot_bit(o->x);
+    return add_both(g, (struct over_matrix){VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0}, s,
+                    e);
+}
+
+static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_glu *o = &op->glu;
+    struct step *s = add_step(g, STEP_GLU, op);
+    s->touched.reads = slot_bit(o->in);
+    s->touched.writes = slot_bit(o->out);
+    if (o->gate->type != o->up->type)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
+                       "cpu backend",
+                       op->layer, block_type_name(o->gate->type), block_type_name(o->up->type));
+    const struct over_matrix m = {
+        VK_SHADER_GLU, o->gate, 1, MOST_TOKENS / 2, {o->norm != NULL, o->act}, 2};
+    return add_both(g, m, s, e);
+}
+
+static bool add_route(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_route *o = &op->route;
+    struct step *s = add_step(g, STEP_ROUTE, op);
+    s->touched.reads = slot_bit(o->x);
+    s->touched.writes = slot_bit(o->normed) | slot_bit(o->ids) | slot_bit(o->weights);
+    s->n_splits = (uint32_t)num_min(ROUTE_SPLITS, 1 + (o->router->ne[0] - 1) / FLOAT_SPLIT_COLS);
+    const struct over_matrix m = {
+        VK_SHADER_ROUTE, o->router, 1, 1, {o->n_expert, o->n_used, o->gating, s->n_splits}, 4};
+    return add_both(g, m, s, e);
+}
+
+static bool add_experts_up(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_experts_up *o = &op->experts_up;
+    struct step *s = add_step(g, STEP_EXPERTS_UP, op);
+    s->touched.reads = slot_bit(o->in) | slot_bit(o->ids);
+    s->touched.writes = slot_bit(o->out);
+    if (o->gate->type != o->up->type)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
+                       "cpu backend",
+                       op->layer, block_type_name(o->gate->type), block_type_name(o->up->type));
+    return add_both(g, (struct over_matrix){VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2}, s, e);
+}
+
+static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_experts_down *o = &op->experts_down;
+    struct step *s = add_step(g, STEP_EXPERTS_DOWN, op);
+    s->touched.reads = slot_bit(o->in) | slot_bit(o->ids) | slot_bit(o->weights) | slot_bit(o->x);
+    s->touched.writes = slot_bit(o->x);
+    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {o->n_used}, 1};
+    return add_both(g, m, s, e);
+}
+
+static bool add_head(struct gpu *g, const struct op *op, struct err *e)
+{
+    struct step *s = add_step(g, STEP_HEAD, op);
+    s->touched.reads = slot_bit(op->head.x);
+    const struct over_matrix m = {VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1}, 1};
+    return add_both(g, m, s, e);
+}
+
+static bool add_op(struct gpu *g, const struct op *op, struct err *e)
+{
+    switch (op->kind) {
+    case OP_EMBED: return add_embed(g, op, e);
+    case OP_PROJECT: return add_project(g, op, e);
+    case OP_ATTEND: return add_attend(g, op, e);
+    case OP_ADD_PROJECT: return add_add_project(g, op, e);
+    case OP_GLU: return add_glu(g, op, e);
+    case OP_ROUTE: return add_route(g, op, e);
+    case OP_EXPERTS_UP: return add_experts_up(g, op, e);
+    case OP_EXPERTS_DOWN: return add_experts_down(g, op, e);
+    case OP_HEAD: return add_head(g, op, e);
+    case OP_ATTEND_MLA:
+    case OP_DELTA_NET:
+    case OP_KIND_COUNT: break;
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "layer %u: the vulkan backend has no %s yet: use the cpu backend", op->layer,
+                   op_name(op->kind));
+}
+
+bool program_make(struct gpu *g, struct err *e)
+{
+    enum { MOST_STEPS_PER_OP = 4 };
+    g->steps = mem_new(g->plan->n_ops * MOST_STEPS_PER_OP, sizeof *g->steps);
+    for (size_t i = 0; i < g->plan->n_ops; i++)
+        if (!add_op(g, &g->plan->ops[i], e))
+            return false;
+    g->pipelines = mem_new(g->n_specs, sizeof *g->pipelines);
+    return vk_pipelines_make(g->vk, g->specs, g->n_specs, g->pipelines, e);
+}
+
+/* ---- scratch --------------------------------------------------------------------------------- */
+
+uint32_t program_splits(uint32_t n_rows, uint32_t n_keys)
+{
+    enum { KEYS_PER_SPLIT = 128, FEW_ROWS = 8 };
+    uint32_t n = 1;
+    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
+        n *= 2;
+    return n;
+}
+
+uint64_t program_ready_floats(const struct gpu *g)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (g->steps[i].kind == STEP_HEADS)
+            most = num_max(most, (uint64_t)g->steps[i].op->attend.n_head *
+                                     g->steps[i].op->attend.head_dim);
+    return most * g->params.n_ubatch;
+}
+
+uint64_t program_partial_floats(const struct gpu *g)
+{
+    enum { FEW_ROWS = 8 };
+    const uint64_t rows = num_max(g->params.n_ubatch, FEW_ROWS * MOST_SPLITS);
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (g->steps[i].kind == STEP_ATTEND)
+            most = num_max(most, (uint64_t)g->steps[i].op->attend.n_head *
+                                     (g->steps[i].op->attend.head_dim_v + 2));
+    return most * rows;
+}
+
+uint64_t program_route_floats(const struct gpu *g)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (g->steps[i].kind == STEP_ROUTE)
+            most = num_max(most, (uint64_t)g->steps[i].op->route.n_expert * g->steps[i].n_splits);
+    return most * g->params.n_ubatch;
+}
+
+uint64_t program_counters(const struct gpu *g)
+{
+    uint64_t most = 1;
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (g->steps[i].kind == STEP_ATTEND)
+            most = num_max(most, g->steps[i].op->attend.n_kv_head);
+    return most * g->params.n_ubatch;
+}

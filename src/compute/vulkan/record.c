@@ -1,0 +1,350 @@
+/* Steps to dispatches. The structs are the push constants of shaders/NAME.comp. */
+#include "base/num.h"
+#include "compute/vulkan/gpu.h"
+
+typedef VkDeviceAddress address;
+
+/* A recording under way. */
+struct recorder {
+    struct gpu *g;
+    struct vk_cmds *cmds;
+    uint32_t n_rows, n_wanted, n_splits;
+    uint32_t first_wanted;
+    struct touched since; /* what was touched since the last barrier */
+};
+
+static address slot(const struct recorder *r, slot_id s)
+{
+    return r->g->scratch.address + r->g->slot_at[s];
+}
+
+enum input { INPUT_IDS, INPUT_POS, INPUT_SEQ, INPUT_WANTED };
+static address input(const struct recorder *r, enum input i)
+{
+    return r->g->inputs.address + (uint64_t)i * r->g->params.n_ubatch * sizeof(uint32_t);
+}
+
+static uint32_t groups(const struct recorder *r, const struct weight *w)
+{
+    return r->g->weights.matrices[w->index].n_groups;
+}
+
+/* The pipeline of the step for n rows, and how many workgroups take them. */
+static VkPipeline pick(const struct recorder *r, const struct step *s, uint32_t n, uint32_t *tiles)
+{
+    const int which = n > 1;
+    *tiles = (n + s->n_tokens[which] - 1) / num_max(s->n_tokens[which], 1);
+    return r->g->pipelines[s->pipeline[which]];
+}
+
+#define DISPATCH(r, pipeline, push, x, y, z)                                                       \
+    vk_cmds_dispatch((r)->cmds, pipeline, &(push), sizeof(push), x, y, z)
+
+static void embed(struct recorder *r, const struct step *s)
+{
+    const struct op_embed *o = &s->op->embed;
+    const struct {
+        address table, ids, x;
+    } push = {gpu_matrix(r->g, o->table), input(r, INPUT_IDS), slot(r, o->x)};
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, 1, r->n_rows, 1);
+}
+
+struct push_project {
+    address from, norm, map;
+    struct {
+        address matrix, bias, to;
+    } outs[MOST_OUTS];
+    uint32_t first[MOST_OUTS - 1], n_out[MOST_OUTS];
+    float eps;
+    uint32_t n_tokens;
+};
+
+static void project(struct recorder *r, const struct step *s)
+{
+    const struct op_project *o = &s->op->project;
+    struct push_project push = {
+        .from = slot(r, o->in),
+        .norm = gpu_vector(r->g, o->norm),
+        .eps = o->eps,
+        .n_tokens = r->n_rows,
+    };
+    uint32_t n_groups = 0, tiles;
+    for (uint32_t i = 0; i < MOST_OUTS; i++) {
+        if (i > 0)
+            push.first[i - 1] = n_groups;
+        if (i >= s->n_outs)
+            continue;
+        const uint32_t j = s->outs[i];
+        push.outs[i].matrix = gpu_matrix(r->g, o->out[j].w);
+        push.outs[i].bias = gpu_vector(r->g, o->out[j].bias);
+        push.outs[i].to = slot(r, o->out[j].out);
+        push.n_out[i] = (uint32_t)o->out[j].w->ne[1];
+        n_groups += groups(r, o->out[j].w);
+    }
+    VkPipeline pipeline = pick(r, s, r->n_rows, &tiles);
+    DISPATCH(r, pipeline, push, n_groups, tiles, 1);
+}
+
+static void head(struct recorder *r, const struct step *s)
+{
+    const struct op_head *o = &s->op->head;
+    const uint32_t n_groups = groups(r, o->w);
+    struct push_project push = {
+        .from = slot(r, o->x),
+        .norm = gpu_vector(r->g, o->norm),
+        .map = input(r, INPUT_WANTED) + r->first_wanted * sizeof(uint32_t),
+        .outs[0] = {gpu_matrix(r->g, o->w), 0, r->g->scratch.address + r->g->logits_at},
+        .first = {n_groups, n_groups},
+        .n_out[0] = (uint32_t)o->w->ne[1],
+        .eps = o->eps,
+        .n_tokens = r->n_wanted,
+    };
+    uint32_t tiles;
+    VkPipeline pipeline = pick(r, s, r->n_wanted, &tiles);
+    DISPATCH(r, pipeline, push, n_groups, tiles, 1);
+    vk_cmds_barrier(r->cmds);
+    vk_cmds_copy(r->cmds, &r->g->scratch, r->g->logits_at, &r->g->logits, 0,
+                 (uint64_t)r->n_wanted * r->g->plan->n_vocab * sizeof(float));
+}
+
+static address rotations(const struct gpu *g, const struct rope *rope)
+{
+    for (uint32_t i = 0; i < g->n_ropes; i++)
+        if (g->ropes[i].rope == rope)
+            return g->ropes[i].table.address;
+    return 0;
+}
+
+static void heads(struct recorder *r, const struct step *s)
+{
+    const struct op_attend *o = &s->op->attend;
+    const struct gpu_cache *cache = &r->g->caches[o->kv];
+    const struct {
+        address q, k, v, q_norm, k_norm, rotations, keys, values, ready, pos, seq;
+        uint32_t n_cache;
+        float eps, scale;
+    } push = {
+        .q = slot(r, o->q),
+        .k = slot(r, o->k),
+        .v = slot(r, o->v),
+        .q_norm = gpu_vector(r->g, o->q_norm),
+        .k_norm = gpu_vector(r->g, o->k_norm),
+        .rotations = rotations(r->g, o->rope),
+        .keys = cache->keys.address,
+        .values = cache->values.address,
+        .ready = r->g->scratch.address + r->g->ready_at,
+        .pos = input(r, INPUT_POS),
+        .seq = input(r, INPUT_SEQ),
+        .n_cache = r->g->params.n_ctx,
+        .eps = o->eps,
+        .scale = o->scale,
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, o->n_head + 2 * o->n_kv_head, r->n_rows, 1);
+}
+
+static void attend(struct recorder *r, const struct step *s)
+{
+    const struct op_attend *o = &s->op->attend;
+    const struct gpu_cache *cache = &r->g->caches[o->kv];
+    const struct {
+        address ready, keys, values, gates, sinks, to, partials, counters, pos, seq;
+        uint32_t n_cache, n_splits;
+    } push = {
+        .ready = r->g->scratch.address + r->g->ready_at,
+        .keys = cache->keys.address,
+        .values = cache->values.address,
+        .gates = o->gated ? slot(r, o->q) : 0,
+        .sinks = gpu_vector(r->g, o->sinks),
+        .to = slot(r, o->out),
+        .partials = r->g->scratch.address + r->g->partials_at,
+        .counters = r->g->scratch.address + r->g->counters_at,
+        .pos = input(r, INPUT_POS),
+        .seq = input(r, INPUT_SEQ),
+        .n_cache = r->g->params.n_ctx,
+        .n_splits =
+            o->window ? (uint32_t)num_min(r->n_splits, program_splits(1, o->window)) : r->n_splits,
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, o->n_kv_head * push.n_splits, r->n_rows, 1);
+}
+
+static void add_project(struct recorder *r, const struct step *s)
+{
+    const struct op_add_project *o = &s->op->add_project;
+    const struct {
+        address from, matrix, bias, x, gate, gate_in;
+        uint32_t n_out, n_gate, n_tokens;
+    } push = {
+        .from = slot(r, o->in),
+        .matrix = gpu_matrix(r->g, o->w),
+        .bias = gpu_vector(r->g, o->bias),
+        .x = slot(r, o->x),
+        .gate = gpu_vector(r->g, o->gate),
+        .gate_in = o->gate ? slot(r, o->gate_in) : 0,
+        .n_out = (uint32_t)o->w->ne[1],
+        .n_gate = o->gate ? (uint32_t)o->gate->ne[0] : 0,
+        .n_tokens = r->n_rows,
+    };
+    uint32_t tiles;
+    VkPipeline pipeline = pick(r, s, r->n_rows, &tiles);
+    DISPATCH(r, pipeline, push, groups(r, o->w), tiles, 1);
+}
+
+struct push_glu {
+    address from, norm, gate, up, gate_bias, up_bias, ids, to;
+    uint32_t n_out, n_used, n_groups;
+    float eps;
+    uint32_t n_tokens;
+};
+
+static void glu(struct recorder *r, const struct step *s)
+{
+    const struct op_glu *o = &s->op->glu;
+    const struct push_glu push = {
+        .from = slot(r, o->in),
+        .norm = gpu_vector(r->g, o->norm),
+        .gate = gpu_matrix(r->g, o->gate),
+        .up = gpu_matrix(r->g, o->up),
+        .gate_bias = gpu_vector(r->g, o->gate_bias),
+        .up_bias = gpu_vector(r->g, o->up_bias),
+        .to = slot(r, o->out),
+        .n_out = (uint32_t)o->gate->ne[1],
+        .n_used = 1,
+        .n_groups = groups(r, o->gate),
+        .eps = o->eps,
+        .n_tokens = r->n_rows,
+    };
+    uint32_t tiles;
+    VkPipeline pipeline = pick(r, s, r->n_rows, &tiles);
+    DISPATCH(r, pipeline, push, push.n_groups, tiles, 1);
+}
+
+static void experts_up(struct recorder *r, const struct step *s)
+{
+    const struct op_experts_up *o = &s->op->experts_up;
+    const struct push_glu push = {
+        .from = slot(r, o->in),
+        .gate = gpu_matrix(r->g, o->gate),
+        .up = gpu_matrix(r->g, o->up),
+        .gate_bias = gpu_vector(r->g, o->gate_bias),
+        .up_bias = gpu_vector(r->g, o->up_bias),
+        .ids = slot(r, o->ids),
+        .to = slot(r, o->out),
+        .n_out = (uint32_t)o->gate->ne[1],
+        .n_used = o->n_used,
+        .n_groups = groups(r, o->gate),
+        .n_tokens = r->n_rows,
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, push.n_groups, r->n_rows, o->n_used);
+}
+
+static void route(struct recorder *r, const struct step *s)
+{
+    const struct op_route *o = &s->op->route;
+    const struct {
+        address x, norm, matrix, bias, select_bias, normed, ids, weights, partials, counters;
+        float eps, scale;
+    } push = {
+        .x = slot(r, o->x),
+        .norm = gpu_vector(r->g, o->norm),
+        .matrix = gpu_matrix(r->g, o->router),
+        .bias = gpu_vector(r->g, o->bias),
+        .select_bias = gpu_vector(r->g, o->select_bias),
+        .normed = slot(r, o->normed),
+        .ids = slot(r, o->ids),
+        .weights = slot(r, o->weights),
+        .partials = r->g->scratch.address + r->g->route_at,
+        .counters = r->g->scratch.address + r->g->counters_at,
+        .eps = o->eps,
+        .scale = o->scale,
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, groups(r, o->router) * s->n_splits,
+             r->n_rows, 1);
+}
+
+static void experts_down(struct recorder *r, const struct step *s)
+{
+    const struct op_experts_down *o = &s->op->experts_down;
+    const struct {
+        address from, matrix, bias, ids, weights, x;
+        uint32_t n_out, n_groups;
+    } push = {
+        .from = slot(r, o->in),
+        .matrix = gpu_matrix(r->g, o->down),
+        .bias = gpu_vector(r->g, o->bias),
+        .ids = slot(r, o->ids),
+        .weights = slot(r, o->weights),
+        .x = slot(r, o->x),
+        .n_out = (uint32_t)o->down->ne[1],
+        .n_groups = groups(r, o->down),
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, push.n_groups, r->n_rows, 1);
+}
+
+static void record_step(struct recorder *r, const struct step *s)
+{
+    static void (*const kinds[])(struct recorder * r, const struct step *s) = {
+        [STEP_EMBED] = embed,
+        [STEP_PROJECT] = project,
+        [STEP_HEADS] = heads,
+        [STEP_ATTEND] = attend,
+        [STEP_ADD_PROJECT] = add_project,
+        [STEP_GLU] = glu,
+        [STEP_ROUTE] = route,
+        [STEP_EXPERTS_UP] = experts_up,
+        [STEP_EXPERTS_DOWN] = experts_down,
+        [STEP_HEAD] = head,
+    };
+    static const char *const names[] = {
+        [STEP_EMBED] = "embed",
+        [STEP_PROJECT] = "project",
+        [STEP_HEADS] = "heads",
+        [STEP_ATTEND] = "attend",
+        [STEP_ADD_PROJECT] = "add_project",
+        [STEP_GLU] = "glu",
+        [STEP_ROUTE] = "route",
+        [STEP_EXPERTS_UP] = "experts_up",
+        [STEP_EXPERTS_DOWN] = "experts_down",
+        [STEP_HEAD] = "head",
+    };
+    const uint64_t reads = s->touched.reads, writes = s->touched.writes;
+    if (r->since.writes & (reads | writes) || r->since.reads & writes) {
+        vk_cmds_barrier(r->cmds);
+        r->since = (struct touched){0, 0};
+    }
+    r->since.reads |= reads;
+    r->since.writes |= writes;
+    kinds[s->kind](r, s);
+    if (r->g->params.profile)
+        vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
+}
+
+struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_splits,
+                       struct err *e)
+{
+    struct recorder r = {g, vk_cmds_begin(g->vk, e), n_rows, n_wanted, n_splits, 0, {0, 0}};
+    if (!r.cmds)
+        return NULL;
+    if (g->params.profile)
+        vk_cmds_stamp(r.cmds, "begin", 0);
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (n_wanted || g->steps[i].kind != STEP_HEAD)
+            record_step(&r, &g->steps[i]);
+    if (vk_cmds_end(r.cmds, e))
+        return r.cmds;
+    vk_cmds_free(r.cmds);
+    return NULL;
+}
+
+struct vk_cmds *record_head(struct gpu *g, uint32_t from, uint32_t n_wanted, struct err *e)
+{
+    struct recorder r = {g, vk_cmds_begin(g->vk, e), 0, n_wanted, 1, from, {0, 0}};
+    if (!r.cmds)
+        return NULL;
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (g->steps[i].kind == STEP_HEAD)
+            record_step(&r, &g->steps[i]);
+    if (vk_cmds_end(r.cmds, e))
+        return r.cmds;
+    vk_cmds_free(r.cmds);
+    return NULL;
+}

@@ -1,0 +1,60 @@
+// OP_ADD_PROJECT: x += factor * (W in + bias), factor = sigmoid(gate . gate_in) or 1. A workgroup makes 16
+// outputs for N_TOKENS rows.
+#version 460
+#include "common.glsl"
+#include "matrix.glsl"
+#include "act.glsl"
+
+layout(push_constant) uniform Push
+{
+    Float4s from; // [..][N_COLS]
+    uint64_t matrix;
+    uint64_t bias;    // 0 or [n_out]
+    FloatsOut x;      // [..][n_out]
+    uint64_t gate;    // 0 or [n_gate]
+    uint64_t gate_in; // [..][n_gate]
+    uint n_out, n_gate;
+    uint n_tokens;
+} p;
+
+float gate_of(uint token)
+{
+    float sum = 0;
+    for (uint i = thread(); i < p.n_gate; i += THREADS)
+        sum += Floats(p.gate).v[i] * Floats(p.gate_in).v[token * p.n_gate + i];
+    return 1 / (1 + exp(-workgroup_sum(sum)));
+}
+
+void main()
+{
+    const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS;
+    const uint64_t at = p.matrix + uint64_t(group) * GROUP_BYTES;
+    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+
+    const Ahead ahead = matrix_ahead(at, 0, end);
+    table_fill();
+    float factor = 1;
+    for (uint n = 0; n < N_TOKENS; n++) {
+        const uint token = min(first_token + n, p.n_tokens - 1);
+        act_rows(p.from, token, n * ROW_WORDS);
+        if (p.gate != 0) {
+            const float g = gate_of(token);
+            if (t / 16 == n)
+                factor = g;
+        }
+    }
+    barrier();
+
+    vec4 sum[N_TOKENS];
+    for (uint n = 0; n < N_TOKENS; n++)
+        sum[n] = vec4(0);
+    matrix_add(ahead, at, 0, end, 0, 1, sum);
+    float result = matrix_sum(sum);
+
+    const uint token = first_token + t / 16, o = group * 16 + t % 16;
+    if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
+        if (p.bias != 0)
+            result += Floats(p.bias).v[o];
+        p.x.v[token * p.n_out + o] += factor * result;
+    }
+}

@@ -1,0 +1,73 @@
+// OP_GLU and OP_EXPERTS_UP: out = act(G a + bias, U a + bias), a = rms(in) or in. A workgroup makes 16 outputs;
+// x counts groups, y rows, z the chosen experts of a row.
+#version 460
+#include "common.glsl"
+#include "matrix.glsl"
+#include "act.glsl"
+
+layout(constant_id = 4) const uint HAS_NORM = 0;
+layout(constant_id = 5) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
+
+layout(push_constant) uniform Push
+{
+    Float4s from; // [..][N_COLS]
+    Float4s norm; // [N_COLS]
+    uint64_t gate, up;
+    uint64_t gate_bias, up_bias; // 0 or [experts][n_out]
+    uint64_t ids;                // 0: one matrix; else [..][n_used]
+    FloatsOut to;                // [..][n_used][n_out]
+    uint n_out;
+    uint n_used;
+    uint n_groups; // of one expert
+    float eps;
+    uint n_tokens;
+} p;
+
+float activate(float g, float u)
+{
+    if (ACTIVATION == 1) {
+        g = min(g, 7.0);
+        u = clamp(u, -7.0, 7.0);
+        return g / (1 + exp(-1.702 * g)) * (u + 1);
+    }
+    return g / (1 + exp(-g)) * u;
+}
+
+void main()
+{
+    const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS,
+               j = gl_WorkGroupID.z;
+    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+    uint expert = 0;
+    if (p.ids != 0) // then N_TOKENS is 1
+        expert = Words(p.ids).v[first_token * p.n_used + j];
+    const uint64_t offset = uint64_t(expert * p.n_groups + group) * GROUP_BYTES;
+
+    const Ahead gate_ahead = matrix_ahead(p.gate + offset, 0, end);
+    const Ahead up_ahead = matrix_ahead(p.up + offset, 0, end);
+    table_fill();
+    for (uint n = 0; n < N_TOKENS; n++) {
+        const uint token = min(first_token + n, p.n_tokens - 1);
+        if (HAS_NORM != 0)
+            act_normed(p.from, p.norm, p.eps, token, n * ROW_WORDS);
+        else
+            act_rows(p.from, token, n * ROW_WORDS);
+    }
+    barrier();
+
+    vec4 gate[N_TOKENS], up[N_TOKENS];
+    for (uint n = 0; n < N_TOKENS; n++)
+        gate[n] = up[n] = vec4(0);
+    matrix_add(gate_ahead, p.gate + offset, 0, end, 0, 1, gate);
+    matrix_add(up_ahead, p.up + offset, 0, end, 0, 1, up);
+    float g = matrix_sum(gate), u = matrix_sum(up);
+
+    const uint token = first_token + t / 16, o = group * 16 + t % 16;
+    if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
+        if (p.gate_bias != 0)
+            g += Floats(p.gate_bias).v[expert * p.n_out + o];
+        if (p.up_bias != 0)
+            u += Floats(p.up_bias).v[expert * p.n_out + o];
+        p.to.v[(token * p.n_used + j) * p.n_out + o] = activate(g, u);
+    }
+}

@@ -1,0 +1,152 @@
+// First half of OP_ATTEND: the heads of q and k are normalised and rotated, k and v go to the cache, q to a
+// scratch row, times the scale of the scores. x counts heads (q, then k, then v), y rows.
+#version 460
+#include "common.glsl"
+#include "cache.glsl"
+
+layout(constant_id = 0) const uint HEAD_DIM = 128;
+layout(constant_id = 1) const uint HEAD_DIM_V = 128;
+layout(constant_id = 2) const uint KEY_TYPE = CACHE_F16;
+layout(constant_id = 3) const uint VALUE_TYPE = CACHE_F16;
+layout(constant_id = 4) const uint N_HEADS = 32;
+layout(constant_id = 5) const uint N_KV_HEADS = 4;
+layout(constant_id = 6) const uint N_ROT = 128; // rotated elements; 0: none
+layout(constant_id = 7) const uint ADJACENT = 0; // pairs are (2i, 2i + 1), else (i, i + N_ROT / 2)
+layout(constant_id = 8) const uint GATED = 0;    // q comes as [N_HEADS][HEAD_DIM query | gate]
+
+layout(push_constant) uniform Push
+{
+    Floats q, k, v;
+    uint64_t q_norm, k_norm; // 0 or [HEAD_DIM]
+    uint64_t rotations;      // [position][N_ROT / 2] cosine, sine
+    uint64_t keys, values;   // [sequence][N_KV_HEADS][n_cache] rows
+    FloatsOut ready;         // [..][N_HEADS][HEAD_DIM]
+    Words pos, seq;          // [..]
+    uint n_cache;            // positions per sequence
+    float eps;
+    float scale;
+} p;
+
+const uint MOST = 512; // elements of a head
+shared float s_head[MOST];
+
+void normalise(uint64_t norm)
+{
+    float squares = 0;
+    for (uint i = thread(); i < HEAD_DIM; i += THREADS)
+        squares += s_head[i] * s_head[i];
+    const float root = inversesqrt(workgroup_sum(squares) / HEAD_DIM + p.eps);
+    for (uint i = thread(); i < HEAD_DIM; i += THREADS)
+        s_head[i] *= root * Floats(norm).v[i];
+    barrier();
+}
+
+void rotate(uint pos)
+{
+    for (uint i = thread(); i < N_ROT / 2; i += THREADS) {
+        const uint a = ADJACENT != 0 ? 2 * i : i, b = ADJACENT != 0 ? a + 1 : i + N_ROT / 2;
+        const vec2 turn = uintBitsToFloat(Vec2s(p.rotations).v[pos * (N_ROT / 2) + i]);
+        const vec2 x = vec2(s_head[a], s_head[b]);
+        s_head[a] = x.x * turn.x - x.y * turn.y;
+        s_head[b] = x.x * turn.y + x.y * turn.x;
+    }
+    barrier();
+}
+
+// The scale of 4-bit codes with the least squared error, as block_encode_q4_0 of src/gguf looks for
+// it: what the largest value is scaled to is varied. reach: 1 / that value.
+float fit_scale(uint first, float reach)
+{
+    const float peaks[10] = float[](-6.7, -7.2, -7.6, -8.0, -8.4, -8.8, 6.2, 6.7, 7.2, 7.6);
+    float best = 0, best_gain = 0;
+    for (uint k = 0; k < 10; k++) {
+        float xv = 0, vv = 0;
+        for (uint i = 0; i < 32; i++) {
+            const float x = s_head[first + i];
+            const float v = roundEven(clamp(x * (peaks[k] * reach), -8.0, 7.0));
+            xv += x * v;
+            vv += v * v;
+        }
+        if (xv * xv > best_gain * vv) {
+            best_gain = xv * xv / vv;
+            best = xv / vv;
+        }
+    }
+    return best;
+}
+
+// One thread per block of 32: few of them, once per row.
+void store_block(uint type, uint64_t row, uint n, uint block)
+{
+    const uint first = block * 32;
+    float top = 0;
+    for (uint i = 0; i < 32; i++)
+        top = abs(s_head[first + i]) > abs(top) ? s_head[first + i] : top;
+    float d = abs(top) / 127;
+    if (type == CACHE_Q4_0)
+        d = top != 0 ? fit_scale(first, 1 / top) : 0;
+    d = float(float16_t(d));
+    const float inverse = d != 0 ? 1 / d : 0;
+    const uint bits = type == CACHE_Q8_0 ? 8 : 4, per = 32 / bits;
+    for (uint w = 0; w < 32 / per; w++) {
+        uint word = 0;
+        for (uint i = 0; i < per; i++) {
+            const float x = s_head[first + w * per + i] * inverse;
+            const int code = type == CACHE_Q8_0 ? int(clamp(roundEven(x), -127.0, 127.0)) & 255
+                                                : int(roundEven(clamp(x, -8.0, 7.0))) + 8;
+            word |= uint(code) << i * bits;
+        }
+        WordsOut(row).v[block * (32 / per) + w] = word;
+    }
+    HalvesOut(row + n * bits / 8).v[block] = float16_t(d);
+}
+
+void store(uint type, uint64_t row, uint n)
+{
+    const uint t = thread();
+    if (type == CACHE_F32)
+        for (uint i = t; i < n; i += THREADS)
+            FloatsOut(row).v[i] = s_head[i];
+    else if (type == CACHE_F16)
+        for (uint i = t; i < n / 2; i += THREADS)
+            WordsOut(row).v[i] = packHalf2x16(vec2(s_head[2 * i], s_head[2 * i + 1]));
+    else
+        for (uint i = t; i < n / 32; i += THREADS)
+            store_block(type, row, n, i);
+}
+
+void main()
+{
+    const uint t = thread(), token = gl_WorkGroupID.y, head = gl_WorkGroupID.x;
+    const uint pos = p.pos.v[token];
+    const uint slot = p.seq.v[token] * N_KV_HEADS;
+    if (head < N_HEADS) {
+        const uint step = GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM;
+        for (uint i = t; i < HEAD_DIM; i += THREADS)
+            s_head[i] = p.q.v[(token * N_HEADS + head) * step + i];
+    } else if (head < N_HEADS + N_KV_HEADS) {
+        for (uint i = t; i < HEAD_DIM; i += THREADS)
+            s_head[i] = p.k.v[(token * N_KV_HEADS + head - N_HEADS) * HEAD_DIM + i];
+    } else {
+        const uint h = head - N_HEADS - N_KV_HEADS;
+        for (uint i = t; i < HEAD_DIM_V; i += THREADS)
+            s_head[i] = p.v.v[(token * N_KV_HEADS + h) * HEAD_DIM_V + i];
+        barrier();
+        const uint64_t at = uint64_t(slot + h) * p.n_cache + pos % p.n_cache;
+        store(VALUE_TYPE, p.values + at * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V);
+        return;
+    }
+    barrier();
+    const uint64_t norm = head < N_HEADS ? p.q_norm : p.k_norm;
+    if (norm != 0)
+        normalise(norm);
+    if (N_ROT != 0)
+        rotate(pos);
+    if (head < N_HEADS) {
+        for (uint i = t; i < HEAD_DIM; i += THREADS)
+            p.ready.v[(token * N_HEADS + head) * HEAD_DIM + i] = s_head[i] * p.scale;
+        return;
+    }
+    const uint64_t at = uint64_t(slot + head - N_HEADS) * p.n_cache + pos % p.n_cache;
+    store(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM);
+}

@@ -1,0 +1,365 @@
+// A group of 16 rows of a weight matrix (src/compute/layout.h) times activation rows in shared
+// memory.
+//
+// 16 bytes of a group are four rows of one quad (integer types) or of one column (floats). Threads:
+//   rows     thread % 4        which four of the 16 rows
+//   integer  thread / 4 % 4    which part of a block: quads `part` and `part + 4`
+//            thread / 16       which block: slice, slice + 16, ...
+//   float    thread / 4        which column: slice, slice + 64, ...
+// so that neighbours read neighbouring bytes.
+
+// enum layout of src/compute/layout.h
+const uint Q4_0 = 0, Q4_1 = 1, Q5_0 = 2, Q5_1 = 3, Q8_0 = 4, Q2_K = 5, Q3_K = 6, Q4_K = 7, Q5_K = 8,
+           Q6_K = 9, IQ4_NL = 10, IQ4_XS = 11, MXFP4 = 12, F32 = 13, F16 = 14, BF16 = 15;
+
+layout(constant_id = 0) const uint TYPE = 0;
+layout(constant_id = 1) const uint N_COLS = 2048; // a multiple of 32
+layout(constant_id = 2) const uint N_TOKENS = 1;  // activation rows of a workgroup
+layout(constant_id = 3) const uint ACT_WORDS = 1024; // of s_act
+
+const bool IS_FLOAT = TYPE >= F32;
+const bool HAS_TABLE = TYPE == IQ4_NL || TYPE == IQ4_XS || TYPE == MXFP4;
+const uint N_BLOCKS = N_COLS / 32;
+
+// Bytes of the code planes of a block, of the scales of SCALE_BLOCKS blocks.
+const uint CODE_BYTES = TYPE == Q2_K                      ? 128
+                        : TYPE == Q3_K                    ? 192
+                        : TYPE <= Q5_1 && TYPE >= Q5_0    ? 320
+                        : TYPE == Q5_K                    ? 320
+                        : TYPE == Q6_K                    ? 384
+                        : TYPE == Q8_0                    ? 512
+                                                          : 256;
+const bool IS_SUPER = TYPE >= Q2_K && TYPE <= Q6_K || TYPE == IQ4_XS;
+const uint SCALE_BLOCKS = IS_SUPER ? 8 : 1;
+const uint SCALE_BYTES = TYPE == Q4_1 || TYPE == Q5_1                     ? 64
+                         : TYPE == MXFP4                                  ? 16
+                         : TYPE == IQ4_XS                                 ? 160
+                         : TYPE == Q6_K || TYPE == Q3_K                   ? 288
+                         : TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K   ? 320
+                                                                          : 32;
+// Unsigned codes minus this are the values.
+const int OFFSET = TYPE == Q4_0 ? 8 : TYPE == Q5_0 ? 16 : TYPE == Q6_K ? 32 : TYPE == Q3_K ? 4 : 0;
+
+const uint GROUP_BYTES =
+    ((IS_FLOAT ? N_COLS * 16 * (TYPE == F32 ? 4 : 2)
+               : N_BLOCKS * CODE_BYTES + N_BLOCKS / SCALE_BLOCKS * SCALE_BYTES) +
+     63) &
+    ~63u;
+
+// Activations of a row: integer types N_BLOCKS * 8 words of four codes, then N_BLOCKS scales; float
+// types N_COLS floats.
+const uint ROW_WORDS = IS_FLOAT ? N_COLS : N_BLOCKS * 9;
+shared uint s_act[ACT_WORDS];
+
+// Two nibbles to their two values: low in the first byte, high in the third.
+shared uint s_pairs[HAS_TABLE ? 256 : 1];
+
+int code_value(uint code)
+{
+    const int iq4[16] =
+        int[](-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+    const int mxfp4[16] = int[](0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    return TYPE == MXFP4 ? mxfp4[code] : iq4[code];
+}
+
+// Before the first matrix_add; a barrier() must lie between.
+void table_fill()
+{
+    if (HAS_TABLE) {
+        const uint t = thread();
+        s_pairs[t] = uint(code_value(t & 15) & 255) | uint(code_value(t >> 4) & 255) << 16;
+    }
+}
+
+// The values of eight nibbles: four low ones, four high ones.
+uvec2 lookup(uint w)
+{
+    uint ab = s_pairs[w & 255] | s_pairs[w >> 8 & 255] << 8;
+    uint cd = s_pairs[w >> 16 & 255] | s_pairs[w >> 24] << 8;
+    return uvec2(ab & 0xffff | cd << 16, ab >> 16 | cd & 0xffff0000);
+}
+
+// ---- a block's part: four rows, quads `part` and `part + 4` -------------------------------------
+
+struct Codes {
+    uvec4 a, b, c; // planes; b and c where the type has them
+    uvec4 scale;   // as they lie in memory, see load_scales
+};
+
+// Halves of four rows at byte `at`.
+vec4 halves(uvec2 w)
+{
+    return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+}
+
+vec4 signed_bytes(uint w)
+{
+    return vec4(bitfieldExtract(int(w), 0, 8), bitfieldExtract(int(w), 8, 8),
+                bitfieldExtract(int(w), 16, 8), bitfieldExtract(int(w), 24, 8));
+}
+
+vec4 low_nibbles(uint w)
+{
+    return vec4(w & 15, w >> 8 & 15, w >> 16 & 15, w >> 24 & 15);
+}
+
+uvec4 load_scales(uint64_t group, uint block, uint rows)
+{
+    const uint64_t record =
+        group + N_BLOCKS * CODE_BYTES + uint64_t(block / SCALE_BLOCKS * SCALE_BYTES);
+    const uint b = block % SCALE_BLOCKS;
+    uvec4 s = uvec4(0);
+    if (TYPE == MXFP4) {
+        s.x = Words(record).v[rows];
+        return s;
+    }
+    s.xy = Vec2s(record).v[rows];
+    if (TYPE == Q4_1 || TYPE == Q5_1)
+        s.zw = Vec2s(record).v[4 + rows];
+    if (TYPE == IQ4_XS)
+        s.z = Words(record).v[8 + 4 * b + rows];
+    if (TYPE == Q6_K || TYPE == Q3_K) {
+        s.z = Words(record).v[8 + 8 * b + rows];
+        s.w = Words(record).v[8 + 8 * b + 4 + rows];
+    }
+    return s;
+}
+
+// The rest of the scales of the types with minimums: m (two words), then bytes.
+uvec4 load_minimums(uint64_t group, uint block, uint rows)
+{
+    const uint64_t record =
+        group + N_BLOCKS * CODE_BYTES + uint64_t(block / SCALE_BLOCKS * SCALE_BYTES);
+    const uint b = block % SCALE_BLOCKS;
+    uvec4 s = uvec4(Vec2s(record).v[4 + rows], 0, 0);
+    if (TYPE == Q2_K) {
+        s.z = Words(record).v[16 + 8 * b + rows];
+        s.w = Words(record).v[16 + 8 * b + 4 + rows];
+    } else {
+        s.z = Words(record).v[16 + 4 * b + rows];
+        s.w = Words(record).v[16 + 32 + 4 * b + rows];
+    }
+    return s;
+}
+
+Codes load_codes(uint64_t group, uint block, uint part, uint rows)
+{
+    Vec4s v = Vec4s(group + uint64_t(block * CODE_BYTES));
+    Codes c;
+    c.b = c.c = uvec4(0);
+    if (TYPE == Q2_K || TYPE == Q3_K) {
+        c.a = v.v[rows];
+        c.b = v.v[4 + rows];
+        if (TYPE == Q3_K)
+            c.c = v.v[8 + rows];
+    } else {
+        c.a = v.v[4 * part + rows];
+        if (TYPE == Q8_0)
+            c.b = v.v[4 * (part + 4) + rows];
+        if (TYPE == Q5_0 || TYPE == Q5_1 || TYPE == Q5_K || TYPE == Q6_K)
+            c.b = v.v[16 + rows];
+        if (TYPE == Q6_K)
+            c.c = v.v[20 + rows];
+    }
+    c.scale = load_scales(group, block, rows);
+    if (TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K) {
+        // Q2_K reads all its planes from a and b; c carries what does not fit into scale.
+        c.c = load_minimums(group, block, rows);
+    }
+    return c;
+}
+
+// Bits b of four bytes to bit `to` of each.
+uint bits_at(uint w, uint b, uint mask, uint to)
+{
+    return (w >> b & mask) << to;
+}
+
+// Four codes of quad `part` and of quad `part + 4` of row r.
+uvec2 codes_of(const Codes c, uint part, uint r)
+{
+    const uint PAIR = 0x03030303u, BIT = 0x01010101u;
+    const uint a = c.a[r], b = c.b[r];
+    if (HAS_TABLE)
+        return lookup(a);
+    if (TYPE == Q8_0)
+        return uvec2(a, b);
+    if (TYPE == Q2_K)
+        return uvec2(bits_at(a, 2 * part, PAIR, 0), bits_at(b, 2 * part, PAIR, 0));
+    if (TYPE == Q3_K)
+        return uvec2(bits_at(a, 2 * part, PAIR, 0) | bits_at(c.c[r], part, BIT, 2),
+                     bits_at(b, 2 * part, PAIR, 0) | bits_at(c.c[r], part + 4, BIT, 2));
+    uvec2 q = uvec2(a & 0x0f0f0f0f, a >> 4 & 0x0f0f0f0f);
+    if (TYPE == Q5_0 || TYPE == Q5_1 || TYPE == Q5_K)
+        q |= uvec2(bits_at(b, part, BIT, 4), bits_at(b, part + 4, BIT, 4));
+    if (TYPE == Q6_K)
+        q |= uvec2(bits_at(b, 2 * part, PAIR, 4), bits_at(c.c[r], 2 * part, PAIR, 4));
+    return q;
+}
+
+// 2^(e - 128), the values being doubled.
+float exponent(uint e)
+{
+    return uintBitsToFloat(e >= 2 ? e - 1 << 23 : 0x00200000 << e);
+}
+
+// What the sums of the two quads, and the sums of their activations, are multiplied with.
+struct Factors {
+    vec4 low, high, min_low, min_high;
+};
+
+Factors factors_of(const Codes c)
+{
+    Factors f;
+    f.min_low = f.min_high = vec4(0);
+    if (TYPE == MXFP4) {
+        f.low = f.high = vec4(exponent(c.scale.x & 255), exponent(c.scale.x >> 8 & 255),
+                              exponent(c.scale.x >> 16 & 255), exponent(c.scale.x >> 24));
+        return f;
+    }
+    const vec4 d = halves(c.scale.xy);
+    f.low = f.high = d;
+    if (TYPE == Q4_1 || TYPE == Q5_1)
+        f.min_low = f.min_high = halves(c.scale.zw);
+    if (TYPE == IQ4_XS)
+        f.low = f.high = d * signed_bytes(c.scale.z);
+    if (TYPE == Q6_K || TYPE == Q3_K) {
+        f.low = d * signed_bytes(c.scale.z);
+        f.high = d * signed_bytes(c.scale.w);
+    }
+    if (TYPE == Q4_K || TYPE == Q5_K) {
+        f.low = f.high = d * signed_bytes(c.c.z);
+        f.min_low = f.min_high = -halves(c.c.xy) * signed_bytes(c.c.w);
+    }
+    if (TYPE == Q2_K) {
+        const vec4 m = -halves(c.c.xy);
+        f.low = d * low_nibbles(c.c.z);
+        f.high = d * low_nibbles(c.c.w);
+        f.min_low = m * low_nibbles(c.c.z >> 4);
+        f.min_high = m * low_nibbles(c.c.w >> 4);
+    }
+    return f;
+}
+
+const bool HAS_MIN = TYPE == Q4_1 || TYPE == Q5_1 || TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K;
+
+// sum[t] += factor * the part's product with activation row t, whose words begin at act_row + t *
+// ROW_WORDS.
+void add_part(const Codes c, uint part, uint act_block, uint act_row, float factor,
+              inout vec4 sum[N_TOKENS])
+{
+    const Factors f = factors_of(c);
+    const uvec2 q0 = codes_of(c, part, 0), q1 = codes_of(c, part, 1), q2 = codes_of(c, part, 2),
+                q3 = codes_of(c, part, 3);
+    [[unroll]] for (uint t = 0; t < N_TOKENS; t++) {
+        const uint row = act_row + t * ROW_WORDS;
+        const int x = int(s_act[row + act_block * 8 + part]);
+        const int y = int(s_act[row + act_block * 8 + part + 4]);
+        const float d = uintBitsToFloat(s_act[row + N_BLOCKS * 8 + act_block]) * factor;
+        ivec4 a = ivec4(dotPacked4x8EXT(int(q0.x), x), dotPacked4x8EXT(int(q1.x), x),
+                        dotPacked4x8EXT(int(q2.x), x), dotPacked4x8EXT(int(q3.x), x));
+        ivec4 b = ivec4(dotPacked4x8EXT(int(q0.y), y), dotPacked4x8EXT(int(q1.y), y),
+                        dotPacked4x8EXT(int(q2.y), y), dotPacked4x8EXT(int(q3.y), y));
+        int nx = 0, ny = 0;
+        if (OFFSET != 0 || HAS_MIN) {
+            nx = dotPacked4x8EXT(0x01010101, x);
+            ny = dotPacked4x8EXT(0x01010101, y);
+        }
+        a -= OFFSET * nx;
+        b -= OFFSET * ny;
+        vec4 v;
+        if (TYPE == Q2_K || TYPE == Q3_K || TYPE == Q6_K)
+            v = f.low * vec4(a) + f.high * vec4(b);
+        else
+            v = f.low * vec4(a + b);
+        if (HAS_MIN)
+            v += TYPE == Q2_K ? f.min_low * float(nx) + f.min_high * float(ny)
+                              : f.min_low * float(nx + ny);
+        sum[t] += d * v;
+    }
+}
+
+vec4 load_column(uint64_t group, uint col, uint rows)
+{
+    if (TYPE == F32)
+        return uintBitsToFloat(Vec4s(group).v[col * 4 + rows]);
+    const uvec2 w = Vec2s(group).v[col * 4 + rows];
+    if (TYPE == F16)
+        return halves(w);
+    return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000, w.y << 16, w.y & 0xffff0000));
+}
+
+// ---- the group ---------------------------------------------------------------------------------
+
+// Loads that are under way while the activations are made: the first STEPS blocks or columns of a
+// thread.
+const uint SLICES = IS_FLOAT ? 64 : 16;
+const uint STEPS = 4;
+struct Ahead {
+    Codes codes[STEPS];
+    vec4 columns[STEPS];
+};
+
+// From column or block `first` on.
+Ahead matrix_ahead(uint64_t group, uint first, uint end)
+{
+    const uint t = thread(), rows = t % 4, part = t / 4 % 4, slice = IS_FLOAT ? t / 4 : t / 16;
+    Ahead a;
+    [[unroll]] for (uint i = 0; i < STEPS; i++) {
+        const uint at = min(first + slice + i * SLICES, end - 1);
+        if (IS_FLOAT)
+            a.columns[i] = load_column(group, at, rows);
+        else
+            a.codes[i] = load_codes(group, at, part, rows);
+    }
+    return a;
+}
+
+// sum[t] += factor * (blocks or columns [first, end) of the group) x (row t of the activations from
+// word act_row of s_act on).
+void matrix_add(const Ahead ahead, uint64_t group, uint first, uint end, uint act_row, float factor,
+                inout vec4 sum[N_TOKENS])
+{
+    const uint t = thread(), rows = t % 4, part = t / 4 % 4, slice = IS_FLOAT ? t / 4 : t / 16;
+    Ahead a = ahead;
+    for (uint at = first + slice; at < end;) {
+        [[unroll]] for (uint i = 0; i < STEPS; i++, at += SLICES) {
+            if (at >= end)
+                break;
+            if (IS_FLOAT) {
+                [[unroll]] for (uint n = 0; n < N_TOKENS; n++)
+                    sum[n] += a.columns[i] *
+                              (uintBitsToFloat(s_act[act_row + n * ROW_WORDS + at]) * factor);
+            } else {
+                add_part(a.codes[i], part, at, act_row, factor, sum);
+            }
+        }
+        if (at < end)
+            a = matrix_ahead(group, at - slice, end);
+    }
+}
+
+// Adds the sums of all threads. Afterwards thread 16 n + i < 16 N_TOKENS holds row i of the group
+// for activation row n. All threads call it; it ends behind a barrier.
+shared float s_rows[32 * 16];
+float matrix_sum(vec4 sum[N_TOKENS])
+{
+    const uint t = thread();
+    float result = 0;
+    [[unroll]] for (uint n = 0; n < N_TOKENS; n++) {
+        vec4 x = sum[n];
+        for (uint lane = 4; lane < gl_SubgroupSize; lane *= 2)
+            x += subgroupShuffleXor(x, lane);
+        if (gl_SubgroupInvocationID < 4) {
+            const uint row = gl_SubgroupID * 16 + gl_SubgroupInvocationID * 4;
+            [[unroll]] for (uint r = 0; r < 4; r++)
+                s_rows[row + r] = x[r];
+        }
+        barrier();
+        if (t / 16 == n)
+            for (uint i = 0; i < gl_NumSubgroups; i++)
+                result += s_rows[i * 16 + t % 16];
+        barrier();
+    }
+    return result;
+}

@@ -1,0 +1,58 @@
+// OP_PROJECT and OP_HEAD: out_i = W_i rms(in) + bias_i, up to three matrices of one type. A workgroup makes 16
+// outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, y the rows.
+#version 460
+#include "common.glsl"
+#include "matrix.glsl"
+#include "act.glsl"
+
+layout(constant_id = 4) const uint HAS_NORM = 1;
+
+struct Output {
+    uint64_t matrix, bias, to; // bias: 0 or [n_out]
+};
+layout(push_constant) uniform Push
+{
+    Float4s from; // [..][N_COLS]
+    Float4s norm; // [N_COLS]
+    uint64_t map; // 0: row t is row t of `from`; else its number stands here
+    Output outs[3];
+    uint first[2]; // first group of outs[1], of outs[2]
+    uint n_out[3]; // rows of the matrices
+    float eps;
+    uint n_tokens;
+} p;
+
+void main()
+{
+    const uint t = thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
+    uint i = gl_WorkGroupID.x < p.first[0] ? 0 : gl_WorkGroupID.x < p.first[1] ? 1 : 2;
+    const uint group = gl_WorkGroupID.x - (i == 0 ? 0 : p.first[i - 1]);
+    const uint64_t at = p.outs[i].matrix + uint64_t(group) * GROUP_BYTES;
+    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+
+    const Ahead ahead = matrix_ahead(at, 0, end);
+    table_fill();
+    for (uint n = 0; n < N_TOKENS; n++) {
+        uint row = min(first_token + n, p.n_tokens - 1);
+        if (p.map != 0)
+            row = Words(p.map).v[row];
+        if (HAS_NORM != 0)
+            act_normed(p.from, p.norm, p.eps, row, n * ROW_WORDS);
+        else
+            act_rows(p.from, row, n * ROW_WORDS);
+    }
+    barrier();
+
+    vec4 sum[N_TOKENS];
+    for (uint n = 0; n < N_TOKENS; n++)
+        sum[n] = vec4(0);
+    matrix_add(ahead, at, 0, end, 0, 1, sum);
+    float result = matrix_sum(sum);
+
+    const uint token = first_token + t / 16, o = group * 16 + t % 16;
+    if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out[i]) {
+        if (p.outs[i].bias != 0)
+            result += Floats(p.outs[i].bias).v[o];
+        FloatsOut(p.outs[i].to).v[token * p.n_out[i] + o] = result;
+    }
+}

@@ -1,0 +1,389 @@
+/* The vulkan backend's life: memory, loading, runs. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "compute/vulkan/gpu.h"
+
+enum { ALIGN = 256 };
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+static uint64_t carve(uint64_t *at, uint64_t n_bytes)
+{
+    const uint64_t from = *at;
+    *at += (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return from;
+}
+
+static void plan_scratch(struct gpu *g)
+{
+    const uint64_t n = g->params.n_ubatch;
+    for (size_t i = 0; i < g->plan->n_slots; i++)
+        g->slot_at[i] = carve(&g->n_scratch, n * g->plan->slots[i].width * sizeof(float));
+    g->ready_at = carve(&g->n_scratch, program_ready_floats(g) * sizeof(float));
+    g->partials_at = carve(&g->n_scratch, program_partial_floats(g) * sizeof(float));
+    g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
+    g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
+    g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));
+}
+
+static uint64_t cache_bytes(const struct gpu *g, const struct op_attend *o, bool values)
+{
+    const uint64_t row = values ? gpu_cache_row(g->params.type_v, o->head_dim_v)
+                                : gpu_cache_row(g->params.type_k, o->head_dim);
+    return (uint64_t)g->params.n_seqs * o->n_kv_head * g->params.n_ctx * row;
+}
+
+static uint64_t all_cache_bytes(const struct gpu *g)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < g->plan->n_ops; i++)
+        if (g->plan->ops[i].kind == OP_ATTEND)
+            n += cache_bytes(g, &g->plan->ops[i].attend, false) +
+                 cache_bytes(g, &g->plan->ops[i].attend, true);
+    return n;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void free_recordings(struct gpu *g)
+{
+    for (int i = 0; i < N_RECORDINGS; i++)
+        if (g->recordings[i].cmds)
+            vk_cmds_free(g->recordings[i].cmds);
+}
+
+static void gpu_close(void *state)
+{
+    struct gpu *g = state;
+    if (g->vk) {
+        free_recordings(g);
+        for (uint32_t i = 0; i < g->n_arenas; i++)
+            vk_buffer_free(g->vk, &g->arenas[i]);
+        for (size_t i = 0; g->caches && i < g->plan->n_kv; i++) {
+            vk_buffer_free(g->vk, &g->caches[i].keys);
+            vk_buffer_free(g->vk, &g->caches[i].values);
+        }
+        for (uint32_t i = 0; i < g->n_ropes; i++)
+            vk_buffer_free(g->vk, &g->ropes[i].table);
+        vk_buffer_free(g->vk, &g->scratch);
+        vk_buffer_free(g->vk, &g->inputs);
+        vk_buffer_free(g->vk, &g->logits);
+        vk_close(g->vk);
+    }
+    if (g->pool)
+        pool_close(g->pool);
+    weights_free(&g->weights);
+    free(g->arenas);
+    free(g->caches);
+    free(g->ropes);
+    free(g->steps);
+    free(g->specs);
+    free(g->pipelines);
+    free(g->slot_at);
+    free(g);
+}
+
+/* Everything that can be said without memory on the device: sizes, steps, pipelines. */
+static struct gpu *gpu_new(const struct plan *p, const struct exec_params *params,
+                           const struct log *log, struct err *e)
+{
+    struct gpu *g = mem_new(1, sizeof *g);
+    g->plan = p;
+    g->params = *params;
+    g->slot_at = mem_new(p->n_slots + 1, sizeof *g->slot_at);
+    g->caches = mem_new(p->n_kv + 1, sizeof *g->caches);
+    g->ropes = mem_new(p->n_ops + 1, sizeof *g->ropes);
+    const struct vk_params device = {.device = params->device,
+                                     .allow_software = params->allow_software,
+                                     .cache_path = params->cache_path,
+                                     .validate = params->validate};
+    g->vk = vk_open(&device, log, e);
+    if (!g->vk)
+        goto fail;
+    const struct weights_params where = {
+        .arena_bytes = vk_caps(g->vk)->max_alloc / ALIGN * ALIGN,
+        .embed_from_matrix = true,
+    };
+    if (!weights_plan(p, &where, &g->weights, e) || !program_make(g, e))
+        goto fail;
+    plan_scratch(g);
+    return g;
+fail:
+    gpu_close(g);
+    return NULL;
+}
+
+static bool gpu_memory(const struct plan *p, const struct exec_params *params,
+                       struct mem_table *out, struct err *e)
+{
+    struct gpu *g = gpu_new(p, params, NULL, e);
+    if (!g)
+        return false;
+    mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
+    mem_table_add_kv(out, p, params, all_cache_bytes(g));
+    mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
+    gpu_close(g);
+    return true;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+/* Pieces go through a thread's own memory to the arena. */
+struct loading {
+    struct gpu *g;
+    struct vk_upload *upload;
+    uint8_t **rooms; /* [threads] */
+};
+
+static void *room(void *ctx, int i_thread, uint64_t offset, size_t n)
+{
+    (void)offset, (void)n;
+    return ((struct loading *)ctx)->rooms[i_thread];
+}
+
+static bool put(void *ctx, int i_thread, uint64_t offset, size_t n, struct err *e)
+{
+    const struct loading *l = ctx;
+    const uint64_t arena = l->g->weights.params.arena_bytes;
+    return vk_upload_piece(l->upload, &l->g->arenas[offset / arena], offset % arena,
+                           l->rooms[i_thread], n, e);
+}
+
+static bool make_arenas(struct gpu *g, struct err *e)
+{
+    const uint64_t arena = g->weights.params.arena_bytes, n_bytes = g->weights.n_bytes;
+    const uint64_t n = (n_bytes + arena - 1) / arena;
+    g->arenas = mem_new(n, sizeof *g->arenas);
+    for (uint64_t i = 0; i < n; i++) {
+        if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, num_min(arena, n_bytes - i * arena), "weights",
+                            &g->arenas[i], e))
+            return false;
+        g->n_arenas++;
+    }
+    return true;
+}
+
+static bool load(struct gpu *g, const struct progress *progress, struct err *e)
+{
+    const size_t piece = weights_piece_bytes(g->plan, &g->weights);
+    if (piece == 0)
+        return true;
+    struct loading l = {.g = g, .upload = vk_upload_begin(g->vk, piece, e)};
+    if (!l.upload)
+        return false;
+    g->pool = pool_open(g->params.n_threads, e);
+    if (!g->pool) {
+        vk_upload_end(l.upload, &(struct err){0});
+        return false;
+    }
+    const int n_threads = pool_size(g->pool);
+    l.rooms = mem_new((size_t)n_threads, sizeof *l.rooms);
+    for (int i = 0; i < n_threads; i++)
+        l.rooms[i] = mem_new(piece, 1);
+    const struct weights_sink sink = {room, put, &l};
+    bool ok = weights_load(g->plan, &g->weights, g->pool, &sink, progress, e);
+    struct err last = {0};
+    if (!vk_upload_end(l.upload, &last) && ok) {
+        *e = last;
+        ok = false;
+    }
+    for (int i = 0; i < n_threads; i++)
+        free(l.rooms[i]);
+    free(l.rooms);
+    pool_close(g->pool);
+    g->pool = NULL;
+    return ok;
+}
+
+static bool make_caches(struct gpu *g, struct err *e)
+{
+    for (size_t i = 0; i < g->plan->n_ops; i++) {
+        if (g->plan->ops[i].kind != OP_ATTEND)
+            continue;
+        const struct op_attend *o = &g->plan->ops[i].attend;
+        struct gpu_cache *c = &g->caches[o->kv];
+        if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, cache_bytes(g, o, false), "kv cache", &c->keys,
+                            e) ||
+            !vk_buffer_make(g->vk, VK_PLACE_DEVICE, cache_bytes(g, o, true), "kv cache", &c->values,
+                            e))
+            return false;
+    }
+    return true;
+}
+
+static bool make_rope(struct gpu *g, const struct rope *rope, struct err *e)
+{
+    const uint32_t n = rope->n_rot / 2;
+    const uint64_t n_bytes = (uint64_t)g->params.n_ctx * n * 2 * sizeof(float);
+    struct gpu_rope *r = &g->ropes[g->n_ropes];
+    if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_bytes, "rotary table", &r->table, e))
+        return false;
+    g->n_ropes++;
+    r->rope = rope;
+    float *table = mem_new(n_bytes, 1);
+    for (uint32_t pos = 0; pos < g->params.n_ctx; pos++) {
+        for (uint32_t i = 0; i < n; i++) {
+            const double angle = (double)pos * rope->inv_freq[i];
+            table[2 * ((size_t)pos * n + i)] = (float)(cos(angle) * (double)rope->mscale);
+            table[2 * ((size_t)pos * n + i) + 1] = (float)(sin(angle) * (double)rope->mscale);
+        }
+    }
+    const bool ok = vk_write(g->vk, &r->table, 0, table, n_bytes, e);
+    free(table);
+    return ok;
+}
+
+static bool make_ropes(struct gpu *g, struct err *e)
+{
+    for (size_t i = 0; i < g->plan->n_ops; i++) {
+        const struct op *op = &g->plan->ops[i];
+        if (op->kind != OP_ATTEND || !op->attend.rope)
+            continue;
+        bool known = false;
+        for (uint32_t j = 0; j < g->n_ropes; j++)
+            known |= g->ropes[j].rope == op->attend.rope;
+        if (!known && !make_rope(g, op->attend.rope, e))
+            return false;
+    }
+    return true;
+}
+
+static void *gpu_open(const struct plan *p, const struct exec_params *params, const struct log *log,
+                      const struct progress *progress, struct err *e)
+{
+    struct gpu *g = gpu_new(p, params, log, e);
+    if (!g)
+        return NULL;
+    const uint64_t n_inputs = 4 * (uint64_t)params->n_ubatch * sizeof(uint32_t);
+    const uint64_t n_logits = (uint64_t)HEAD_ROWS * num_max(p->n_vocab, 1) * sizeof(float);
+    if (make_arenas(g, e) && make_caches(g, e) &&
+        vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->n_scratch, "scratch", &g->scratch, e) &&
+        vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_inputs, "inputs", &g->inputs, e) &&
+        vk_buffer_make(g->vk, VK_PLACE_READBACK, n_logits, "logits", &g->logits, e) &&
+        vk_fill_zero(g->vk, &g->scratch, 0, g->n_scratch, e) && make_ropes(g, e) &&
+        load(g, progress, e))
+        return g;
+    gpu_close(g);
+    return NULL;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+/* The commands for this number of rows, from the recordings or new, in place of the one unused for
+ * longest. */
+static struct vk_cmds *cmds_for(struct gpu *g, uint32_t n_rows, uint32_t n_wanted,
+                                uint32_t n_splits, struct err *e)
+{
+    struct recording *oldest = &g->recordings[0];
+    for (int i = 0; i < N_RECORDINGS; i++) {
+        struct recording *r = &g->recordings[i];
+        if (r->cmds && r->n_rows == n_rows && r->n_wanted == n_wanted && r->n_splits == n_splits) {
+            r->last_used = ++g->n_runs;
+            return r->cmds;
+        }
+        if (!r->cmds || (oldest->cmds && r->last_used < oldest->last_used))
+            oldest = r;
+    }
+    if (oldest->cmds)
+        vk_cmds_free(oldest->cmds);
+    *oldest = (struct recording){n_rows, n_wanted, n_splits, NULL, ++g->n_runs};
+    oldest->cmds = record(g, n_rows, n_wanted, n_splits, e);
+    return oldest->cmds;
+}
+
+static bool submit(struct gpu *g, struct vk_cmds *cmds, struct err *e)
+{
+    const uint32_t timeout = vk_caps(g->vk)->is_software ? SOFTWARE_TIMEOUT_MS : RUN_TIMEOUT_MS;
+    return vk_submit(g->vk, cmds, e) && vk_wait(g->vk, timeout, e);
+}
+
+static void take_logits(const struct gpu *g, uint32_t from, uint32_t n, float *logits)
+{
+    const size_t width = g->plan->n_vocab;
+    memcpy(logits + from * width, g->logits.host, n * width * sizeof *logits);
+}
+
+/* Writes what the commands read; returns the wanted rows, and the keys that the longest row sees.
+ */
+static bool write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wanted, uint32_t *n_keys,
+                         struct err *e)
+{
+    const size_t room = g->params.n_ubatch, bytes = b->n * sizeof(uint32_t);
+    uint32_t *wanted = mem_new(b->n, sizeof *wanted);
+    *n_wanted = *n_keys = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        *n_keys = (uint32_t)num_max(*n_keys, b->pos[i] + 1);
+        if (b->want_logits[i])
+            wanted[(*n_wanted)++] = i;
+    }
+    const void *parts[] = {b->ids, b->pos, b->seq, wanted};
+    bool ok = true;
+    for (size_t i = 0; i < 4 && ok; i++)
+        ok = !parts[i] ||
+             vk_write(g->vk, &g->inputs, i * room * sizeof(uint32_t), parts[i], bytes, e);
+    free(wanted);
+    return ok;
+}
+
+static bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
+{
+    struct gpu *g = state;
+    uint32_t n_wanted, n_keys;
+    if (b->cancel && atomic_load(b->cancel))
+        return err_set(e, ERR_CANCELLED, "cancelled");
+    if (!write_inputs(g, b, &n_wanted, &n_keys, e))
+        return false;
+    const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
+    struct vk_cmds *cmds = cmds_for(g, b->n, n_first, program_splits(b->n, n_keys), e);
+    if (!cmds || !submit(g, cmds, e))
+        return false;
+    if (g->params.profile)
+        profile_add(g, cmds, b->n);
+    if (n_first)
+        take_logits(g, 0, n_first, logits);
+    for (uint32_t from = n_first; from < n_wanted; from += HEAD_ROWS) {
+        const uint32_t n = (uint32_t)num_min(n_wanted - from, HEAD_ROWS);
+        cmds = record_head(g, from, n, e);
+        const bool ok = cmds && submit(g, cmds, e);
+        if (cmds)
+            vk_cmds_free(cmds);
+        if (!ok)
+            return false;
+        take_logits(g, from, n, logits);
+    }
+    return true;
+}
+
+static bool gpu_slot_get(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e)
+{
+    struct gpu *g = state;
+    return vk_read(g->vk, &g->scratch, g->slot_at[s], out,
+                   (uint64_t)n_rows * g->plan->slots[s].width * sizeof(float), e);
+}
+
+static bool gpu_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in, struct err *e)
+{
+    struct gpu *g = state;
+    return vk_write(g->vk, &g->scratch, g->slot_at[s], in,
+                    (uint64_t)n_rows * g->plan->slots[s].width * sizeof(float), e);
+}
+
+static void gpu_profile(void *state, struct buf *out)
+{
+    profile_print(state, out);
+}
+
+const struct backend backend_vulkan = {
+    .name = "vulkan",
+    .memory = gpu_memory,
+    .open = gpu_open,
+    .run = gpu_run,
+    .slot_get = gpu_slot_get,
+    .slot_put = gpu_slot_put,
+    .profile = gpu_profile,
+    .close = gpu_close,
+};
