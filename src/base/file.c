@@ -70,6 +70,20 @@ bool file_read_all(const char *path, size_t max, struct buf *out, struct err *e)
     return ok;
 }
 
+void file_make_folders(const char *path)
+{
+    struct buf folder = {0};
+    buf_fmt(&folder, "%s", path);
+    for (size_t i = 1; i < folder.n; i++) {
+        if (folder.p[i] != '/')
+            continue;
+        folder.p[i] = 0;
+        mkdir(folder.p, 0700);
+        folder.p[i] = '/';
+    }
+    buf_free(&folder);
+}
+
 bool file_create(struct file_out *f, const char *path, struct err *e)
 {
     struct buf temp = {0};

@@ -16,6 +16,10 @@ bool file_read_at(int fd, const char *path, uint64_t offset, void *out, size_t n
  * is not a regular file. */
 int file_open(const char *path, uint64_t *n_bytes, struct err *e);
 
+/* Makes the folders above path that are missing, for the user alone; a failure shows when the file
+ * is written. */
+void file_make_folders(const char *path);
+
 /* A file being made: bytes go to "path.tmp-PID" beside it; file_commit syncs and renames it onto
  * path, so that path is either the old file or the whole new one. Zero-initialise before
  * file_create. */

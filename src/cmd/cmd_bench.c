@@ -18,7 +18,7 @@
 enum { MAX_LIST = 64, MAX_TESTS = 4096, MAX_TOKENS = 1 << 22 };
 
 struct bench_opts {
-    const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend;
+    const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend, *device;
     uint32_t reps, n_batch, n_ubatch;
     enum block_type type_k, type_v;
     bool no_warmup, progress, profile;
@@ -48,14 +48,14 @@ static const struct opt more_table[] = {
      AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
      AT(type_v), 0, 0},
-    {"--backend", "NAME", "cpu, vulkan, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0,
-     0},
+    {"--backend", "NAME", MODEL_BACKENDS, "cpu, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
+    {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
     {"--no-warmup", NULL, "no run before the first that counts", NULL, OPT_FLAG, AT(no_warmup), 0,
      0},
     {"--profile", NULL, "where a GPU's time goes, in tables behind the results; slower", NULL,
      OPT_FLAG, AT(profile), 0, 0},
     {"--progress", NULL, "a line on standard error per run", NULL, OPT_FLAG, AT(progress), 0, 0},
-    {"-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU", NULL, OPT_IGNORED, 0, 0,
+    {"-ngl --n-gpu-layers --gpu-layers", "N", "a backend runs all layers", NULL, OPT_IGNORED, 0, 0,
      0},
     {"-fa --flash-attn", "[on|off|auto|0|1]", "attention is always fused", NULL, OPT_IGNORED, 0, 0,
      0},
@@ -177,7 +177,9 @@ struct bench {
     struct bench_setup setup;
     struct gguf *file;
     struct model *model;
+    const struct backend *backend;
     struct exec *exec;
+    char cache_path[TERM_MAX_PATH];
     uint32_t exec_threads; /* that exec was opened with */
     uint32_t n_ctx;        /* of the longest test */
     int32_t *ids;          /* [n_batch] */
@@ -305,12 +307,13 @@ static bool open_exec(struct bench *b, uint32_t n_threads, struct err *e)
                                        .type_k = b->opts->type_k,
                                        .type_v = b->opts->type_v,
                                        .n_threads = (int)n_threads,
+                                       .device = b->opts->device,
+                                       .cache_path = model_cache_path(b->cache_path),
                                        .profile = b->opts->profile};
     bar_open(&bar, "Loading", BAR_BYTES);
     const struct progress progress = bar_progress(&bar);
     b->exec_threads = n_threads;
-    b->exec =
-        exec_open(backend_find(b->opts->backend), &b->model->plan, &params, &log, &progress, e);
+    b->exec = exec_open(b->backend, &b->model->plan, &params, &log, &progress, e);
     bar_close(&bar);
     return b->exec != NULL;
 }
@@ -318,15 +321,16 @@ static bool open_exec(struct bench *b, uint32_t n_threads, struct err *e)
 static bool open_model(struct bench *b, const char *path, struct err *e)
 {
     const struct log log = term_log(false);
-    if (!backend_find(b->opts->backend))
-        return err_set(e, ERR_USAGE, "bench: there is no backend '%s'", b->opts->backend);
+    b->backend = backend_choose(b->opts->backend, b->opts->device, e);
+    if (!b->backend)
+        return err_within(e, "bench");
     b->file = gguf_open(path, &log, e);
     b->model = b->file ? model_open(b->file, &log, e) : NULL;
     if (!b->model)
         return false;
     b->setup = (struct bench_setup){.model = b->model,
                                     .path = path,
-                                    .backend = b->opts->backend,
+                                    .backend = b->backend->name,
                                     .n_batch = b->opts->n_batch,
                                     .n_ubatch = b->opts->n_ubatch,
                                     .type_k = b->opts->type_k,
@@ -377,7 +381,6 @@ int cmd_bench(int argc, char **argv)
                            .n_depth = "0",
                            .threads = threads,
                            .format = "md",
-                           .backend = "cpu",
                            .reps = 5,
                            .n_batch = 2048,
                            .n_ubatch = 512,

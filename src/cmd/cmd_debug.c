@@ -16,7 +16,7 @@
 enum { MAX_TOKEN_BYTES = 64 << 20, CACHE_UNSET = BLOCK_TYPE_LIMIT };
 
 struct debug_opts {
-    const char *tokens, *out, *backend;
+    const char *tokens, *out, *backend, *device;
     uint32_t n_batch, n_threads;
     enum block_type type_k, type_v;
     bool yarn_rounded;
@@ -28,8 +28,8 @@ static const struct opt table[] = {
      0},
     {"--out", "FILE", "where the logits go, float32 [position][vocabulary]", NULL, OPT_TEXT,
      AT(out), 0, 0},
-    {"--backend", "NAME", "cpu, vulkan, or ref: slow and exact", "ref", OPT_TEXT, AT(backend), 0,
-     0},
+    {"--backend", "NAME", MODEL_BACKENDS, "ref, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
+    {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
     {"--batch", "TOKENS", "tokens run at once", "512", OPT_U32, AT(n_batch), 1, 1 << 16},
     {"-t --threads", "N", "threads", "one per core", OPT_U32, AT(n_threads), 1, 1024},
     {"-ctk --cache-type-k", "TYPE", "keys in the cache: f16, q8_0, q4_0", "f32 for ref, else f16",
@@ -54,6 +54,7 @@ struct debugging {
     struct gguf *file;
     struct model *model;
     struct exec *exec;
+    char cache_path[TERM_MAX_PATH];
     struct buf tokens;
     struct file_out out;
     struct bar bar;
@@ -72,9 +73,10 @@ static bool open_all(struct debugging *d, const struct debug_opts *o, const char
                      struct err *e)
 {
     const struct log log = term_log(false);
-    const struct backend *backend = backend_find(o->backend);
+    const char *name = o->backend || o->device ? o->backend : "ref";
+    const struct backend *backend = backend_choose(name, o->device, e);
     if (!backend)
-        return err_set(e, ERR_USAGE, "--backend: there is no '%s'", o->backend);
+        return false;
     const struct model_params how = {.yarn_rounded = o->yarn_rounded};
     const enum block_type preset = backend == &backend_ref ? BLOCK_F32 : BLOCK_F16;
     if (!read_tokens(o->tokens, &d->tokens, e) || !(d->file = gguf_open(path, &log, e)) ||
@@ -86,6 +88,8 @@ static bool open_all(struct debugging *d, const struct debug_opts *o, const char
         .type_k = (int)o->type_k == CACHE_UNSET ? preset : o->type_k,
         .type_v = (int)o->type_v == CACHE_UNSET ? preset : o->type_v,
         .n_threads = (int)o->n_threads,
+        .device = o->device,
+        .cache_path = model_cache_path(d->cache_path),
     };
     bar_open(&d->bar, "loading", BAR_BYTES);
     const struct progress progress = bar_progress(&d->bar);
@@ -142,8 +146,7 @@ static bool check_usage(const struct debug_opts *o, const char *what, struct err
 
 int cmd_debug(int argc, char **argv)
 {
-    struct debug_opts o = {.backend = "ref",
-                           .n_batch = 512,
+    struct debug_opts o = {.n_batch = 512,
                            .type_k = (enum block_type)CACHE_UNSET,
                            .type_v = (enum block_type)CACHE_UNSET};
     struct opt_group groups[] = {OPT_GROUP("Options", table, &o)};

@@ -19,6 +19,7 @@ static const struct opt devices_table[] = {
 static const struct opt_example examples[] = {
     {"tawny devices", "what can a model run on here?"},
     {"tawny devices --json", "the same for a program"},
+    {"tawny run model.gguf --device 1", "by index or by a part of the name"},
     {NULL, NULL},
 };
 

@@ -18,15 +18,21 @@ static const struct opt model_table[] = {
      AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
      AT(type_v), 0, 0},
-    {"--backend", "NAME", "cpu, vulkan, or ref: slow and exact", "cpu", OPT_TEXT, AT(backend), 0,
-     0},
+    {"--backend", "NAME", MODEL_BACKENDS, "cpu, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
+    {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
 };
 #undef AT
 
 struct opt_group model_group(struct model_opts *o)
 {
-    *o = (struct model_opts){.type_k = BLOCK_F16, .type_v = BLOCK_F16, .backend = "cpu"};
+    *o = (struct model_opts){.type_k = BLOCK_F16, .type_v = BLOCK_F16};
+    model_cache_path(o->cache_path);
     return (struct opt_group)OPT_GROUP("Memory and speed", model_table, o);
+}
+
+const char *model_cache_path(char out[TERM_MAX_PATH])
+{
+    return term_user_file("XDG_CACHE_HOME", ".cache", "kernels", out) ? out : NULL;
 }
 
 struct engine_params model_params(const struct model_opts *o, const char *path)
@@ -34,6 +40,8 @@ struct engine_params model_params(const struct model_opts *o, const char *path)
     return (struct engine_params){
         .path = path,
         .backend = o->backend,
+        .device = o->device,
+        .cache_path = *o->cache_path ? o->cache_path : NULL,
         .n_ctx = o->n_ctx,
         .n_ubatch = o->n_ubatch,
         .type_k = o->type_k,

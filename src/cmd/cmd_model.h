@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "cmd/opts.h"
+#include "cmd/term.h"
 #include "engine/engine.h"
 
 /* Options on memory and speed that run, serve and show share; zero, and for
@@ -14,8 +15,14 @@ struct model_opts {
     uint32_t n_ctx, n_ubatch;
     int32_t n_threads;
     enum block_type type_k, type_v;
-    const char *backend;
+    const char *backend, *device;
+    char cache_path[TERM_MAX_PATH]; /* of compiled kernels; "": none */
 };
+/* The words that --backend and --device take, for tables of other commands too. */
+#define MODEL_BACKENDS "cpu, vulkan, or ref: slow and exact"
+#define MODEL_DEVICES  "GPU by index or part of its name, see 'tawny devices'"
+/* The file that compiled kernels are kept in; NULL where there is no home for it. */
+const char *model_cache_path(char out[TERM_MAX_PATH]);
 /* The group for an option table; fills o with defaults. */
 struct opt_group model_group(struct model_opts *o);
 /* The engine's parameters from them. */

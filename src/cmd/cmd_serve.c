@@ -41,11 +41,10 @@ static const struct opt serve_table[] = {
 /* llama-server's, so that its command lines keep working. Those that would change what the model
  * says (templates, adapters, rope) are not among them. */
 static const struct opt ignored_table[] = {
-    IGNORED("-ngl --n-gpu-layers --gpu-layers", "N", "everything runs on the CPU"),
-    IGNORED("-ncmoe --n-cpu-moe", "N", "everything runs on the CPU"),
-    IGNORED("-cmoe --cpu-moe", NULL, "everything runs on the CPU"),
-    IGNORED("-dev --device", "NAMES", "everything runs on the CPU"),
-    IGNORED("-ot --override-tensor", "PATTERN=TYPE", "everything runs on the CPU"),
+    IGNORED("-ngl --n-gpu-layers --gpu-layers", "N", "a backend runs all layers"),
+    IGNORED("-ncmoe --n-cpu-moe", "N", "a backend runs all layers"),
+    IGNORED("-cmoe --cpu-moe", NULL, "a backend runs all layers"),
+    IGNORED("-ot --override-tensor", "PATTERN=TYPE", "a backend runs all layers"),
     IGNORED("-fa --flash-attn", "[on|off|auto|1|0]", "attention is always fused"),
     IGNORED("--mmap --no-mmap", NULL, "weights are read, never mapped"),
     IGNORED("--mlock", NULL, "weights are in ordinary memory"),

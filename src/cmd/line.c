@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "cmd/term.h"
 
@@ -18,7 +18,7 @@ enum { HISTORY_LINES = 1000 };
 struct line {
     EditLine *edit;
     History *history;
-    struct buf history_path; /* empty: none is kept */
+    char history_path[TERM_MAX_PATH]; /* "": none is kept */
     const struct interrupt *interrupt;
     bool interrupted, had_text;
 };
@@ -65,34 +65,18 @@ static int read_char(EditLine *edit, wchar_t *out)
     }
 }
 
-/* $XDG_STATE_HOME/tawny/history; makes the folders. */
-static void find_history(struct buf *path)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (state && state[0] == '/')
-        buf_fmt(path, "%s/tawny/history", state);
-    else if (home && home[0] == '/')
-        buf_fmt(path, "%s/.local/state/tawny/history", home);
-    for (size_t i = 1; i < path->n; i++) {
-        if (path->p[i] != '/')
-            continue;
-        path->p[i] = 0;
-        mkdir(path->p, 0700); /* most are there already; a failure shows when the file is written */
-        path->p[i] = '/';
-    }
-}
-
 struct line *line_open(const struct interrupt *interrupt)
 {
     HistEvent ev;
     struct line *l = mem_new(1, sizeof *l);
     l->interrupt = interrupt;
-    find_history(&l->history_path);
+    if (term_user_file("XDG_STATE_HOME", ".local/state", "history", l->history_path))
+        file_make_folders(l->history_path);
     l->history = history_init();
     history(l->history, &ev, H_SETSIZE, HISTORY_LINES);
     history(l->history, &ev, H_SETUNIQUE, 1);
-    if (l->history_path.n)
-        history(l->history, &ev, H_LOAD, l->history_path.p);
+    if (*l->history_path)
+        history(l->history, &ev, H_LOAD, l->history_path);
     l->edit = el_init("tawny", stdin, stderr, stderr);
     el_set(l->edit, EL_CLIENTDATA, l);
     el_set(l->edit, EL_PROMPT, prompt);
@@ -131,10 +115,9 @@ void line_close(struct line *l)
     HistEvent ev;
     if (!l)
         return;
-    if (l->history_path.n)
-        history(l->history, &ev, H_SAVE, l->history_path.p);
+    if (*l->history_path)
+        history(l->history, &ev, H_SAVE, l->history_path);
     el_end(l->edit);
     history_end(l->history);
-    buf_free(&l->history_path);
     free(l);
 }

@@ -41,6 +41,21 @@ struct log term_log(bool verbose)
     return (struct log){.write = verbose ? write_all : write_warnings};
 }
 
+bool term_user_file(const char *variable, const char *below, const char *name,
+                    char out[TERM_MAX_PATH])
+{
+    const char *folder = getenv(variable), *home = getenv("HOME");
+    int n = -1;
+    if (folder && folder[0] == '/')
+        n = snprintf(out, TERM_MAX_PATH, "%s/tawny/%s", folder, name);
+    else if (home && home[0] == '/')
+        n = snprintf(out, TERM_MAX_PATH, "%s/%s/tawny/%s", home, below, name);
+    if (n > 0 && n < TERM_MAX_PATH)
+        return true;
+    *out = 0;
+    return false;
+}
+
 bool term_is_tty(FILE *f)
 {
     return isatty(fileno(f));

@@ -28,6 +28,12 @@ bool term_is_tty(FILE *f);
 const char *term_dim(FILE *f);
 const char *term_plain(FILE *f);
 
+/* The path of a file of tawny's own: tawny/NAME in the folder of the environment variable, or in
+ * HOME/below where that is not set. "" and false without either. */
+enum { TERM_MAX_PATH = 4096 };
+bool term_user_file(const char *variable, const char *below, const char *name,
+                    char out[TERM_MAX_PATH]);
+
 /* Appends UTF-8 text of unknown origin so that a terminal only shows it: control characters other
  * than newline and tab (escape sequences begin with one) become '?'. Whole characters only. */
 void term_safe(str text, struct buf *out);

@@ -43,6 +43,21 @@ const struct backend *backend_find(const char *name)
     return NULL;
 }
 
+const struct backend *backend_choose(const char *name, const char *device, struct err *e)
+{
+    if (!name)
+        name = device ? "vulkan" : "cpu";
+    const struct backend *b = backend_find(name);
+    if (!b)
+        err_set(e, ERR_USAGE, "there is no backend '%s'", name);
+    else if (device && strcmp(name, "vulkan") != 0) {
+        err_set(e, ERR_USAGE, "device '%s': the backend %s runs on the processor alone", device,
+                name);
+        b = NULL;
+    }
+    return b;
+}
+
 /* ---- rings -----------------------------------------------------------------------------------
  */
 

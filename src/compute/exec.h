@@ -130,6 +130,9 @@ extern const struct backend backend_cpu;    /* SIMD, threads */
 extern const struct backend backend_vulkan; /* GPUs */
 /* "ref", "cpu", ... or NULL. */
 const struct backend *backend_find(const char *name);
+/* The same for what a user asked for: name NULL is "vulkan" where a device is named, else "cpu".
+ * NULL and ERR_USAGE for other names, and for a device where the backend has none to choose. */
+const struct backend *backend_choose(const char *name, const char *device, struct err *e);
 
 /* The memory plan for a model without opening it (`tawny show`). Sets .available too. */
 bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,

@@ -17,8 +17,9 @@
 
 /* Zero fields take the default in brackets. */
 struct engine_params {
-    const char *path;    /* GGUF file */
-    const char *backend; /* ["cpu"] */
+    const char *path;                /* GGUF file */
+    const char *backend;             /* [backend_choose] */
+    const char *device, *cache_path; /* as in exec_params; until engine_close */
     uint32_t n_ctx; /* tokens per session [the model's context, cut to what fits into memory, at
                        most 32768] */
     uint32_t n_sessions;            /* [2] */

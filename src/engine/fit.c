@@ -55,15 +55,16 @@ static bool largest_ctx(struct fit *f, uint32_t *n_ctx, struct err *e)
 
 bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e)
 {
-    const char *name = p->backend ? p->backend : "cpu";
-    *f = (struct fit){.backend = backend_find(name), .plan = &m->plan};
+    *f = (struct fit){.backend = backend_choose(p->backend, p->device, e), .plan = &m->plan};
     if (!f->backend)
-        return err_set(e, ERR_USAGE, "there is no backend '%s'", name);
+        return false;
     f->params = (struct exec_params){.n_seqs = p->n_sessions ? p->n_sessions : DEFAULT_SESSIONS,
                                      .n_ubatch = p->n_ubatch ? p->n_ubatch : DEFAULT_UBATCH,
                                      .type_k = p->type_k ? p->type_k : BLOCK_F16,
                                      .type_v = p->type_v ? p->type_v : BLOCK_F16,
-                                     .n_threads = p->n_threads};
+                                     .n_threads = p->n_threads,
+                                     .device = p->device,
+                                     .cache_path = p->cache_path};
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;
     f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);

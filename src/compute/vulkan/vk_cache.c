@@ -101,6 +101,7 @@ void vk_cache_save(struct vk *vk, const char *path, struct vk_cache *cache)
     if (vk->api.GetPipelineCacheData(vk->device, cache->handle, &n, data) == VK_SUCCESS) {
         cache->n_bytes = n;
         const struct head head = head_for(&vk->gpu, data, n);
+        file_make_folders(path);
         if (!write_file(path, &head, data, n, &e))
             log_warn(&vk->log, "the cache of compiled shaders was not written: %s", e.msg);
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "compute/devices.h"
@@ -42,13 +43,15 @@ static bool no_such_device(const struct vk_physical *all, uint32_t n, const char
     return false;
 }
 
-/* By index when it is a number, else by a part of the name in any case. */
+/* By index when it is a number (llama.cpp writes Vulkan0), else by a part of the name in any case.
+ */
 static bool find_named(const struct vk_physical *all, uint32_t n, const char *wanted,
                        uint32_t *found, struct err *e)
 {
     char *end;
-    const unsigned long index = strtoul(wanted, &end, 10);
-    if (isdigit((unsigned char)*wanted) && !*end && index < n) {
+    const char *digits = strncasecmp(wanted, "vulkan", 6) ? wanted : wanted + 6;
+    const unsigned long index = strtoul(digits, &end, 10);
+    if (isdigit((unsigned char)*digits) && !*end && index < n) {
         *found = (uint32_t)index;
         return true;
     }
