@@ -503,6 +503,21 @@ TEST(vk_devices_that_are_listed_open_by_their_index)
     free(list);
 }
 
+TEST(vk_caps_describe_the_device)
+{
+    struct vk *vk = open_software((struct vk_params){0});
+    const struct vk_caps *c = vk_caps(vk);
+    CHECK(strstr(c->name, SOFTWARE) && *c->driver);
+    CHECK(c->is_software && c->is_unified);
+    CHECK(c->subgroup_min >= 4 && c->subgroup_max >= c->subgroup_min);
+    CHECK(c->shared_bytes >= 16384 && c->max_workgroup >= 128);
+    CHECK(c->max_alloc >= 1 << 30 && c->heap_bytes >= c->free_bytes && c->free_bytes > 0);
+    CHECK(c->timestamp_ns > 0);
+    CHECK_INT(c->matrix_m == 0, c->matrix_n == 0);
+    CHECK_INT(c->matrix_m == 0, c->matrix_k == 0);
+    close_clean(vk);
+}
+
 TEST(vk_buffers_that_do_not_fit_are_errors_with_numbers)
 {
     struct err e;

@@ -31,7 +31,10 @@ struct vk_caps {
     uint64_t free_bytes; /* of that, what was left at vk_open: vk_free_bytes says what is now */
     double timestamp_ns; /* per tick; 0: no timestamps */
     bool has_dot;        /* packed 4x8 signed integer dot product is accelerated */
-    bool has_matrix; /* KHR cooperative matrices, f16 x f16 -> f32, 16 x 16 x 16, subgroup scope */
+    /* Shape of the KHR cooperative matrices f16 x f16 -> f32 of a subgroup: 16 x 16 x 16 where that
+     * is among the device's, else one of its own (lavapipe: 8 x 8 x 8); 0: none. Shaders take it as
+     * specialisation constants. */
+    uint32_t matrix_m, matrix_n, matrix_k;
 };
 
 struct vk_params {
@@ -53,8 +56,8 @@ struct vk;
 struct vk *vk_open(const struct vk_params *params, const struct log *log, struct err *e);
 void vk_close(struct vk *vk);
 const struct vk_caps *vk_caps(const struct vk *vk);
-/* Bytes left for device buffers now: the device's word (VK_EXT_memory_budget), else its memory less
- * our own buffers. Any thread. */
+/* Bytes left for device buffers now: its memory less our own buffers, or less where the device says
+ * so (VK_EXT_memory_budget). Any thread. */
 uint64_t vk_free_bytes(const struct vk *vk);
 /* Messages of the validation layer so far: tests want 0. */
 uint32_t vk_validation_errors(const struct vk *vk);

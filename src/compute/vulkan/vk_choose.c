@@ -95,7 +95,7 @@ static struct device describe(const struct vk *vk, const struct vk_physical *p)
         .is_unified = c->is_unified,
         .is_software = c->is_software,
         .has_dot = c->has_dot,
-        .has_matrix = c->has_matrix,
+        .has_matrix = c->matrix_m != 0,
     };
     memcpy(d.name, c->name, sizeof d.name);
     memcpy(d.driver, c->driver, sizeof d.driver);

@@ -18,7 +18,6 @@ static bool create_device(struct vk *vk, struct err *e)
         extensions[n++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     if (features.executable.pipelineExecutableInfo)
         extensions[n++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
-    vk->gpu.caps.has_matrix = features.matrix.cooperativeMatrix;
     vk->has_statistics &= features.executable.pipelineExecutableInfo;
 
     const float priority = 1;

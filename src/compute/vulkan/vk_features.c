@@ -57,7 +57,7 @@ static void chain(struct vk_features *f, const struct vk_physical *p)
     f->v11.pNext = &f->v12;
     f->v12.pNext = &f->v13;
     void **tail = &f->v13.pNext;
-    if (p->caps.has_matrix) {
+    if (p->caps.matrix_m) {
         *tail = &f->matrix;
         tail = &f->matrix.pNext;
     }

@@ -136,30 +136,38 @@ static bool find_family(const struct vk_api *api, struct vk_physical *p)
     return found;
 }
 
-/* Whether f16 x f16 -> f32 of 16 x 16 x 16 by one subgroup is among the device's shapes. */
-static bool has_matrix(const struct vk *vk, VkPhysicalDevice device)
+static bool is_wanted(const VkCooperativeMatrixPropertiesKHR *s)
 {
+    return s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+           s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+           s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR && s->scope == VK_SCOPE_SUBGROUP_KHR;
+}
+
+/* 16 x 16 x 16 or the first that multiplies f16 into f32. */
+static void find_matrix(const struct vk *vk, struct vk_physical *p)
+{
+    const PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR get =
+        vk->api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR;
+    struct vk_caps *c = &p->caps;
     uint32_t n = 0;
-    bool found = false;
-    if (!vk_features_has(&vk->api, device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME) ||
-        !vk->api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR ||
-        vk->api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &n, NULL) != VK_SUCCESS)
-        return false;
-    VkCooperativeMatrixPropertiesKHR *shapes = mem_new(n, sizeof *shapes);
+    if (!get || !vk_features_has(&vk->api, p->handle, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME) ||
+        get(p->handle, &n, NULL) != VK_SUCCESS)
+        return;
+    VkCooperativeMatrixPropertiesKHR *shapes = mem_new(n + 1, sizeof *shapes);
     for (uint32_t i = 0; i < n; i++)
         shapes[i].sType = (VkStructureType)VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
-    vk->api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &n, shapes);
+    if (get(p->handle, &n, shapes) < VK_SUCCESS)
+        n = 0;
     for (uint32_t i = 0; i < n; i++) {
         const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
-        found |= s->MSize == 16 && s->NSize == 16 && s->KSize == 16 &&
-                 s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-                 s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-                 s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-                 s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-                 s->scope == VK_SCOPE_SUBGROUP_KHR;
+        const bool is_best = s->MSize == 16 && s->NSize == 16 && s->KSize == 16;
+        if (is_wanted(s) && (is_best || !c->matrix_m)) {
+            c->matrix_m = s->MSize;
+            c->matrix_n = s->NSize;
+            c->matrix_k = s->KSize;
+        }
     }
     free(shapes);
-    return found;
 }
 
 static void read_properties(const struct vk *vk, struct vk_physical *p)
@@ -208,9 +216,11 @@ static void read_device(const struct vk *vk, struct vk_physical *p)
     p->has_executable =
         vk_features_has(api, p->handle, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
     read_properties(vk, p);
-    p->caps.has_matrix = has_matrix(vk, p->handle);
+    find_matrix(vk, p);
     vk_memory_look(vk, p);
     p->is_usable = vk_features_choose(vk, p, &features, &why);
+    if (!p->is_usable || !features.matrix.cooperativeMatrix)
+        p->caps.matrix_m = p->caps.matrix_n = p->caps.matrix_k = 0;
 }
 
 struct vk_physical *vk_instance_devices(const struct vk *vk, uint32_t *n, struct err *e)

@@ -40,7 +40,7 @@ struct vk {
 
     /* Memory. */
     bool is_staged;        /* device memory is not mapped, though it could be */
-    atomic_ullong n_bytes; /* of VK_PLACE_DEVICE, for devices that do not tell their budget */
+    atomic_ullong n_bytes; /* of VK_PLACE_DEVICE */
     pthread_mutex_t staging_lock;
     struct vk_staging *staging; /* of vk_write and vk_read; NULL until it is needed */
 

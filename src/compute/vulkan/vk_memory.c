@@ -1,5 +1,6 @@
 #include <assert.h>
 
+#include "base/num.h"
 #include "compute/vulkan/vk_int.h"
 
 enum { MIB_SHIFT = 20 };
@@ -28,7 +29,7 @@ static uint32_t device_heaps(const struct vk_physical *p)
     return largest == UINT32_MAX ? 0 : 1u << largest;
 }
 
-/* What is left of the heap; the device's word where it gives one. */
+/* What is left of the heap; the device's word where it gives one, else all. */
 static uint64_t heap_free(const struct vk_physical *p,
                           const VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget, uint32_t heap)
 {
@@ -56,9 +57,9 @@ void vk_memory_look(const struct vk *vk, struct vk_physical *p)
             p->caps.heap_bytes += p->memory.memoryHeaps[i].size;
             p->caps.free_bytes += heap_free(p, &budget, i);
         }
-    const uint64_t own = atomic_load(&vk->n_bytes);
-    if (!p->has_budget)
-        p->caps.free_bytes = p->caps.free_bytes > own ? p->caps.free_bytes - own : 0;
+    /* Not every driver counts what was allocated and never touched. */
+    const uint64_t own = num_min(atomic_load(&vk->n_bytes), p->caps.heap_bytes);
+    p->caps.free_bytes = num_min(p->caps.free_bytes, p->caps.heap_bytes - own);
 }
 
 /* How well a memory type suits a place; 0: not at all. */
