@@ -130,6 +130,18 @@ $(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# As few libraries as it needs: it runs beside other versions of them.
+$(BUILD)/bench_isa: $(BUILD)/bench/bench_isa.o $(BUILD)/lib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+
+$(BUILD)/lib.a: $(LIB)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+RADV ?=
+isa: $(BUILD)/bench_isa tawny ## write docs/isa.md: what RADV makes of the shaders (RADV=command that finds it)
+	@bench/isa $< $(RADV)
+
 bench-tok: $(BUILD)/bench_tok ## tokenizer speed on source code (M="FILE..." for other vocabularies)
 	@bench/tok $< $(M)
 
@@ -155,5 +167,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block layers spirv fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block isa layers spirv fmt clean help
 .SECONDARY:

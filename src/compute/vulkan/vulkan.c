@@ -56,9 +56,8 @@ static void free_recordings(struct gpu *g)
             vk_cmds_free(g->recordings[i].cmds);
 }
 
-static void gpu_close(void *state)
+void gpu_free(struct gpu *g)
 {
-    struct gpu *g = state;
     if (g->vk) {
         free_recordings(g);
         for (uint32_t i = 0; i < g->n_arenas; i++)
@@ -87,9 +86,13 @@ static void gpu_close(void *state)
     free(g);
 }
 
-/* Everything that can be said without memory on the device: sizes, steps, pipelines. */
-static struct gpu *gpu_new(const struct plan *p, const struct exec_params *params,
-                           const struct log *log, struct err *e)
+static void gpu_close(void *state)
+{
+    gpu_free(state);
+}
+
+struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, bool statistics,
+                    const struct log *log, struct err *e)
 {
     struct gpu *g = mem_new(1, sizeof *g);
     g->plan = p;
@@ -100,7 +103,8 @@ static struct gpu *gpu_new(const struct plan *p, const struct exec_params *param
     const struct vk_params device = {.device = params->device,
                                      .allow_software = params->allow_software,
                                      .cache_path = params->cache_path,
-                                     .validate = params->validate};
+                                     .validate = params->validate,
+                                     .statistics = statistics};
     g->vk = vk_open(&device, log, e);
     if (!g->vk)
         goto fail;
@@ -113,20 +117,20 @@ static struct gpu *gpu_new(const struct plan *p, const struct exec_params *param
     plan_scratch(g);
     return g;
 fail:
-    gpu_close(g);
+    gpu_free(g);
     return NULL;
 }
 
 static bool gpu_memory(const struct plan *p, const struct exec_params *params,
                        struct mem_table *out, struct err *e)
 {
-    struct gpu *g = gpu_new(p, params, NULL, e);
+    struct gpu *g = gpu_new(p, params, false, NULL, e);
     if (!g)
         return false;
     mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
     mem_table_add_kv(out, p, params, all_cache_bytes(g));
     mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
-    gpu_close(g);
+    gpu_free(g);
     return true;
 }
 
@@ -255,7 +259,7 @@ static bool make_ropes(struct gpu *g, struct err *e)
 static void *gpu_open(const struct plan *p, const struct exec_params *params, const struct log *log,
                       const struct progress *progress, struct err *e)
 {
-    struct gpu *g = gpu_new(p, params, log, e);
+    struct gpu *g = gpu_new(p, params, false, log, e);
     if (!g)
         return NULL;
     const uint64_t n_inputs = 4 * (uint64_t)params->n_ubatch * sizeof(uint32_t);
@@ -267,7 +271,7 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
         vk_fill_zero(g->vk, &g->scratch, 0, g->n_scratch, e) && make_ropes(g, e) &&
         load(g, progress, e))
         return g;
-    gpu_close(g);
+    gpu_free(g);
     return NULL;
 }
 
