@@ -315,7 +315,7 @@ TEST(vk_uploads_run_from_several_threads)
         struct vk_buffer b;
         struct loading l = {.data = in, .to = &b};
         CHECK_OK(vk_buffer_make(vk, VK_PLACE_DEVICE, n, "a test", &b, &e));
-        CHECK_OK(l.upload = vk_upload_begin(vk, PIECE, &e));
+        l.upload = vk_upload_begin(vk, PIECE);
         CHECK_OK(l.pool = pool_open(6, &e));
         pool_run(l.pool, upload_share, &l);
         pool_close(l.pool);

@@ -95,9 +95,10 @@ bool vk_fill_zero(struct vk *vk, const struct vk_buffer *b, uint64_t offset, uin
                   struct err *e);
 
 /* Uploads in the background of the caller's work (loading weights): a ring of staging buffers whose
- * copies run while the next piece is being made. Any number of threads. */
+ * copies run while the next piece is being made. Any number of threads. Staging buffers come with
+ * the first piece that needs one: none for mapped memory. */
 struct vk_upload;
-struct vk_upload *vk_upload_begin(struct vk *vk, uint64_t piece_bytes, struct err *e);
+struct vk_upload *vk_upload_begin(struct vk *vk, uint64_t piece_bytes);
 /* n_bytes <= piece_bytes from data (may be changed after the call) to b at offset. */
 bool vk_upload_piece(struct vk_upload *u, const struct vk_buffer *b, uint64_t offset,
                      const void *data, uint64_t n_bytes, struct err *e);

@@ -85,7 +85,7 @@ bool vk_features_has(const struct vk_api *api, VkPhysicalDevice device, const ch
 /* Turns a result into e: ERR_MEMORY, ERR_DEVICE (and marks the device as lost) or ERR_UNSUPPORTED;
  * "Vulkan: what: VK_ERROR_...". Returns false. */
 bool vk_failed(struct vk *vk, VkResult r, struct err *e, const char *what);
-/* A pool with one command buffer in it; on failure the pool may be there. */
+/* A pool with one command buffer in it; nothing on failure. */
 bool vk_command_buffer(struct vk *vk, VkCommandPool *pool, VkCommandBuffer *commands,
                        struct err *e);
 /* Frees it with its buffer; pool may be NULL. */

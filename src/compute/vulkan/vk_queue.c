@@ -19,6 +19,12 @@ bool vk_failed(struct vk *vk, VkResult r, struct err *e, const char *what)
 
 /* ---- command buffers ------------------------------------------------------------------------- */
 
+void vk_command_pool_free(struct vk *vk, VkCommandPool pool)
+{
+    if (pool && !atomic_load(&vk->is_hung))
+        vk->api.DestroyCommandPool(vk->device, pool, NULL);
+}
+
 bool vk_command_buffer(struct vk *vk, VkCommandPool *pool, VkCommandBuffer *commands, struct err *e)
 {
     const VkCommandPoolCreateInfo pool_info = {
@@ -36,13 +42,12 @@ bool vk_command_buffer(struct vk *vk, VkCommandPool *pool, VkCommandBuffer *comm
         .commandBufferCount = 1,
     };
     r = vk->api.AllocateCommandBuffers(vk->device, &info, commands);
-    return r == VK_SUCCESS || vk_failed(vk, r, e, "making a command buffer");
-}
-
-void vk_command_pool_free(struct vk *vk, VkCommandPool pool)
-{
-    if (pool && !atomic_load(&vk->is_hung))
-        vk->api.DestroyCommandPool(vk->device, pool, NULL);
+    if (r == VK_SUCCESS)
+        return true;
+    vk_command_pool_free(vk, *pool);
+    *pool = VK_NULL_HANDLE;
+    *commands = VK_NULL_HANDLE;
+    return vk_failed(vk, r, e, "making a command buffer");
 }
 
 bool vk_commands_begin(struct vk *vk, VkCommandBuffer commands, struct err *e)

@@ -21,6 +21,7 @@ struct vk_upload {
     struct vk *vk;
     pthread_mutex_t lock;
     pthread_cond_t given; /* a slot is free to take */
+    uint64_t piece_bytes;
     uint32_t n_slots;
     struct vk_upload_slot slots[MAX_SLOTS];
 };
@@ -43,20 +44,14 @@ static void free_all(struct vk_upload *u)
     free(u);
 }
 
-struct vk_upload *vk_upload_begin(struct vk *vk, uint64_t piece_bytes, struct err *e)
+struct vk_upload *vk_upload_begin(struct vk *vk, uint64_t piece_bytes)
 {
     struct vk_upload *u = mem_new(1, sizeof *u);
     u->vk = vk;
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->given, NULL);
     u->n_slots = count_slots();
-    for (uint32_t i = 0; i < u->n_slots; i++)
-        if (!vk_buffer_make(vk, VK_PLACE_UPLOAD, piece_bytes, "a buffer for uploads",
-                            &u->slots[i].staging, e) ||
-            !vk_command_buffer(vk, &u->slots[i].pool, &u->slots[i].commands, e)) {
-            free_all(u);
-            return NULL;
-        }
+    u->piece_bytes = piece_bytes;
     return u;
 }
 
@@ -70,6 +65,15 @@ static struct vk_upload_slot *oldest(struct vk_upload *u)
     return found;
 }
 
+/* Buffers come with the first piece: where the destination is mapped none are needed. */
+static bool slot_open(struct vk_upload *u, struct vk_upload_slot *s, struct err *e)
+{
+    if (!s->staging.buffer && !vk_buffer_make(u->vk, VK_PLACE_UPLOAD, u->piece_bytes,
+                                              "a buffer for uploads", &s->staging, e))
+        return false;
+    return s->commands || vk_command_buffer(u->vk, &s->pool, &s->commands, e);
+}
+
 bool vk_upload_take(struct vk_upload *u, const struct vk_buffer *b, uint64_t offset,
                     uint64_t n_bytes, struct vk_piece *out, struct err *e)
 {
@@ -79,19 +83,20 @@ bool vk_upload_take(struct vk_upload *u, const struct vk_buffer *b, uint64_t off
         out->host = (char *)b->host + offset;
         return true;
     }
-    assert(u->n_slots && n_bytes <= u->slots[0].staging.n_bytes);
+    assert(n_bytes <= u->piece_bytes);
     pthread_mutex_lock(&u->lock);
     struct vk_upload_slot *s;
     while (!(s = oldest(u)))
         pthread_cond_wait(&u->given, &u->lock);
     s->is_taken = true;
     pthread_mutex_unlock(&u->lock);
-    out->host = s->staging.host;
     out->slot = s;
-    if (vk_queue_wait(u->vk, s->number, VK_COPY_TIMEOUT_MS, e))
-        return true;
-    vk_upload_drop(u, out);
-    return false;
+    if (!slot_open(u, s, e) || !vk_queue_wait(u->vk, s->number, VK_COPY_TIMEOUT_MS, e)) {
+        vk_upload_drop(u, out);
+        return false;
+    }
+    out->host = s->staging.host;
+    return true;
 }
 
 /* Lets others take the slot. */

@@ -176,9 +176,7 @@ static bool load(struct gpu *g, const struct progress *progress, struct err *e)
     const size_t piece = weights_piece_bytes(g->plan, &g->weights);
     if (piece == 0)
         return true;
-    struct loading l = {.g = g, .upload = vk_upload_begin(g->vk, piece, e)};
-    if (!l.upload)
-        return false;
+    struct loading l = {.g = g, .upload = vk_upload_begin(g->vk, piece)};
     g->pool = pool_open(g->params.n_threads, e);
     if (!g->pool) {
         vk_upload_end(l.upload, &(struct err){0});
