@@ -139,8 +139,9 @@ $(BUILD)/lib.a: $(LIB)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 RADV ?=
+LLAMA_BENCH ?=
 isa: $(BUILD)/bench_isa tawny ## write docs/isa.md: what RADV makes of the shaders (RADV=command that finds it)
-	@bench/isa $< $(RADV)
+	@LLAMA_BENCH=$(LLAMA_BENCH) bench/isa $< $(RADV)
 
 bench-tok: $(BUILD)/bench_tok ## tokenizer speed on source code (M="FILE..." for other vocabularies)
 	@bench/tok $< $(M)
