@@ -35,9 +35,11 @@ static void read_all(void *ctx, int i_thread, int n_threads)
     struct bench *b = ctx;
     uint64_t n = N_BYTES / sizeof(uint64_t) / (uint64_t)n_threads, sum[8] = {0};
     const uint64_t *at = (const uint64_t *)(const void *)b->weights + n * (uint64_t)i_thread;
-    for (uint64_t i = 0; i + 8 <= n; i += 8)
+    for (uint64_t i = 0; i + 8 <= n; i += 8) {
+        __builtin_prefetch(at + i + 512); /* as the kernels do */
         for (int j = 0; j < 8; j++)
             sum[j] ^= at[i + j];
+    }
     for (int j = 0; j < 8; j++)
         b->sums[i_thread] += sum[j];
 }

@@ -111,16 +111,34 @@ INLINE vf add_block(enum scale_kind kind, bool full, int offset, const vc c[8],
     return sum;
 }
 
+enum { PREFETCH_ROWS = 4 }; /* activation rows up to which memory is waited for */
+
+/* With few rows a group is read faster than the hardware's streams, which end at every page, fetch
+ * it: asks for the codes some blocks ahead, and for the scales, which lie behind a group's codes,
+ * of the next group. */
+INLINE void prefetch_block(enum code_kind code, const uint8_t *codes, const uint8_t *scales,
+                           size_t group_bytes)
+{
+    enum { AHEAD = 4096, LINE = 64 }; /* bytes */
+    UNROLL for (size_t i = 0; i < code_bytes(code); i += LINE)
+        __builtin_prefetch(codes + AHEAD + i);
+    __builtin_prefetch(scales + group_bytes);
+}
+
 INLINE void mul_int_rows(enum code_kind code, enum scale_kind scale, int offset,
                          const int8_t *table, const uint8_t *group, uint32_t n_blocks,
                          const struct act_block *a, uint32_t stride, int n, float (*out)[ROWS])
 {
     const uint8_t *records = group + (size_t)n_blocks * code_bytes(code);
+    const size_t record_bytes = scale_bytes(scale) / scale_blocks(scale); /* of one block */
+    const size_t group_bytes = n_blocks * (code_bytes(code) + record_bytes);
     vc values = table ? vc_table(table) : vc_load(group);
     vf sum[TILE_ROWS];
     UNROLL for (int r = 0; r < n; r++) sum[r] = vf_set1(0);
     for (uint32_t b = 0; b < n_blocks; b++, a += stride, group += code_bytes(code)) {
         vc c[8];
+        if (n <= PREFETCH_ROWS)
+            prefetch_block(code, group, records + b * record_bytes, group_bytes);
         unpack(code, group, c);
         if (table)
             UNROLL for (int j = 0; j < 8; j++) c[j] = vc_lookup(values, c[j]);
