@@ -129,3 +129,23 @@ TEST(cpu_mul_matches_the_decoder_for_every_layout_and_isa)
     free(o->group);
     free(o);
 }
+
+TEST(cpu_turns_keys_into_values_for_every_isa)
+{
+    enum { N = 48 };
+    struct rng r = {test_seed()};
+    float keys[N][KEY_TILE], values[KEY_TILE][N];
+    for (int isa = CPU_PORTABLE; isa <= CPU_AVX512; isa++) {
+        const struct cpu_kernels *kernels = isa_at(isa);
+        const uint32_t n_valid = 1 + (uint32_t)rng_below(&r, KEY_TILE);
+        for (int i = 0; i < N; i++)
+            for (int lane = 0; lane < KEY_TILE; lane++)
+                keys[i][lane] = rng_f32(&r, -1, 1);
+        if (!kernels)
+            continue;
+        kernels->turn_keys((const float(*)[KEY_TILE])keys, N, n_valid, values[0]);
+        for (uint32_t lane = 0; lane < KEY_TILE; lane++)
+            for (int i = 0; i < N; i++)
+                CHECK(values[lane][i] == (lane < n_valid ? keys[i][lane] : 0));
+    }
+}

@@ -1,9 +1,9 @@
-/* Attention. A query tile is up to 16 queries: the heads that share a key head, of a few rows of
- * one sequence. It walks the keys in blocks of 64 with an online softmax, block borders at
- * multiples of 64 positions, so that a query sees the same arithmetic in every batch. Blocks are
- * grouped in spans of cpu.span positions; every span is summed from zero and the spans are merged
- * in rising order, which lets a single long decode row be shared out among threads without another
- * rounding. */
+/* Attention. A query tile is up to 64 queries, 16 when there are few rows: the heads that share a
+ * key head, of a few rows of one sequence. It walks the keys in blocks of 64 with an online
+ * softmax, block borders at multiples of 64 positions, so that a query sees the same arithmetic in
+ * every batch. Blocks are grouped in spans of cpu.span positions; every span is summed from zero
+ * and the spans are merged in rising order, which lets a single long decode row be shared out among
+ * threads without another rounding. */
 #include <math.h>
 #include <string.h>
 
@@ -21,8 +21,10 @@ static int kv_type_index(enum block_type type)
 
 struct attention attention_of(const struct cpu *c, const struct op_attend *o)
 {
-    uint32_t heads = o->n_head / o->n_kv_head;
-    uint32_t tile_heads = (uint32_t)num_min(heads, QUERY_TILE);
+    const bool few_rows = c->batch->n < QUERY_TILE;
+    const uint32_t heads = o->n_head / o->n_kv_head, most = few_rows ? FEW_QUERIES : QUERY_TILE;
+    const uint32_t n_head_tiles = (heads + most - 1) / most;
+    const uint32_t tile_heads = (heads + n_head_tiles - 1) / n_head_tiles;
     return (struct attention){
         .op = o,
         .cache = &c->caches[o->kv],
@@ -30,9 +32,10 @@ struct attention attention_of(const struct cpu *c, const struct op_attend *o)
         .k_norm = vector_of(c, o->k_norm),
         .sinks = vector_of(c, o->sinks),
         .heads_per_kv = heads,
-        .n_tile_rows = QUERY_TILE / tile_heads,
+        .few_rows = few_rows,
+        .n_tile_rows = most / tile_heads,
         .n_tile_heads = tile_heads,
-        .n_head_tiles = (heads + tile_heads - 1) / tile_heads,
+        .n_head_tiles = n_head_tiles,
         .n_values = (o->head_dim_v + ROWS - 1) / ROWS * ROWS,
         .key_type = kv_type_index(c->params.type_k),
         .value_type = kv_type_index(c->params.type_v),
@@ -183,14 +186,6 @@ static void mask(const struct cpu *c, const struct attention *a, const struct qu
     }
 }
 
-/* v[lane * stride + i] = k[i][lane], i < ROWS; zeros for the lanes from n_valid on. */
-static void turn_tile(const float (*k)[KEY_TILE], size_t stride, uint32_t n_valid, float *v)
-{
-    for (uint32_t lane = 0; lane < KEY_TILE; lane++)
-        for (uint32_t i = 0; i < ROWS; i++)
-            v[lane * stride + i] = lane < n_valid ? k[i][lane] : 0;
-}
-
 /* The values of the 16 positions from `key` on, of which n_valid count; zeros behind them, and for
  * positions that no row sees: something else may stand there. */
 static void load_values(struct worker *w, const struct attention *a, const struct query_tile *q,
@@ -207,15 +202,14 @@ static void load_values(struct worker *w, const struct attention *a, const struc
     }
     w->kernels->load_keys[a->key_type](attend_key_tile(w->cpu, a, q->t, q->kv_head, key),
                                        a->op->head_dim, x->k);
-    for (uint32_t i = 0; i < a->n_values; i += ROWS)
-        turn_tile((const float(*)[KEY_TILE])x->k + i, a->n_values, n_valid, x->v + i);
+    w->kernels->turn_keys((const float(*)[KEY_TILE])x->k, a->n_values, n_valid, x->v);
 }
 
 /* Adds the 64 positions from `key` on to s. */
 static void attend_block(struct worker *w, const struct attention *a, const struct query_tile *q,
                          uint32_t key, struct sums *s)
 {
-    static const float ones[QUERY_TILE] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const float ones[QUERY_TILE] = {[0 ... QUERY_TILE - 1] = 1};
     const struct cpu *c = w->cpu;
     const struct op_attend *o = a->op;
     struct thread_scratch *x = w->scratch;
@@ -342,13 +336,13 @@ static void attend_tile(struct worker *w, const struct attention *a, const struc
 }
 
 /* Floats of sums.m. */
-enum { PARTIAL_HEAD = QUERY_TILE * sizeof(struct softmax) / sizeof(float) };
+enum { PARTIAL_HEAD = FEW_QUERIES * sizeof(struct softmax) / sizeof(float) };
 
 /* Where the sums of tile i over a span wait for their merger: m, then acc. */
 static float *partial_at(const struct cpu *c, const struct attention *a, uint32_t i,
                          uint32_t n_spans, uint32_t span)
 {
-    size_t n_floats = PARTIAL_HEAD + QUERY_TILE * (size_t)a->n_values;
+    size_t n_floats = PARTIAL_HEAD + FEW_QUERIES * (size_t)a->n_values;
     return c->partials + ((size_t)i * n_spans + span) * n_floats;
 }
 
@@ -368,7 +362,7 @@ static void attend_split(struct worker *w, const struct attention *a, uint32_t n
         part.acc = at + PARTIAL_HEAD;
         load_queries(w, a, &q);
         attend_span(w, a, &q, span, &part);
-        memcpy(at, part.m, sizeof part.m);
+        memcpy(at, part.m, q.n * sizeof *part.m);
     }
     pool_barrier(c->pool);
     for (uint32_t i; (i = pool_next(c->pool)) < n_tiles;) {
@@ -378,7 +372,7 @@ static void attend_split(struct worker *w, const struct attention *a, uint32_t n
         for (uint32_t span = q.first / c->span; span <= q.last / c->span; span++) {
             float *at = partial_at(c, a, i, n_spans, span);
             part.acc = at + PARTIAL_HEAD;
-            memcpy(part.m, at, sizeof part.m);
+            memcpy(part.m, at, q.n * sizeof *part.m);
             merge(a, &q, &part, &total);
         }
         finish(w, a, &q, &total);
@@ -392,7 +386,7 @@ void attend_tiles(struct worker *w, const struct attention *a)
     for (uint32_t t = 0; t < w->n_rows; t++)
         last = (uint32_t)num_max(last, c->batch->pos[t]);
     uint32_t n_spans = last / c->span + 1;
-    if (n_spans > 1 && n_tiles < attend_split_tiles(c))
+    if (a->few_rows && n_spans > 1 && n_tiles < attend_split_tiles(c))
         attend_split(w, a, n_tiles, n_spans);
     else
         for (uint32_t i; (i = pool_next(c->pool)) < n_tiles;) {
@@ -435,5 +429,5 @@ uint64_t attend_partial_floats(const struct cpu *c)
     if (c->sizes.n_spans < 2)
         return 0;
     return (uint64_t)attend_split_tiles(c) * c->sizes.n_spans *
-           (PARTIAL_HEAD + QUERY_TILE * c->sizes.max_head);
+           (PARTIAL_HEAD + FEW_QUERIES * c->sizes.max_head);
 }

@@ -12,6 +12,7 @@ struct attention {
                        before it writes */
     size_t out_stride;
     bool values_in_keys; /* a value is the first head_dim_v elements of its key */
+    bool few_rows;       /* tiles are small, so that there are many */
     uint32_t heads_per_kv;
     uint32_t n_tile_rows, n_tile_heads; /* of a full query tile */
     uint32_t n_head_tiles;              /* query tiles over the heads of one key head */

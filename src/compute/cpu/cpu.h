@@ -46,7 +46,6 @@ struct sizes {
     uint32_t max_latent_keys; /* elements of one row's heads in latent attention */
     uint32_t max_rot;         /* rotated elements of a head */
     uint32_t max_head;        /* widest head, padded to 16 */
-    uint32_t max_tile_row;    /* query tiles that one row can make */
     uint32_t n_spans;         /* of attention, in a full context */
     uint32_t max_delta;       /* floats that a gated delta net needs per thread */
 };

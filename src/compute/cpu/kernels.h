@@ -32,7 +32,8 @@ enum {
     TILE_ROWS = 16,         /* activation rows that share one unpacking of a weight block */
     KEY_TILE = 16,          /* positions that lie in SIMD lanes */
     KEY_BLOCK = 64,         /* positions per step of the online softmax */
-    QUERY_TILE = 16,        /* query rows (tokens x heads) that share one reading of the keys */
+    QUERY_TILE = 64,        /* most queries (tokens x heads) that share one reading of the keys */
+    FEW_QUERIES = 16,       /* the same in a batch of few rows */
     N_KV_TYPES = 4,         /* F32, F16, Q8_0, Q4_0 */
     DELTA_CHUNK = KEY_TILE, /* positions between two borders of a gated delta net, see delta.c */
 };
@@ -78,6 +79,8 @@ struct cpu_kernels {
     void (*load_keys[N_KV_TYPES])(const uint8_t *tile, uint32_t n, float (*k)[KEY_TILE]);
     void (*load_values[N_KV_TYPES])(const uint8_t *rows, size_t row_bytes, uint32_t n,
                                     uint32_t n_valid, float *v);
+    /* The same from loaded keys: v[lane][i] = k[i][lane], i < n, a multiple of 16. */
+    void (*turn_keys)(const float (*k)[KEY_TILE], uint32_t n, uint32_t n_valid, float *v);
     /* s[r * KEY_BLOCK + lane] = scale * q_r . k_lane, for n_q <= QUERY_TILE queries of n elements.
      */
     void (*score)(const float *q, uint32_t n_q, uint32_t n, const float (*k)[KEY_TILE], float scale,

@@ -426,10 +426,21 @@ X(q8_0, 2)
 X(q4_0, 3)
 #undef X
 
+static void turn_keys(const float (*k)[KEY_TILE], uint32_t n, uint32_t n_valid, float *v)
+{
+    for (uint32_t i = 0; i < n; i += ROWS, v += ROWS) {
+        vf x[ROWS];
+        UNROLL for (uint32_t j = 0; j < ROWS; j++) x[j] = vf_load(k[i + j]);
+        vf_turn(x);
+        UNROLL for (uint32_t lane = 0; lane < KEY_TILE; lane++)
+            vf_store(v + (size_t)lane * n, lane < n_valid ? x[lane] : vf_set1(0));
+    }
+}
+
 INLINE void score_rows(const float *q, uint32_t n, const float (*k)[KEY_TILE], float scale, int n_q,
                        float *s)
 {
-    vf sum[QUERY_TILE];
+    vf sum[TILE_ROWS];
     UNROLL for (int r = 0; r < n_q; r++) sum[r] = vf_set1(0);
     for (uint32_t i = 0; i < n; i++) {
         vf lanes = vf_load(k[i]);
@@ -470,7 +481,7 @@ INLINE void weigh_rows(const float *p, const float *v, uint32_t n, const float *
                        float *acc)
 {
     for (uint32_t i = 0; i < n; i += ROWS) {
-        vf sum[QUERY_TILE];
+        vf sum[TILE_ROWS];
         UNROLL for (int r = 0; r < n_q; r++) sum[r] =
             vf_mul(vf_load(acc + (size_t)r * n + i), vf_set1(factor[r]));
         for (uint32_t key = 0; key < KEY_TILE; key++) {
@@ -503,6 +514,7 @@ const struct cpu_kernels KERNELS = {
     .gate = gate,
     .load_keys = {load_keys_f32, load_keys_f16, load_keys_q8_0, load_keys_q4_0},
     .load_values = {load_values_f32, load_values_f16, load_values_q8_0, load_values_q4_0},
+    .turn_keys = turn_keys,
     .score = score,
     .soften = soften,
     .weigh = weigh,

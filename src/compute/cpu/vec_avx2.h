@@ -243,3 +243,40 @@ INLINE vf vf_nearest(vf v)
     return (vf){_mm256_round_ps(v.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                 _mm256_round_ps(v.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
+/* Eight rows of eight: pairs, fours, then the halves change places. */
+INLINE void turn256(__m256 x[8])
+{
+    __m256 t[8];
+    UNROLL for (int g = 0; g < 8; g += 4)
+    {
+        __m256 lo = _mm256_unpacklo_ps(x[g], x[g + 1]), hi = _mm256_unpackhi_ps(x[g], x[g + 1]);
+        __m256 next_lo = _mm256_unpacklo_ps(x[g + 2], x[g + 3]);
+        __m256 next_hi = _mm256_unpackhi_ps(x[g + 2], x[g + 3]);
+        t[g] = _mm256_shuffle_ps(lo, next_lo, 0x44);
+        t[g + 1] = _mm256_shuffle_ps(lo, next_lo, 0xee);
+        t[g + 2] = _mm256_shuffle_ps(hi, next_hi, 0x44);
+        t[g + 3] = _mm256_shuffle_ps(hi, next_hi, 0xee);
+    }
+    UNROLL for (int c = 0; c < 4; c++)
+    {
+        x[c] = _mm256_permute2f128_ps(t[c], t[4 + c], 0x20);
+        x[4 + c] = _mm256_permute2f128_ps(t[c], t[4 + c], 0x31);
+    }
+}
+INLINE void vf_turn(vf x[ROWS])
+{
+    __m256 quarter[4][8]; /* upper left, lower left, upper right, lower right */
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        quarter[0][i] = x[i].lo;
+        quarter[1][i] = x[8 + i].lo;
+        quarter[2][i] = x[i].hi;
+        quarter[3][i] = x[8 + i].hi;
+    }
+    UNROLL for (int i = 0; i < 4; i++) turn256(quarter[i]);
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        x[i] = (vf){quarter[0][i], quarter[1][i]};
+        x[8 + i] = (vf){quarter[2][i], quarter[3][i]};
+    }
+}

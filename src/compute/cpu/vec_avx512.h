@@ -165,3 +165,31 @@ INLINE vf vf_nearest(vf v)
 {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+/* Pairs of rows, then fours: t[4g + c] has column 4l + c of rows 4g .. 4g + 3 in its quarter l.
+ * Then the quarters change places. */
+INLINE void vf_turn(vf x[ROWS])
+{
+    vf t[ROWS];
+    UNROLL for (int g = 0; g < ROWS; g += 4)
+    {
+        __m512d lo = _mm512_castps_pd(_mm512_unpacklo_ps(x[g], x[g + 1]));
+        __m512d hi = _mm512_castps_pd(_mm512_unpackhi_ps(x[g], x[g + 1]));
+        __m512d next_lo = _mm512_castps_pd(_mm512_unpacklo_ps(x[g + 2], x[g + 3]));
+        __m512d next_hi = _mm512_castps_pd(_mm512_unpackhi_ps(x[g + 2], x[g + 3]));
+        t[g] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, next_lo));
+        t[g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, next_lo));
+        t[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(hi, next_hi));
+        t[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(hi, next_hi));
+    }
+    UNROLL for (int c = 0; c < 4; c++)
+    {
+        vf even = _mm512_shuffle_f32x4(t[c], t[4 + c], 0x88); /* quarters 0, 2 of both */
+        vf odd = _mm512_shuffle_f32x4(t[c], t[4 + c], 0xdd);
+        vf next_even = _mm512_shuffle_f32x4(t[8 + c], t[12 + c], 0x88);
+        vf next_odd = _mm512_shuffle_f32x4(t[8 + c], t[12 + c], 0xdd);
+        x[c] = _mm512_shuffle_f32x4(even, next_even, 0x88);
+        x[4 + c] = _mm512_shuffle_f32x4(odd, next_odd, 0x88);
+        x[8 + c] = _mm512_shuffle_f32x4(even, next_even, 0xdd);
+        x[12 + c] = _mm512_shuffle_f32x4(odd, next_odd, 0xdd);
+    }
+}

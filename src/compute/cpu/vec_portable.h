@@ -215,3 +215,17 @@ INLINE vf vf_nearest(vf v)
 {
     LANEWISE(vf, rintf(v.v[i]));
 }
+/* x[i][j] becomes x[j][i]. */
+INLINE void vf_turn(vf x[ROWS])
+{
+    for (int j = 0; j < ROWS; j++) {
+        LANES(i)
+        {
+            if (i >= j)
+                continue;
+            const float t = x[j].v[i];
+            x[j].v[i] = x[i].v[j];
+            x[i].v[j] = t;
+        }
+    }
+}
