@@ -86,6 +86,7 @@ static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, b
 struct stream {
     struct tok_stream tokens;
     struct chat_parser *parser; /* NULL: raw */
+    enum chat_format format;
     struct reply *reply;
     struct buf text;
 };
@@ -101,16 +102,22 @@ static void stream_flush(struct stream *s)
 
 static void stream_token(struct stream *s, int32_t id)
 {
-    tok_stream_put(&s->tokens, id, &s->text);
+    bool is_mark = s->parser && chat_is_mark(s->format, s->tokens.tok, id);
+    if (is_mark)
+        tok_stream_end(&s->tokens, &s->text);
+    else
+        tok_stream_put(&s->tokens, id, &s->text);
     stream_flush(s);
+    if (is_mark)
+        chat_parser_mark(s->parser, tok_bytes(s->tokens.tok, id));
 }
 
-static void stream_end(struct stream *s)
+static void stream_end(struct stream *s, bool by_model)
 {
     tok_stream_end(&s->tokens, &s->text);
     stream_flush(s);
     if (s->parser)
-        chat_parser_end(s->parser);
+        chat_parser_end(s->parser, by_model);
 }
 
 /* Follows the job to its end. */
@@ -134,7 +141,7 @@ static struct job_event follow(struct job *j, const struct talk *t, struct strea
         }
     } while (ev.kind != JOB_DONE);
     bar_close(&bar);
-    stream_end(s);
+    stream_end(s, ev.finish == FINISH_STOP);
     return ev;
 }
 
@@ -177,13 +184,14 @@ static bool run_job(struct talk *t, const struct tok_ids *ids, bool in_reasoning
     if (!j)
         return false;
     struct stream s = {.tokens = {.tok = engine_tok(t->engine)}, .reply = r};
-    if (!t->raw)
-        s.parser =
-            chat_parser_open(&(struct chat_parser_params){.format = chat_template_format(t->chat),
-                                                          .in_reasoning = in_reasoning,
-                                                          .id_seed = t->sampling.seed,
-                                                          .sink = on_event,
-                                                          .ctx = r});
+    if (!t->raw) {
+        s.format = chat_template_format(t->chat);
+        s.parser = chat_parser_open(&(struct chat_parser_params){.format = s.format,
+                                                                 .in_reasoning = in_reasoning,
+                                                                 .id_seed = t->sampling.seed,
+                                                                 .sink = on_event,
+                                                                 .ctx = r});
+    }
     struct job_event end = follow(j, t, &s, signal);
     struct job_usage usage = job_usage(j);
     job_close(j);

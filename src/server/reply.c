@@ -97,6 +97,11 @@ static void on_event(void *ctx, const struct chat_event *event)
         send_chunk(r, event);
     else
         collect(r, event);
+    if (event->kind == CHAT_CALL_END && event->flaw != CHAT_SOUND)
+        log_info(&r->server->params.log, "%s: the arguments of call %zu %s", r->head.id,
+                 event->i_call,
+                 event->flaw == CHAT_MENDED ? "were not quite JSON and were put right"
+                                            : "are no complete JSON");
     r->call_done = event->kind == CHAT_CALL_END && r->request.one_call;
 }
 
@@ -119,40 +124,67 @@ static void pass_on(struct reply *r)
     buf_clear(&r->clean);
 }
 
+/* No token goes on with the text: what was held back comes out. */
+static void end_text(struct reply *r)
+{
+    buf_clear(&r->piece);
+    tok_stream_end(&r->decode, &r->piece);
+    r->n_decoded += r->piece.n;
+    stops_put(&r->stops, buf_view(&r->piece), &r->clean);
+    if (!r->stops.hit)
+        stops_end(&r->stops, &r->clean);
+    pass_on(r);
+}
+
+/* Stop strings look at text: a mark ends it, and nothing of it is in them. */
+static void take_mark(struct reply *r, int32_t id)
+{
+    end_text(r);
+    if (!r->stops.hit)
+        chat_parser_mark(r->parser, tok_bytes(r->server->tok, id));
+}
+
+static void take_text(struct reply *r, int32_t id)
+{
+    buf_clear(&r->piece);
+    tok_stream_put(&r->decode, id, &r->piece);
+    r->n_decoded += r->piece.n;
+    stops_put(&r->stops, buf_view(&r->piece), &r->clean);
+    pass_on(r);
+}
+
 static void take_token(struct reply *r, const struct job_event *event)
 {
+    int32_t id = event->token.id;
     r->n_tokens++;
     if (r->request.want_logprobs)
         logprobs_put(&r->logprobs, r->server->tok, event, r->n_decoded);
-    buf_clear(&r->piece);
-    tok_stream_put(&r->decode, event->token.id, &r->piece);
-    r->n_decoded += r->piece.n;
-    stops_put(&r->stops, buf_view(&r->piece), &r->clean);
     r->brought_reasoning = false;
-    pass_on(r);
+    if (r->parser && chat_is_mark(r->server->format, r->server->tok, id))
+        take_mark(r, id);
+    else
+        take_text(r, id);
     r->n_reasoning += r->brought_reasoning;
 }
 
+/* A call that the model itself left broken is one all the same: a client that gets its arguments
+ * tells the model what is wrong with them; one that believes it has an answer stops. */
 static const char *finish_reason(const struct reply *r, enum finish finish)
 {
     if (finish == FINISH_LENGTH && !is_cut(r))
         return "length";
-    return r->parser && chat_parser_n_calls(r->parser) > 0 ? "tool_calls" : "stop";
+    size_t n_calls = r->parser ? chat_parser_n_calls(r->parser) : 0;
+    size_t n_cut = r->parser && !is_cut(r) ? chat_parser_n_cut(r->parser) : 0;
+    return n_calls || n_cut ? "tool_calls" : "stop";
 }
 
 /* The end of the text: what was held back comes out. */
 static void finish(struct reply *r, enum finish why)
 {
-    if (!r->stops.hit) {
-        buf_clear(&r->piece);
-        tok_stream_end(&r->decode, &r->piece);
-        r->n_decoded += r->piece.n;
-        stops_put(&r->stops, buf_view(&r->piece), &r->clean);
-        stops_end(&r->stops, &r->clean);
-        pass_on(r);
-    }
+    if (!r->stops.hit)
+        end_text(r);
     if (r->parser)
-        chat_parser_end(r->parser);
+        chat_parser_end(r->parser, why == FINISH_STOP && !is_cut(r));
     r->finish = finish_reason(r, why);
 }
 

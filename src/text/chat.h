@@ -75,12 +75,18 @@ enum chat_event_kind {
     CHAT_CALL_ARGUMENTS,
     CHAT_CALL_END
 };
+enum chat_flaw {
+    CHAT_SOUND,
+    CHAT_MENDED, /* the arguments were not quite JSON: what had one reading was put right */
+    CHAT_CUT,    /* the reply ended inside, or the arguments were beyond repair: no complete JSON */
+};
 struct chat_event {
     enum chat_event_kind kind;
-    str text;      /* CONTENT, REASONING, ARGUMENTS */
-    size_t i_call; /* 0, 1, ... within the reply */
-    str id;        /* BEGIN: "call_" and 24 letters */
-    str name;      /* BEGIN */
+    str text;            /* CONTENT, REASONING, ARGUMENTS */
+    size_t i_call;       /* 0, 1, ... within the reply */
+    str id;              /* BEGIN: "call_" and 24 letters */
+    str name;            /* BEGIN */
+    enum chat_flaw flaw; /* END */
 };
 typedef void chat_sink(void *ctx, const struct chat_event *event);
 
@@ -88,7 +94,7 @@ struct chat_parser_params {
     enum chat_format format;
     const struct chat_tool *tools; /* of the request, outlive the parser; none: nothing is a call */
     size_t n_tools;
-    bool in_reasoning; /* the prompt ends with the tag that opens it */
+    bool in_reasoning; /* the prompt opened it */
     uint64_t id_seed;  /* makes the ids of calls */
     chat_sink *sink;
     void *ctx;
@@ -98,10 +104,18 @@ struct chat_parser;
 struct chat_parser *chat_parser_open(const struct chat_parser_params *params);
 /* Any split of the text into pieces gives the same events after joining fragments of a kind. */
 void chat_parser_put(struct chat_parser *p, str text);
-/* End of generation: what was held back comes out, and an open call is closed if only closing tags
- * are missing. One that was cut off inside stays open: its arguments are no complete object, no END
- * comes, and it does not count. */
-void chat_parser_end(struct chat_parser *p);
-/* Calls completed so far: the finish reason is "tool_calls" when there are any. */
+/* Is this token, sampled as such, a mark of the format? Then it goes to chat_parser_mark instead of
+ * its text to chat_parser_put. The same characters in other tokens are text where the format is one
+ * of marks (harmony); elsewhere they mean the same. */
+bool chat_is_mark(enum chat_format f, const struct tok *t, int32_t id);
+void chat_parser_mark(struct chat_parser *p, str token);
+/* Text in which all marks are written out, such as a saved reply. */
+void chat_parser_put_marked(struct chat_parser *p, str text);
+/* End of generation: what was held back comes out, and an open call ends. by_model: it ended by
+ * itself; false: a limit or the client ended it, and an open call is cut off. */
+void chat_parser_end(struct chat_parser *p, bool by_model);
+/* Complete calls so far, and those that were cut off. The finish reason is "tool_calls" when there
+ * are complete ones. */
 size_t chat_parser_n_calls(const struct chat_parser *p);
+size_t chat_parser_n_cut(const struct chat_parser *p);
 void chat_parser_close(struct chat_parser *p);

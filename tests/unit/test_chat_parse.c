@@ -55,7 +55,7 @@ TEST(chat_parse_reasoning_is_split_off)
     both("<think>cut\n", "[think]cut[0]");
     both("<think>a</thing></think> b", "[think]a</thing>[content] b[0]");
     both("<think>caf\xc3\xa9", "[think]caf\xc3\xa9[0]");
-    both("Not <think>at the start</think>", "[content]Not <think>at the start</think>[0]");
+    both("Not <think>at the start", "[content]Not <think>at the start[0]");
     both("<thin", "[content]<thin[0]");
     xml("<think>x<tool_call>\n<function=list_tabs>\n</think>\n<tool_call>\n<function=list_tabs>\n"
         "</function>\n</tool_call>",
@@ -92,11 +92,11 @@ TEST(chat_parse_fenced_code_holds_no_call)
 TEST(chat_parse_what_only_looks_like_a_call_stays_text)
 {
     both("The `<tool_call>` tag.", "[content]The `<tool_call>` tag.[0]");
-    both("<tool_call> is a tag", "[content]<tool_call> is a tag[0]");
-    xml("Use <function=read_file>\n</function>",
-        "[content]Use <function=read_file>\n</function>[0]");
+    check(CHAT_HERMES_JSON, false, STR("<tool_call> is a tag"),
+          STR("[content]<tool_call> is a tag[0]"));
+    xml("Use <function=read_file>\n</function>", "[content]Use <function=read_file>\n[0]");
     xml("<function=f> is how", "[content]<function=f> is how[0]");
-    xml("<function=>\n</function>", "[content]<function=>\n</function>[0]");
+    xml("`<function=>\n`", "[content]`<function=>\n`[0]");
     hermes("<function=read_file>\n</function>", "[content]<function=read_file>\n</function>[0]");
     xml("<function=\n", "[content]<function=\n[0]");
 }
@@ -177,12 +177,12 @@ TEST(chat_parse_xml_missing_tags)
     xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</function>",
         "[call]read_file[args]{\"path\": \"a\"}[end][1]");
     xml("<tool_call>\n<function=nobody>\n<parameter=p>\na\n<parameter=q>\nb\n",
-        "[call]nobody[args]{\"p\": \"a\"[0]");
+        "[call]nobody[args]{\"p\": \"a\"[cut][0]");
     /* no end is sure: the first one counts */
     xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\nI wait for it.",
         "[call]read_file[args]{\"path\": \"a\"}[end][content]I wait for it.[1]");
     xml("<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter> b\n</parameter> c",
-        "[call]read_file[args]{\"path\": \"a\"}[end][content]b\n</parameter> c[1]");
+        "[call]read_file[args]{\"path\": \"a\"}[end][content]b\n c[1]");
     /* twice opened */
     xml("<tool_call>\n<tool_call>\n<function=list_tabs>\n</function>\n</function>\n</tool_call>\n",
         "[call]list_tabs[args]{}[end][1]");
@@ -193,17 +193,17 @@ TEST(chat_parse_xml_cut_off_calls_stay_open)
     xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</"
         "parameter>\n<parameter=content>\n"
         "int main",
-        "[call]write_file[args]{\"path\": \"a\", \"content\": \"int main[0]");
+        "[call]write_file[args]{\"path\": \"a\", \"content\": \"int main[cut][0]");
     xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</parameter>\n<parameter=con",
-        "[call]write_file[args]{\"path\": \"a\"[0]");
+        "[call]write_file[args]{\"path\": \"a\"[cut][0]");
     xml("<tool_call>\n<function=write_file>\n<parameter=path>\na\n</parameter>\n</fun",
-        "[call]write_file[args]{\"path\": \"a\"[0]");
+        "[call]write_file[args]{\"path\": \"a\"[cut][0]");
     xml("<tool_call>\n<function=list_tabs>\n</func", "[call]list_tabs[args]{}[end][1]");
     xml("<tool_call>\n<function=list_tabs>\n</function>\n</tool_",
         "[call]list_tabs[args]{}[end][1]");
     xml("a\n<tool_call>\n<function=li", "[content]a[0]");
     xml("a\n<tool_call>\n", "[content]a[0]");
-    xml("<tool_call>\n<function=all>\n<parameter=i>\n12", "[call]all[args]{[0]");
+    xml("<tool_call>\n<function=all>\n<parameter=i>\n12", "[call]all[args]{[cut][0]");
 }
 
 TEST(chat_parse_xml_values_have_the_type_of_the_schema)
@@ -222,7 +222,6 @@ TEST(chat_parse_xml_values_have_the_type_of_the_schema)
         {"b", "false", "false"},
         {"b", "yes", "\"yes\""},
         {"o", "{\"k\": [1, \"x\\n\"]}", "{\"k\": [1, \"x\\n\"]}"},
-        {"o", "{'k': 1}", "\"{'k': 1}\""},
         {"a", "[\n  1\n]", "[\n  1\n]"},
         {"z", "None", "null"},
         {"i", "None", "null"},
@@ -289,22 +288,83 @@ TEST(chat_parse_hermes_calls)
          "[call]f[args]{}[end][content]Now.[1]");
 }
 
-TEST(chat_parse_hermes_broken_calls_are_content)
+TEST(chat_parse_json_that_is_no_call_is_content)
 {
-    both("A\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}\n</tool_call>\n",
-         "[content]A\n{\"name\": \"f\", \"arguments\": {\"a\": 1}[0]");
-    both("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"x\ny\"}}\n</tool_call>\nB",
-         "[content]{\"name\": \"f\", \"arguments\": {\"a\": \"x\ny\"}}\nB[0]");
     both("<tool_call>{\"nam\": \"f\"}</tool_call>", "[content]{\"nam\": \"f\"}[0]");
     both("<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
          "[content]{\"name\": \"f\", \"arguments\": [1]}[0]");
     both("<tool_call>{\"name\": \"f\", \"arguments\": \"x\"}</tool_call>",
          "[content]{\"name\": \"f\", \"arguments\": \"x\"}[0]");
-    both("<tool_call>\n{\"name\": \"f\", \"argum", "[content]{\"name\": \"f\", \"argum[0]");
+    both("A\n<tool_call>\n{\"name\": \"f\", \"argum", "[content]A\n{\"name\": \"f\", \"argum[0]");
     both("<tool_call>\n{\"a\" 1}\n</tool_call>\n<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
          "[content]{\"a\" 1}[call]f[args]{}[end][1]");
-    both("<tool_call>\n{'name': 'f'}<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
-         "[content]{'name': 'f'}[call]f[args]{}[end][1]");
+    both("<tool_call>\n{\"name\" \"f\"<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
+         "[content]{\"name\" \"f\"[call]f[args]{}[end][1]");
+}
+
+/* The text of a Hermes call with these arguments. */
+static void hermes_arguments(const char *arguments, const char *want)
+{
+    struct buf text = {0};
+    buf_fmt(&text, "<tool_call>\n{\"name\": \"f\", \"arguments\": %s}\n</tool_call>\nB", arguments);
+    both(text.p, want);
+    buf_free(&text);
+}
+
+TEST(chat_parse_json_arguments_are_put_right_where_one_reading_is_left)
+{
+    hermes_arguments("{\"a\": \"x\ny\tz\"}", "[call]f[args]{\"a\": \"x\\ny\\tz\"}[mended]"
+                                             "[content]B[1]");
+    hermes_arguments("{\"re\": \"\\d+\\.\", 'q': 'it\\'s \"so\"'}",
+                     "[call]f[args]{\"re\": \"\\\\d+\\\\.\", \"q\": \"it's \\\"so\\\"\"}[mended]"
+                     "[content]B[1]");
+    hermes_arguments("{a: True, \"b\": [None, False,],}",
+                     "[call]f[args]{\"a\": true, \"b\": [null, false]}[mended][content]B[1]");
+    hermes_arguments("{\"a\": [1, {\"b\": 2}", "[call]f[args]{\"a\": [1, {\"b\": 2}]}[mended]"
+                                               "[content]B[1]");
+    hermes_arguments("{\"a\": 1}}", "[call]f[args]{\"a\": 1}[end][content]B[1]");
+    hermes_arguments("\"{\\\"a\\\": True}\"", "[call]f[args]{\"a\": true}[mended][content]B[1]");
+    both("A\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}\n</tool_call>\n",
+         "[content]A[call]f[args]{\"a\": 1}[mended][1]");
+    both("<tool_call>{'name': 'f', 'arguments': {'a': 1}}", "[call]f[args]{\"a\": 1}[mended][1]");
+    both("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}",
+         "[call]f[args]{\"a\": 1}[mended][1]");
+}
+
+TEST(chat_parse_json_arguments_beyond_repair_cut_the_call_off)
+{
+    hermes_arguments("{\"a\": \"say \"hi\"\"}", "[call]f[args]{\"a\": \"say \"[cut][content]B[0]");
+    hermes_arguments("{\"a\": }", "[call]f[args]{\"a\": [cut][content]B[0]");
+    hermes_arguments("{\"a\": \"ls}", "[call]f[args]{\"a\": \"ls}}[cut][content]B[0]");
+    both("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"x",
+         "[call]f[args]{\"a\": \"x[cut][0]");
+    both("<tool_call>{\"name\": \"f\", \"arguments\": {\"a\" 1}}\n</tool_call>\n"
+         "<tool_call>{\"name\": \"g\", \"arguments\": {}}",
+         "[call]f[args]{\"a\" [cut][call]g[args]{}[end][1]");
+}
+
+TEST(chat_parse_json_arguments_stream)
+{
+    struct chat_record_tools k = chat_record_open_tools();
+    struct chat_record r = {.last_kind = -1};
+    struct chat_parser *p =
+        chat_parser_open(&(struct chat_parser_params){.format = CHAT_HERMES_JSON,
+                                                      .tools = k.tools,
+                                                      .n_tools = CHAT_RECORD_TOOLS,
+                                                      .sink = chat_record_put,
+                                                      .ctx = &r});
+    chat_parser_put(p, STR("<tool_call>{\"name\": \"f\", \"arguments\":"));
+    CHECK_STR(buf_view(&r.text), STR(""));
+    chat_parser_put(p, STR(" {"));
+    CHECK_STR(buf_view(&r.text), STR("[call]f[args]{"));
+    chat_parser_put(p, STR("\"a\": \"one"));
+    chat_parser_put(p, STR(" two"));
+    CHECK_STR(buf_view(&r.text), STR("[call]f[args]{\"a\": \"one two"));
+    chat_parser_end(p, false);
+    chat_parser_close(p);
+    buf_free(&r.text);
+    buf_free(&r.arguments);
+    json_free(k.root);
 }
 
 /* ---- pieces ---- */
@@ -331,7 +391,7 @@ TEST(chat_parse_never_cuts_a_character)
             CHAT_QWEN_XML, k.tools, CHAT_RECORD_TOOLS, false, 1, check_whole, &n});
         for (size_t at = 0; at < text.n; at += piece)
             chat_parser_put(p, str_sub(text, at, at + piece));
-        chat_parser_end(p);
+        chat_parser_end(p, true);
         chat_parser_close(p);
         CHECK_INT(n, 5 + 8 + STR("{\"s\": \"\"}").n + 6);
     }
