@@ -203,6 +203,9 @@ static bool run_job(struct talk *t, const struct tok_ids *ids, bool in_reasoning
         *e = end.error;
     if (r->failed)
         err_set(e, ERR_IO, "standard output does not take the reply");
+    if (end.finish == FINISH_LOOP)
+        fprintf(stderr, "\n%s[stopped: the model repeats itself]%s\n", term_dim(stderr),
+                term_plain(stderr));
     bool ok = end.finish != FINISH_ERROR && !r->failed;
     if (ok && r->content.n && r->content.p[r->content.n - 1] != '\n')
         fputs("\n", stdout);

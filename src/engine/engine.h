@@ -59,10 +59,16 @@ struct job_params {
     struct sampling sampling;
     uint32_t n_top_logprobs; /* per token, at most 20; with want_logprobs */
     bool want_logprobs;
-    bool ignore_stop; /* go on after stop tokens (benchmarks) */
+    bool ignore_stop; /* go on after stop tokens, and in loops (benchmarks) */
 };
 
-enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
+enum finish {
+    FINISH_STOP,
+    FINISH_LENGTH,
+    FINISH_LOOP, /* the model said the same over and over (loop.h) */
+    FINISH_CANCELLED,
+    FINISH_ERROR
+};
 
 struct token_logprob {
     int32_t id;

@@ -134,6 +134,10 @@ static bool prefill(struct engine *g, struct job *j, uint32_t seq, const struct 
     return true;
 }
 
+/* Taken from the logit of the token that would go on with a loop. Not infinite: where a grammar
+ * allows nothing else, it may come. */
+static const float LOOP_PENALTY = 100;
+
 /* Draws the next token from the last logits. */
 static struct token_logprob pick(struct engine *g, const struct job *j, struct sampler *sampler,
                                  struct token_logprob *top, uint32_t *n_top)
@@ -141,6 +145,8 @@ static struct token_logprob pick(struct engine *g, const struct job *j, struct s
     uint32_t n_vocab = g->model->plan.n_vocab;
     const float *logits = exec_logits(g->exec, 0);
     memcpy(g->logits, logits, n_vocab * sizeof *logits);
+    if (g->kept_out >= 0)
+        g->logits[g->kept_out] -= LOOP_PENALTY;
     struct token_logprob t = {.id = sampler_pick(sampler, g->logits)};
     sampler_accept(sampler, t.id);
     *n_top = 0;
@@ -154,12 +160,21 @@ static bool is_stop(const struct engine *g, const struct job *j, int32_t id)
     return !j->params.ignore_stop && g->tok && tok_is_stop(g->tok, id);
 }
 
+/* Does the reply go round in circles, though that was broken before? */
+static bool is_loop(struct engine *g, const struct job *j, int32_t id)
+{
+    g->kept_out = -1;
+    return !j->params.ignore_stop && loop_put(&g->loop, id, &g->kept_out) == LOOP_END;
+}
+
 /* Draws until something ends the reply. */
 static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct sampler *sampler,
                           size_t *n_generated, struct err *e)
 {
     struct session *s = &g->sessions[seq];
     uint32_t max = j->params.max_tokens ? j->params.max_tokens : UINT32_MAX;
+    loop_init(&g->loop);
+    g->kept_out = -1;
     for (;;) {
         struct token_logprob top[TOP_MAX];
         uint32_t n_top;
@@ -172,6 +187,8 @@ static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct 
         job_post_token(j, &t, top, n_top);
         if (*n_generated == max || s->n == g->n_ctx)
             return FINISH_LENGTH;
+        if (is_loop(g, j, t.id))
+            return FINISH_LOOP;
         if (!extend(g, seq, &t.id, 1, true, &j->cancel, e))
             return FINISH_ERROR;
     }

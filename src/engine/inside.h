@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "engine/loop.h"
 #include "engine/session.h"
 
 enum { TOP_MAX = 20 };
@@ -59,6 +60,8 @@ struct engine {
     uint64_t n_jobs;
     double ns_per_row; /* of the last piece of prefill; 0: not measured yet */
     float *logits;     /* [n_vocab] the sampler's copy */
+    struct loop loop;  /* of the reply that is being generated */
+    int32_t kept_out;  /* the token that would go on with a loop; -1: none */
     /* of a batch, [n_ubatch] */
     uint32_t *pos, *seq;
     bool *want;

@@ -85,7 +85,10 @@ static void put_choice_end(const struct openai_head *h, const struct openai_toke
         put_chat_logprobs(tokens, n, out);
     else
         put_text_logprobs(tokens, n, out);
-    if (finish)
+    if (finish && str_eq(str_of(finish), STR(OPENAI_REPETITION)))
+        buf_str(out,
+                STR(",\"finish_reason\":\"length\",\"stop_reason\":\"" OPENAI_REPETITION "\"}"));
+    else if (finish)
         buf_fmt(out, ",\"finish_reason\":\"%s\"}", finish);
     else
         buf_str(out, STR(",\"finish_reason\":null}"));

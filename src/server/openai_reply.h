@@ -42,7 +42,9 @@ void openai_chunk_event(const struct openai_head *h, const struct chat_event *ev
                         const struct openai_token *tokens, size_t n_tokens, struct buf *out);
 /* delta: {}; for clients whose timers count data only. */
 void openai_chunk_idle(const struct openai_head *h, struct buf *out);
-/* finish: "stop", "length" or "tool_calls". */
+/* finish: "stop", "length", "tool_calls" or OPENAI_REPETITION: the model repeated itself until it
+ * was stopped. Clients know no such finish reason and get "length", with it as "stop_reason". */
+#define OPENAI_REPETITION "repetition"
 void openai_chunk_finish(const struct openai_head *h, const char *finish,
                          const struct openai_token *tokens, size_t n_tokens, struct buf *out);
 void openai_chunk_usage(const struct openai_head *h, const struct openai_usage *u, struct buf *out);

@@ -173,6 +173,8 @@ static const char *finish_reason(const struct reply *r, enum finish finish)
 {
     if (finish == FINISH_LENGTH && !is_cut(r))
         return "length";
+    if (finish == FINISH_LOOP)
+        return OPENAI_REPETITION;
     size_t n_calls = r->parser ? chat_parser_n_calls(r->parser) : 0;
     size_t n_cut = r->parser && !is_cut(r) ? chat_parser_n_cut(r->parser) : 0;
     return n_calls || n_cut ? "tool_calls" : "stop";

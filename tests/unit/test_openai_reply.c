@@ -41,6 +41,10 @@ TEST(openai_chunks_of_a_reply)
     openai_chunk_finish(&chat_head, "length", NULL, 0, &out);
     check_bytes(&out, STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,"
                                 "\"finish_reason\":\"length\"}]}\n\n"));
+    openai_chunk_finish(&chat_head, OPENAI_REPETITION, NULL, 0, &out);
+    check_bytes(&out,
+                STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,"
+                          "\"finish_reason\":\"length\",\"stop_reason\":\"repetition\"}]}\n\n"));
     openai_chunk_done(&out);
     check_bytes(&out, STR("data: [DONE]\n\n"));
 }
