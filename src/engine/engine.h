@@ -13,6 +13,7 @@
 #include "compute/exec.h"
 #include "engine/sampler.h"
 #include "model/model.h"
+#include "text/constraint.h"
 #include "text/tok.h"
 
 /* Zero fields take the default in brackets. */
@@ -59,7 +60,9 @@ struct job_params {
     struct sampling sampling;
     uint32_t n_top_logprobs; /* per token, at most 20; with want_logprobs */
     bool want_logprobs;
-    bool ignore_stop; /* go on after stop tokens, and in loops (benchmarks) */
+    bool ignore_stop; /* go on in loops and, without a constraint, after stop tokens (benchmarks) */
+    /* What the reply has to follow [NULL: nothing]; the job holds a reference. */
+    struct constraint *constraint;
 };
 
 enum finish {

@@ -138,26 +138,39 @@ static bool prefill(struct engine *g, struct job *j, uint32_t seq, const struct 
  * allows nothing else, it may come. */
 static const float LOOP_PENALTY = 100;
 
+/* What chooses the tokens of a reply. */
+struct choice {
+    struct sampler *sampler;
+    struct constraint_run *constraint; /* NULL: none */
+    bool refused;                      /* the constraint cannot be followed */
+};
+
 /* Draws the next token from the last logits. */
-static struct token_logprob pick(struct engine *g, const struct job *j, struct sampler *sampler,
-                                 struct token_logprob *top, uint32_t *n_top)
+static bool pick(struct engine *g, const struct job *j, struct choice *by, struct token_logprob *t,
+                 struct token_logprob *top, uint32_t *n_top, struct err *e)
 {
     uint32_t n_vocab = g->model->plan.n_vocab;
     const float *logits = exec_logits(g->exec, 0);
+    const struct token_mask *mask;
+    by->refused = !constraint_mask(by->constraint, &mask, e);
+    if (by->refused)
+        return false;
     memcpy(g->logits, logits, n_vocab * sizeof *logits);
     if (g->kept_out >= 0)
         g->logits[g->kept_out] -= LOOP_PENALTY;
-    struct token_logprob t = {.id = sampler_pick(sampler, g->logits)};
-    sampler_accept(sampler, t.id);
+    *t = (struct token_logprob){.id = sampler_pick(by->sampler, g->logits, mask)};
+    sampler_accept(by->sampler, t->id);
     *n_top = 0;
     if (j->params.want_logprobs)
-        *n_top = logprob_top(logits, n_vocab, t.id, j->params.n_top_logprobs, &t, top);
-    return t;
+        *n_top = logprob_top(logits, n_vocab, t->id, j->params.n_top_logprobs, t, top);
+    return true;
 }
 
+/* A constraint has its end, whatever else was asked for. */
 static bool is_stop(const struct engine *g, const struct job *j, int32_t id)
 {
-    return !j->params.ignore_stop && g->tok && tok_is_stop(g->tok, id);
+    bool goes_on = j->params.ignore_stop && !j->params.constraint;
+    return !goes_on && g->tok && tok_is_stop(g->tok, id);
 }
 
 /* Does the reply go round in circles, though that was broken before? */
@@ -168,7 +181,7 @@ static bool is_loop(struct engine *g, const struct job *j, int32_t id)
 }
 
 /* Draws until something ends the reply. */
-static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct sampler *sampler,
+static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct choice *by,
                           size_t *n_generated, struct err *e)
 {
     struct session *s = &g->sessions[seq];
@@ -176,14 +189,18 @@ static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct 
     loop_init(&g->loop);
     g->kept_out = -1;
     for (;;) {
-        struct token_logprob top[TOP_MAX];
+        struct token_logprob t, top[TOP_MAX];
         uint32_t n_top;
         if (atomic_load(&j->cancel))
             return FINISH_CANCELLED;
-        struct token_logprob t = pick(g, j, sampler, top, &n_top);
+        if (!pick(g, j, by, &t, top, &n_top, e))
+            return FINISH_ERROR;
         ++*n_generated;
         if (is_stop(g, j, t.id))
             return FINISH_STOP;
+        by->refused = !constraint_accept(by->constraint, t.id, e);
+        if (by->refused)
+            return FINISH_ERROR;
         job_post_token(j, &t, top, n_top);
         if (*n_generated == max || s->n == g->n_ctx)
             return FINISH_LENGTH;
@@ -226,21 +243,24 @@ static void run_job(struct engine *g, struct job *j)
     struct borders at;
     bool ready = sync_session(g, j, &seq, &at, &e);
     usage.n_cached = g->sessions[seq].n;
-    struct sampler *sampler = sampler_open(&j->params.sampling, g->model->plan.n_vocab, g->allowed);
+    struct choice by = {.sampler =
+                            sampler_open(&j->params.sampling, g->model->plan.n_vocab, g->allowed),
+                        .constraint = constraint_begin(j->params.constraint)};
     for (size_t i = 0; i < j->params.n_prompt; i++)
-        sampler_accept(sampler, j->prompt[i]);
+        sampler_accept(by.sampler, j->prompt[i]);
     enum finish finish = FINISH_ERROR;
     ready = ready && prefill(g, j, seq, &at, &e);
     uint64_t middle = clock_ns();
     usage.prefill_ns = middle - start;
     if (ready) {
-        finish = decode(g, j, seq, sampler, &usage.n_generated, &e);
+        finish = decode(g, j, seq, &by, &usage.n_generated, &e);
         usage.decode_ns = clock_ns() - middle;
     }
-    sampler_close(sampler);
+    sampler_close(by.sampler);
+    constraint_end(by.constraint);
     if (finish == FINISH_ERROR && e.code == ERR_CANCELLED)
         finish = FINISH_CANCELLED;
-    if (finish == FINISH_ERROR)
+    if (finish == FINISH_ERROR && !by.refused)
         session_cut(&g->sessions[seq], 0); /* what the cache holds now is not known */
     job_post_end(j, finish, &e, &usage);
 }

@@ -33,6 +33,7 @@ static struct job *job_new(struct engine *g, const struct job_params *p)
     struct job *j = mem_new(1, sizeof *j);
     j->engine = g;
     j->params = *p;
+    j->params.constraint = constraint_ref(p->constraint);
     j->prompt = mem_new(p->n_prompt, sizeof *j->prompt);
     memcpy(j->prompt, p->prompt, p->n_prompt * sizeof *j->prompt);
     j->params.prompt = j->prompt;
@@ -211,6 +212,7 @@ void job_close(struct job *j)
         pthread_cond_wait(&j->changed, &j->engine->lock);
     pthread_mutex_unlock(&j->engine->lock);
     pthread_cond_destroy(&j->changed);
+    constraint_unref(j->params.constraint);
     free(j->prompt);
     free(j->bias);
     free(j->tokens);

@@ -23,6 +23,7 @@ struct sampler {
     struct logit_bias *bias; /* [p.n_bias], own copy */
     uint32_t n_vocab;
     const unsigned char *allowed;
+    const struct token_mask *mask; /* of this draw */
     bool penalties;
     struct seen seen;
     struct rng rng;
@@ -116,18 +117,35 @@ static void apply_bias(const struct sampler *s, float *logits)
     }
 }
 
+/* Tokens that are looked at for a draw: all, or those of a short mask. */
+static inline uint32_t n_tokens(const struct sampler *s)
+{
+    return s->mask && s->mask->ids ? s->mask->n : s->n_vocab;
+}
+
+static inline uint32_t token_at(const struct sampler *s, uint32_t i)
+{
+    return s->mask && s->mask->ids ? (uint32_t)s->mask->ids[i] : i;
+}
+
+static inline bool allowed(const struct sampler *s, uint32_t id)
+{
+    const uint64_t *bits = s->mask ? s->mask->bits : NULL;
+    return (!s->allowed || s->allowed[id]) && (!bits || bits[id / 64] >> (id % 64) & 1);
+}
+
 /* May id be drawn with this logit? NaN and minus infinity may not. */
 static inline bool drawable(const struct sampler *s, uint32_t id, float logit)
 {
-    return logit > -INFINITY && (!s->allowed || s->allowed[id]);
+    return logit > -INFINITY && allowed(s, id);
 }
 
 /* When no logit is usable: something has to come out. */
 static int32_t first_allowed(const struct sampler *s)
 {
-    for (uint32_t i = 0; s->allowed && i < s->n_vocab; i++)
-        if (s->allowed[i])
-            return (int32_t)i;
+    for (uint32_t i = 0; i < n_tokens(s); i++)
+        if (allowed(s, token_at(s, i)))
+            return (int32_t)token_at(s, i);
     return 0;
 }
 
@@ -135,11 +153,13 @@ static int32_t pick_greedy(const struct sampler *s, const float *logits)
 {
     float best = -INFINITY;
     int32_t id = -1;
-    for (uint32_t i = 0; i < s->n_vocab; i++)
-        if (logits[i] > best && (!s->allowed || s->allowed[i])) {
-            best = logits[i];
-            id = (int32_t)i;
+    for (uint32_t i = 0; i < n_tokens(s); i++) {
+        uint32_t at = token_at(s, i);
+        if (logits[at] > best && allowed(s, at)) {
+            best = logits[at];
+            id = (int32_t)at;
         }
+    }
     return id >= 0 ? id : first_allowed(s);
 }
 
@@ -158,9 +178,11 @@ static inline struct cand cand_of(uint32_t id, float logit)
 static size_t gather(const struct sampler *s, const float *logits)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < s->n_vocab; i++)
-        if (drawable(s, i, logits[i]))
-            s->cands[n++] = cand_of(i, logits[i]);
+    for (uint32_t i = 0; i < n_tokens(s); i++) {
+        uint32_t id = token_at(s, i);
+        if (drawable(s, id, logits[id]))
+            s->cands[n++] = cand_of(id, logits[id]);
+    }
     return n;
 }
 
@@ -189,15 +211,18 @@ static size_t gather_top_k(const struct sampler *s, const float *logits, size_t 
     struct cand *heap = s->cands;
     size_t n = 0;
     uint32_t i = 0;
-    for (; i < s->n_vocab && n < k; i++)
-        if (drawable(s, i, logits[i]))
-            heap[n++] = cand_of(i, logits[i]);
+    for (; i < n_tokens(s) && n < k; i++) {
+        uint32_t id = token_at(s, i);
+        if (drawable(s, id, logits[id]))
+            heap[n++] = cand_of(id, logits[id]);
+    }
     for (size_t at = n / 2; at-- > 0;)
         sift_down(heap, n, at);
-    for (; i < s->n_vocab; i++) {
+    for (; i < n_tokens(s); i++) {
+        uint32_t id = token_at(s, i);
         /* Ids rise, so that an equal logit comes later in the order than the root. */
-        if (logits[i] > heap[0].logit && drawable(s, i, logits[i])) {
-            heap[0] = cand_of(i, logits[i]);
+        if (logits[id] > heap[0].logit && drawable(s, id, logits[id])) {
+            heap[0] = cand_of(id, logits[id]);
             sift_down(heap, n, 0);
         }
     }
@@ -299,14 +324,15 @@ static int32_t draw(struct sampler *s, size_t n)
     return s->cands[last].id;
 }
 
-int32_t sampler_pick(struct sampler *s, float *logits)
+int32_t sampler_pick(struct sampler *s, float *logits, const struct token_mask *mask)
 {
+    s->mask = mask;
     if (s->penalties)
         apply_penalties(s, logits);
     apply_bias(s, logits);
     if (s->p.temperature <= 0)
         return pick_greedy(s, logits);
-    bool top_k = s->p.top_k > 0 && (uint32_t)s->p.top_k < s->n_vocab;
+    bool top_k = s->p.top_k > 0 && (uint32_t)s->p.top_k < n_tokens(s);
     size_t n = top_k ? gather_top_k(s, logits, (size_t)s->p.top_k) : gather(s, logits);
     if (!n)
         return first_allowed(s);

@@ -1,12 +1,13 @@
-/* sampler: logits to a token. The chain: penalties and bias, then top-k, top-p, min-p over the
- * softmax, temperature, draw. Temperature 0 is greedy: the largest logit after penalties and bias,
- * ties to the lower id. One thread per sampler. */
+/* sampler: logits to a token. The chain: penalties, bias and the mask, then top-k, top-p, min-p
+ * over the softmax, temperature, draw. Temperature 0 is greedy: the largest logit after penalties
+ * and bias, ties to the lower id. One thread per sampler. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "text/mask.h"
 
 struct logit_bias {
     int32_t id;
@@ -41,7 +42,7 @@ struct sampler *sampler_open(const struct sampling *p, uint32_t n_vocab,
                              const unsigned char *allowed);
 /* Tells the sampler of a token in the sequence (the prompt's too): penalties count them. */
 void sampler_accept(struct sampler *s, int32_t id);
-/* Draws from logits[n_vocab], which it may change. NaN counts as minus infinity; when no token has
- * a usable logit, the lowest allowed id comes out. */
-int32_t sampler_pick(struct sampler *s, float *logits);
+/* Draws from logits[n_vocab], which it may change, among the tokens of mask (NULL: all). NaN counts
+ * as minus infinity; when no token has a usable logit, the lowest allowed id comes out. */
+int32_t sampler_pick(struct sampler *s, float *logits, const struct token_mask *mask);
 void sampler_close(struct sampler *s);

@@ -91,6 +91,10 @@ struct openai_field {
 bool openai_fields(const struct json *object, const char *where, const struct openai_field *table,
                    size_t n_table, void *base, struct openai_error *e);
 
+/* What the content of a reply must be. */
+enum openai_content { OPENAI_FREE, OPENAI_OBJECT, OPENAI_SCHEMA, OPENAI_GRAMMAR };
+enum openai_calls { OPENAI_MAY_CALL, OPENAI_MUST_CALL };
+
 enum { OPENAI_MAX_STOPS = 16, OPENAI_MAX_STOP_BYTES = 256, OPENAI_MAX_TOP_LOGPROBS = 20 };
 
 /* A request, checked. Everything lives until openai_request_free. */
@@ -110,7 +114,14 @@ struct openai_request {
     const str *stops;
     size_t n_stops;
     struct chat_request conversation; /* chat; no tools when tool_choice is "none" */
-    str prompt;                       /* completions, when prompt_ids is NULL */
+    enum openai_content content;
+    const struct json *schema; /* OPENAI_SCHEMA */
+    const char *schema_at;     /* the field that holds it */
+    str grammar;               /* OPENAI_GRAMMAR: GBNF that compiles */
+    enum openai_calls calls;
+    size_t n_strict;                   /* tools with "strict": true */
+    const struct chat_tool *only_tool; /* OPENAI_MUST_CALL: this one; NULL: any */
+    str prompt;                        /* completions, when prompt_ids is NULL */
     const int32_t *prompt_ids;
     size_t n_prompt_ids;
     char notice[160]; /* what was accepted but is not done, for the log; empty: nothing */
@@ -122,7 +133,9 @@ bool openai_parse(str body, bool chat, const struct sampling *defaults, struct o
                   struct openai_error *e);
 void openai_request_free(struct openai_request *r);
 
-/* Parts of openai_parse, in openai_messages.c: "messages" and "tools" with "tool_choice" into
- * r->conversation. */
+/* Parts of openai_parse, in openai_messages.c: "messages" and "tools" into r->conversation. */
 bool openai_parse_messages(struct openai_request *r, struct openai_error *e);
 bool openai_parse_tools(struct openai_request *r, struct openai_error *e);
+/* In openai_shape.c: the shape of the content, and "tool_choice" when the tools are known. */
+bool openai_parse_shape(struct openai_request *r, struct openai_error *e);
+bool openai_parse_tool_choice(struct openai_request *r, struct openai_error *e);

@@ -202,51 +202,11 @@ static bool parse_tool(const struct json *json, const char *where, struct chat_t
                          e);
 }
 
-/* Sets *offer to false for "none". A forced call cannot be forced without constrained decoding:
- * taken as "auto", which clients handle anyway, and noted. */
-static bool parse_tool_choice(struct openai_request *r, const struct chat_tool *tools, size_t n,
-                              bool *offer, struct openai_error *e)
-{
-    const struct json *choice = json_get(r->body, "tool_choice");
-    static const struct openai_field choice_fields[] = {
-        FIELD_NEEDED("function", TYPE_OBJECT, STORE_NOTHING, 0),
-    };
-    static const struct openai_field function_fields[] = {
-        FIELD_NEEDED("name", TYPE_STRING, STORE_STR, 0),
-    };
-    str name = json_str(choice);
-    *offer = !str_eq(name, STR("none"));
-    if (!choice || !*offer || str_eq(name, STR("auto")))
-        return true;
-    if (json_type(choice) == JSON_STRING) {
-        if (!str_eq(name, STR("required")))
-            return openai_refuse(e, "tool_choice",
-                                 "'tool_choice' is '%.*s'; it must be none, auto, required or an "
-                                 "object that names a function.",
-                                 STRF(shown(name)));
-        snprintf(r->notice, sizeof r->notice, "tool_choice 'required' is taken as 'auto'");
-        return true;
-    }
-    if (!openai_fields(choice, "tool_choice", choice_fields, FIELD_COUNT(choice_fields), NULL, e) ||
-        !openai_fields(json_get(choice, "function"), "tool_choice.function", function_fields,
-                       FIELD_COUNT(function_fields), &name, e))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(tools[i].name, name)) {
-            snprintf(r->notice, sizeof r->notice, "tool_choice '%.*s' is taken as 'auto'",
-                     STRF(shown(name)));
-            return true;
-        }
-    return openai_refuse(e, "tool_choice", "'tool_choice' names '%.*s', which is not in 'tools'.",
-                         STRF(shown(name)));
-}
-
 bool openai_parse_tools(struct openai_request *r, struct openai_error *e)
 {
     const struct json *list = json_get(r->body, "tools");
     struct chat_tool *tools = arena_new(&r->arena, json_count(list) + 1, sizeof *tools);
     size_t n = 0;
-    bool offer;
     for (size_t i = 0; i < json_count(list); i++) {
         const struct json *one = json_at(list, i);
         struct openai_path at = openai_path("tools[%zu]", i);
@@ -259,11 +219,10 @@ bool openai_parse_tools(struct openai_request *r, struct openai_error *e)
         }
         if (!parse_tool(one, at.text, &tools[n], e))
             return false;
+        r->n_strict += json_bool(json_get(tools[n].spec, "strict"));
         n++;
     }
-    if (!parse_tool_choice(r, tools, n, &offer, e))
-        return false;
     r->conversation.tools = tools;
-    r->conversation.n_tools = offer ? n : 0;
+    r->conversation.n_tools = n;
     return true;
 }

@@ -116,27 +116,6 @@ static bool parse_logit_bias(struct openai_request *r, struct openai_error *e)
     return true;
 }
 
-/* Nothing constrains the reply yet, and a client that asked for JSON parses what it gets: better to
- * say no here than to let it fail there. */
-static bool parse_response_format(struct openai_request *r, struct openai_error *e)
-{
-    const struct json *format = json_get(r->body, "response_format");
-    str type;
-    static const struct openai_field table[] = {
-        FIELD_NEEDED("type", TYPE_STRING, STORE_STR, 0),
-    };
-    if (!format)
-        return true;
-    if (!openai_fields(format, "response_format", table, FIELD_COUNT(table), &type, e))
-        return false;
-    if (str_eq(type, STR("text")))
-        return true;
-    return openai_refuse(e, "response_format.type",
-                         "response_format '%.*s' is not supported: replies cannot be constrained "
-                         "yet. Use 'text' and ask for JSON in the prompt.",
-                         (int)(type.n < 40 ? type.n : 40), type.p);
-}
-
 static bool parse_ids(struct openai_request *r, const struct json *list, struct openai_error *e)
 {
     size_t n = json_count(list);
@@ -194,7 +173,8 @@ static bool parse_chat(struct openai_request *r, struct openai_error *e)
     const struct json *parallel = json_get(r->body, "parallel_tool_calls");
     r->one_call = parallel && !json_bool(parallel);
     r->conversation.settings = json_get(r->body, "chat_template_kwargs");
-    return parse_response_format(r, e) && openai_parse_messages(r, e) && openai_parse_tools(r, e);
+    return openai_parse_messages(r, e) && openai_parse_tools(r, e) &&
+           openai_parse_tool_choice(r, e);
 }
 
 bool openai_parse(str body, bool chat, const struct sampling *defaults, struct openai_request *out,
@@ -213,7 +193,7 @@ bool openai_parse(str body, bool chat, const struct sampling *defaults, struct o
     }
     if (!openai_fields(out->body, "", common_fields, FIELD_COUNT(common_fields), out, e) ||
         !parse_stream_options(out, e) || !parse_stops(out, e) || !parse_logit_bias(out, e) ||
-        !(chat ? parse_chat(out, e) : parse_text(out, e)))
+        !openai_parse_shape(out, e) || !(chat ? parse_chat(out, e) : parse_text(out, e)))
         goto fail;
     const struct json *seed = json_get(out->body, "seed");
     out->random_seed = !seed || json_int(seed) == -1;

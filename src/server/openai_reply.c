@@ -109,9 +109,20 @@ static void open_chunk(const struct openai_head *h, struct buf *out)
     put_head(h, h->chat ? "chat.completion.chunk" : "text_completion", out);
 }
 
+static void put_warning(const struct openai_head *h, struct buf *out)
+{
+    if (h->warning.n == 0)
+        return;
+    buf_str(out, STR(",\"warnings\":["));
+    json_quote(buf_view(&h->warning), out);
+    buf_byte(out, ']');
+}
+
 static void close_chunk(const struct openai_head *h, struct buf *out)
 {
-    buf_str(out, h->usage_in_chunks ? STR("],\"usage\":null}\n\n") : STR("]}\n\n"));
+    buf_byte(out, ']');
+    put_warning(h, out);
+    buf_str(out, h->usage_in_chunks ? STR(",\"usage\":null}\n\n") : STR("}\n\n"));
 }
 
 /* One chunk with a ready delta: an object for chat, a string for completions. */
@@ -235,7 +246,9 @@ void openai_reply_body(const struct openai_head *h, const struct openai_reply *r
     else
         json_quote(r->content, out);
     put_choice_end(h, r->tokens, r->n_tokens, r->finish, out);
-    buf_str(out, STR("],\"usage\":"));
+    buf_byte(out, ']');
+    put_warning(h, out);
+    buf_str(out, STR(",\"usage\":"));
     put_usage(&r->usage, out);
     buf_str(out, STR("}\n"));
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/constrain.h"
 #include "server/logprobs.h"
 #include "server/openai_reply.h"
 #include "server/stops.h"
@@ -41,6 +42,7 @@ struct reply {
 
     struct buf *out; /* streaming: where chunks go at the moment */
     struct buf content, reasoning;
+    struct buf warning; /* what the model wrote breaks the schema that was asked for */
     struct collected_call *calls;
     size_t n_calls;
 
@@ -54,6 +56,12 @@ struct reply {
 };
 
 /* ---- what the parser says ---- */
+
+/* Is what the model wrote compared with a schema in the end? */
+static bool is_checked(const struct reply *r)
+{
+    return r->request.content == OPENAI_SCHEMA || r->request.n_strict;
+}
 
 static struct collected_call *call_at(struct reply *r, size_t i)
 {
@@ -95,7 +103,7 @@ static void on_event(void *ctx, const struct chat_event *event)
     r->brought_reasoning |= event->kind == CHAT_REASONING;
     if (r->request.stream)
         send_chunk(r, event);
-    else
+    if (!r->request.stream || is_checked(r))
         collect(r, event);
     if (event->kind == CHAT_CALL_END && event->flaw != CHAT_SOUND)
         log_info(&r->server->params.log, "%s: the arguments of call %zu %s", r->head.id,
@@ -167,6 +175,31 @@ static void take_token(struct reply *r, const struct job_event *event)
     r->n_reasoning += r->brought_reasoning;
 }
 
+/* Schemas that must hold have keywords that no grammar holds. What was cut off is known to be
+ * broken. */
+static void check_schemas(struct reply *r)
+{
+    const struct openai_request *q = &r->request;
+    if (q->content == OPENAI_SCHEMA && r->n_calls == 0 &&
+        !constrain_check(q->schema, q->schema, buf_view(&r->content), &r->warning))
+        buf_fmt(&r->head.warning, "The content does not keep to the schema: %.*s.",
+                STRF(buf_view(&r->warning)));
+    for (size_t i = 0; i < r->n_calls && q->n_strict; i++) {
+        const struct chat_tool *tool = NULL;
+        for (size_t k = 0; k < q->conversation.n_tools && !tool; k++)
+            if (str_eq(q->conversation.tools[k].name, r->calls[i].name))
+                tool = &q->conversation.tools[k];
+        buf_clear(&r->warning);
+        if (tool && json_bool(json_get(tool->spec, "strict")) &&
+            !constrain_check(tool->parameters, tool->parameters, buf_view(&r->calls[i].arguments),
+                             &r->warning))
+            buf_fmt(&r->head.warning, "The arguments of '%.*s' do not keep to its schema: %.*s. ",
+                    STRF(tool->name), STRF(buf_view(&r->warning)));
+    }
+    if (r->head.warning.n)
+        log_warn(&r->server->params.log, "%s: %.*s", r->head.id, STRF(buf_view(&r->head.warning)));
+}
+
 /* A call that the model itself left broken is one all the same: a client that gets its arguments
  * tells the model what is wrong with them; one that believes it has an answer stops. */
 static const char *finish_reason(const struct reply *r, enum finish finish)
@@ -188,6 +221,8 @@ static void finish(struct reply *r, enum finish why)
     if (r->parser)
         chat_parser_end(r->parser, why == FINISH_STOP && !is_cut(r));
     r->finish = finish_reason(r, why);
+    if (is_checked(r) && why == FINISH_STOP && !r->stops.hit)
+        check_schemas(r);
 }
 
 /* ---- the job ---- */
@@ -288,6 +323,8 @@ static void close_reply(void *ctx)
     buf_free(&r->clean);
     buf_free(&r->content);
     buf_free(&r->reasoning);
+    buf_free(&r->warning);
+    buf_free(&r->head.warning);
     openai_request_free(&r->request);
     free(r);
 }
@@ -393,8 +430,10 @@ static void answer_at_once(struct reply *r)
 
 /* ---- the beginning ---- */
 
-static bool submit(struct reply *r, const struct tok_ids *ids, struct openai_error *e)
+static bool submit(struct reply *r, const struct tok_ids *ids, bool in_reasoning,
+                   struct openai_error *e)
 {
+    struct constraint *constraint;
     const struct openai_request *q = &r->request;
     const char *param = q->chat ? "messages" : "prompt";
     size_t n_ctx = engine_n_ctx(r->server->engine);
@@ -403,6 +442,8 @@ static bool submit(struct reply *r, const struct tok_ids *ids, struct openai_err
         return openai_refuse(e, param, "The prompt has no tokens.");
     if (ids->n >= n_ctx)
         return openai_overflow(e, param, ids->n, n_ctx);
+    if (!constrain_request(r->server, q, in_reasoning, &constraint, e))
+        return false;
     r->progress.n_total = ids->n;
     size_t room = n_ctx - ids->n;
     size_t wanted = q->max_tokens > 0 ? (size_t)q->max_tokens : room;
@@ -415,8 +456,10 @@ static bool submit(struct reply *r, const struct tok_ids *ids, struct openai_err
                                .n_top_logprobs = q->want_logprobs ? q->n_top_logprobs : 0,
                                .want_logprobs = q->want_logprobs,
                                .ignore_stop = q->ignore_stop,
+                               .constraint = constraint,
                            },
                            &why);
+    constraint_unref(constraint);
     if (r->job)
         return true;
     if (why.code == ERR_USAGE || why.code == ERR_LIMIT)
@@ -475,7 +518,8 @@ void reply_run(const struct server *s, struct http_request *http, struct openai_
     struct tok_ids ids = {0};
     struct openai_error e;
     bool in_reasoning;
-    bool running = prompt_encode(s, &r->request, &ids, &in_reasoning, &e) && submit(r, &ids, &e);
+    bool running =
+        prompt_encode(s, &r->request, &ids, &in_reasoning, &e) && submit(r, &ids, in_reasoning, &e);
     free(ids.ids);
     if (running && r->request.chat)
         open_parser(r, in_reasoning);

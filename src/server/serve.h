@@ -14,6 +14,8 @@
 #include "text/chat_template.h"
 #include "text/tok.h"
 
+struct constrain_cache; /* constrain.h */
+
 /* Set up before the first connection, not changed after: all threads read it. */
 struct server {
     struct engine *engine;
@@ -22,6 +24,8 @@ struct server {
     struct chat_template *chat; /* NULL: no_chat says why there are no conversations */
     struct err no_chat;
     enum chat_format format;
+    bool may_reason; /* the model's template knows reasoning */
+    struct constrain_cache *constrain;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
     bool loopback;          /* listening on loopback only */

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "server/constrain.h"
 #include "server/guard.h"
 #include "server/serve.h"
 
@@ -181,6 +182,15 @@ static str name_of_file(const char *path)
     return shard == SIZE_MAX ? name : str_sub(name, 0, shard);
 }
 
+/* Does the model's template speak of reasoning? Then the model may open it by itself. */
+static bool knows_reasoning(const struct gguf *file)
+{
+    struct err ignored;
+    str text = {0};
+    return gguf_str(file, "tokenizer.chat_template", false, &text, &ignored) &&
+           str_find(text, STR("<think>"), 0) != SIZE_MAX;
+}
+
 static bool fill(struct server *s, struct engine *g, const struct server_params *p, struct err *e)
 {
     struct openai_error too_large;
@@ -198,7 +208,9 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     if (!s->params.keepalive_ms)
         s->params.keepalive_ms = 5000;
     s->loopback = guard_is_loopback(str_of(s->params.host));
+    s->may_reason = knows_reasoning(engine_file(g));
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
+    s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
     models_entry(g, s->model_id, clock_unix(), &s->model_entry);
     openai_fail(&too_large, 413, "request_too_large", "The request body is too large.");
     openai_error_body(&too_large, &s->too_large);
@@ -247,6 +259,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     }
     http_close(http);
     chat_template_close(s.chat);
+    constrain_close(s.constrain);
     buf_free(&s.model_entry);
     buf_free(&s.too_large);
     return ok;

@@ -401,22 +401,41 @@ static void name_rule(const struct gbnf *p)
                        STRF(p->rules[i].name));
 }
 
-bool gbnf_compile(struct grammar *g, str source, struct err *e)
+/* Reads source; the reader stays, for the names of rules. NULL: failed. */
+static struct gbnf *read_source(struct grammar *g, str source, uint32_t *root, struct err *e)
 {
-    uint32_t root = 0;
-    if (source.n > GBNF_MAX_SOURCE)
-        return err_set(e, ERR_LIMIT, "the grammar has %zu bytes, the limit is %d", source.n,
-                       GBNF_MAX_SOURCE);
+    if (source.n > GBNF_MAX_SOURCE) {
+        err_set(e, ERR_LIMIT, "the grammar has %zu bytes, the limit is %d", source.n,
+                GBNF_MAX_SOURCE);
+        return NULL;
+    }
     struct gbnf *p = mem_new(1, sizeof *p);
     p->g = g;
     p->source = source;
     p->e = e;
-    bool ok = read_all(p, &root);
-    if (ok) {
-        ok = grammar_compile(g, root, e);
-        if (!ok)
-            name_rule(p);
-    }
+    if (read_all(p, root))
+        return p;
+    free(p);
+    return NULL;
+}
+
+bool gbnf_node(struct grammar *g, str source, uint32_t *node, struct err *e)
+{
+    uint32_t root;
+    struct gbnf *p = read_source(g, source, &root, e);
+    if (p)
+        *node = grammar_call(g, root);
+    free(p);
+    return p != NULL;
+}
+
+bool gbnf_compile(struct grammar *g, str source, struct err *e)
+{
+    uint32_t root;
+    struct gbnf *p = read_source(g, source, &root, e);
+    bool ok = p && grammar_compile(g, root, e);
+    if (p && !ok)
+        name_rule(p);
     free(p);
     return ok;
 }

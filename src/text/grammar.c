@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/num.h"
 #include "text/grammar_int.h"
 
 /* Counted repetitions up to so many states are written out; larger ones count in a frame. */
@@ -142,14 +141,23 @@ static uint32_t emit_set(struct emit *m, uint32_t number, uint32_t next)
     return put_state(m, OP_SET, number, 0);
 }
 
-/* The edges of one state of a scan, grouped by where they lead. */
-static uint32_t emit_scan_state(struct emit *m, const struct scan_def *scan, uint32_t i,
-                                const uint32_t *starts, const uint32_t *after, uint32_t next)
+/* Where the edges of a scan lead, beside its own states. */
+struct scan_exits {
+    uint32_t *starts;   /* [n] states of the scan */
+    uint32_t *after;    /* [patterns] state behind a match */
+    uint32_t others[2]; /* characters that are not ASCII; escapes */
+    uint32_t n_others;
+    uint32_t next;
+};
+
+/* One state of a scan: its edges, grouped by where they lead. */
+static void emit_scan_state(struct emit *m, const struct scan_def *scan, uint32_t i,
+                            const struct scan_exits *x)
 {
     struct grammar *g = m->g;
     const uint32_t *edges = scan->edges[i];
     bool done[128] = {false};
-    uint32_t targets[128 + 2], n = 0;
+    uint32_t targets[128 + 3], n = 0;
     for (unsigned b = 0; b < 128; b++) {
         struct byteset set = {0};
         if (done[b] || edges[b] == SCAN_NEVER)
@@ -159,13 +167,17 @@ static uint32_t emit_scan_state(struct emit *m, const struct scan_def *scan, uin
                 byteset_add(&set, c, c);
                 done[c] = true;
             }
-        uint32_t to = edges[b] >= SCAN_MATCH ? after[edges[b] - SCAN_MATCH] : starts[edges[b]];
+        uint32_t to =
+            edges[b] >= SCAN_MATCH ? x->after[edges[b] - SCAN_MATCH] : x->starts[edges[b]];
         targets[n++] = put_state(m, OP_BYTE, grammar_class_of(g, &set), to);
     }
-    targets[n++] = starts[scan->n]; /* other characters */
+    for (uint32_t k = 0; k < x->n_others; k++)
+        targets[n++] = x->others[k];
     if (scan->may_end)
-        targets[n++] = next;
-    return put_targets(m, targets, n);
+        targets[n++] = x->next;
+    uint32_t from = put_targets(m, targets, n);
+    g->states[x->starts[i]].a = from;
+    g->states[x->starts[i]].next = n;
 }
 
 static uint32_t emit_scan(struct emit *m, uint32_t number, uint32_t next)
@@ -173,27 +185,21 @@ static uint32_t emit_scan(struct emit *m, uint32_t number, uint32_t next)
     struct grammar *g = m->g;
     const struct scan_def scan = g->scans[number];
     static const struct code_range beyond_ascii = {0x80, 0x10ffff};
-    uint32_t *starts = mem_new(scan.n + 1, sizeof *starts);
-    size_t n_patterns = 0;
+    struct scan_exits x = {.next = next, .n_others = 1};
+    x.starts = mem_new(scan.n, sizeof *x.starts);
+    x.after = mem_new(scan.n_patterns, sizeof *x.after);
+    for (uint32_t i = 0; i < scan.n_patterns; i++)
+        x.after[i] = scan.then[i] == GRAMMAR_NEVER ? m->fail : emit(m, scan.then[i], next);
     for (uint32_t i = 0; i < scan.n; i++)
-        for (unsigned b = 0; b < 128; b++)
-            if (scan.edges[i][b] >= SCAN_MATCH && scan.edges[i][b] != SCAN_NEVER)
-                n_patterns = num_max(n_patterns, scan.edges[i][b] - SCAN_MATCH + 1);
-    uint32_t *after = mem_new(n_patterns, sizeof *after);
-    for (size_t i = 0; i < n_patterns; i++)
-        after[i] = scan.then[i] == GRAMMAR_NEVER ? m->fail : emit(m, scan.then[i], next);
-    for (uint32_t i = 0; i < scan.n; i++)
-        starts[i] = put_state(m, OP_SPLIT, 0, 0);
-    starts[scan.n] = emit(m, grammar_chars(g, &beyond_ascii, 1), starts[scan.reset]);
-    for (uint32_t i = 0; i < scan.n && !g->over; i++) {
-        uint32_t from = (uint32_t)g->n_targets;
-        emit_scan_state(m, &scan, i, starts, after, next);
-        g->states[starts[i]].a = from;
-        g->states[starts[i]].next = (uint32_t)g->n_targets - from;
-    }
-    uint32_t start = starts[0];
-    free(starts);
-    free(after);
+        x.starts[i] = put_state(m, OP_SPLIT, 0, 0);
+    x.others[0] = emit(m, grammar_chars(g, &beyond_ascii, 1), x.starts[scan.reset]);
+    if (scan.in_json)
+        x.others[x.n_others++] = emit(m, scan.escape, x.starts[scan.reset]);
+    for (uint32_t i = 0; i < scan.n && !g->over; i++)
+        emit_scan_state(m, &scan, i, &x);
+    uint32_t start = x.starts[0];
+    free(x.starts);
+    free(x.after);
     return start;
 }
 

@@ -89,9 +89,16 @@ struct grammar_pattern {
     uint32_t then; /* node that follows the match; GRAMMAR_NEVER: the text may not match */
 };
 #define GRAMMAR_NEVER UINT32_MAX
-/* may_end: the text may also end before any match. */
-uint32_t grammar_scan(struct grammar *g, const struct grammar_pattern *patterns, size_t n,
-                      bool may_end);
+struct grammar_scan {
+    const struct grammar_pattern *patterns; /* n */
+    size_t n;
+    bool may_end; /* the text may also end before any match */
+    /* The text stands in a JSON string: without quotes, backslashes and control characters, but
+     * with escapes, which `escape` matches. */
+    bool in_json;
+    uint32_t escape;
+};
+uint32_t grammar_scan(struct grammar *g, const struct grammar_scan *scan);
 
 /* Makes the program for texts that match `rule`. ERR_LIMIT: too large; ERR_USAGE: a rule begins
  * with itself, or no text matches. */

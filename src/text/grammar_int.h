@@ -41,8 +41,10 @@ struct scan_def {
     uint32_t n;
     uint32_t (*edges)[128]; /* state, or SCAN_NEVER, or SCAN_MATCH + pattern */
     uint32_t reset;
-    uint32_t *then; /* [patterns] node */
-    bool may_end;
+    uint32_t *then; /* [n_patterns] node */
+    uint32_t n_patterns;
+    bool may_end, in_json;
+    uint32_t escape; /* node */
 };
 #define SCAN_NEVER UINT32_MAX
 #define SCAN_MATCH (1u << 30)
@@ -121,8 +123,7 @@ enum { GRAMMAR_NO_NEED = 1 << 20 };
 /* grammar_node.c: the number of a class; equal sets have one. */
 uint32_t grammar_class_of(struct grammar *g, const struct byteset *set);
 /* grammar_scan.c: the automaton of a scan, in the arena; false over the limit. */
-bool scan_build(struct grammar *g, const struct grammar_pattern *patterns, size_t n, bool may_end,
-                struct scan_def *out);
+bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_def *out);
 /* grammar_check.c: nullable rules, then left recursion. */
 void grammar_find_nullable(struct grammar *g);
 bool grammar_node_nullable(const struct grammar *g, uint32_t node);

@@ -210,11 +210,10 @@ uint32_t grammar_set(struct grammar *g, const struct grammar_set *set)
     return put(g, (struct node){.kind = NODE_SET, .a = (uint32_t)g->n_sets++});
 }
 
-uint32_t grammar_scan(struct grammar *g, const struct grammar_pattern *patterns, size_t n,
-                      bool may_end)
+uint32_t grammar_scan(struct grammar *g, const struct grammar_scan *scan)
 {
     struct scan_def def;
-    if (!scan_build(g, patterns, n, may_end, &def)) {
+    if (!scan_build(g, scan, &def)) {
         g->over = true;
         return grammar_empty(g);
     }

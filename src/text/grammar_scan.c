@@ -123,26 +123,39 @@ static bool run(struct scan *s, const struct grammar_pattern *patterns, struct s
     return s->n_sets <= MAX_SCAN_STATES;
 }
 
-bool scan_build(struct grammar *g, const struct grammar_pattern *patterns, size_t n, bool may_end,
-                struct scan_def *out)
+/* Bytes that cannot stand in a JSON string. */
+static void cut_json(const struct scan *s)
+{
+    for (size_t i = 0; i < s->n_sets; i++)
+        for (unsigned byte = 0; byte < 128; byte++)
+            if (byte < 0x20 || byte == '"' || byte == '\\')
+                s->edges[i][byte] = SCAN_NEVER;
+}
+
+bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_def *out)
 {
     struct scan s = {.at = mem_new(MAX_POSITIONS, sizeof *s.at)};
     s.n_words = MAX_POSITIONS / 64;
     s.always = mem_new(s.n_words, sizeof *s.always);
     s.lines = mem_new(s.n_words, sizeof *s.lines);
-    *out = (struct scan_def){.may_end = may_end};
-    out->then = arena_new(&g->arena, n + 1, sizeof *out->then);
+    *out = (struct scan_def){.n_patterns = (uint32_t)scan->n,
+                             .may_end = scan->may_end,
+                             .in_json = scan->in_json,
+                             .escape = scan->escape};
+    out->then = arena_new(&g->arena, scan->n + 1, sizeof *out->then);
     bool ok = true;
-    for (uint32_t i = 0; ok && i < n; i++) {
+    for (uint32_t i = 0; ok && i < scan->n; i++) {
         size_t first = s.n;
-        ok = put_pattern(&s, &patterns[i], i);
+        ok = put_pattern(&s, &scan->patterns[i], i);
         if (ok)
-            add(&s, patterns[i].line_start ? s.lines : s.always, first);
-        out->then[i] = patterns[i].then;
+            add(&s, scan->patterns[i].line_start ? s.lines : s.always, first);
+        out->then[i] = scan->patterns[i].then;
     }
     s.n_words = s.n / 64 + 1;
-    ok = ok && run(&s, patterns, out);
+    ok = ok && run(&s, scan->patterns, out);
     if (ok) {
+        if (scan->in_json)
+            cut_json(&s);
         out->n = (uint32_t)s.n_sets;
         out->edges = arena_new(&g->arena, s.n_sets, sizeof *out->edges);
         memcpy(out->edges, s.edges, s.n_sets * sizeof *out->edges);

@@ -227,11 +227,8 @@ const struct token_mask *masks_at(struct masks *m, uint32_t state)
 
 uint32_t masks_step(struct masks *m, uint32_t state, int32_t id)
 {
-    const struct mask_vocab *v = m->v;
-    if (id < 0 || (uint32_t)id >= v->n_vocab)
-        return AUTOMATON_DEAD;
+    str bytes = mask_vocab_bytes(m->v, id);
     automaton_allow(m->a, MAX_WORK);
-    str bytes = {v->bytes + v->start[id], v->start[id + 1] - v->start[id]};
     if (bytes.n == 0)
         return automaton_token(m->a, state, id);
     return automaton_text(m->a, state, bytes);

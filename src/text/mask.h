@@ -17,6 +17,8 @@ struct mask_vocab;
 /* t may be closed after. n_vocab: ids that a mask covers, at least the tokenizer's. */
 struct mask_vocab *mask_vocab_open(const struct tok *t, uint32_t n_vocab);
 void mask_vocab_close(struct mask_vocab *v);
+/* The bytes of a token that is text; empty for others and ids out of range. */
+str mask_vocab_bytes(const struct mask_vocab *v, int32_t id);
 
 /* A set of tokens: ids, or when they are many, a bit for each id of the vocabulary. */
 struct token_mask {

@@ -96,6 +96,13 @@ struct mask_vocab *mask_vocab_open(const struct tok *t, uint32_t n_vocab)
     return v;
 }
 
+str mask_vocab_bytes(const struct mask_vocab *v, int32_t id)
+{
+    if (id < 0 || (uint32_t)id >= v->n_vocab)
+        return (str){0};
+    return (str){v->bytes + v->start[id], v->start[id + 1] - v->start[id]};
+}
+
 void mask_vocab_close(struct mask_vocab *v)
 {
     if (!v)

@@ -10,10 +10,14 @@ struct memo {
     uint32_t rule;
 };
 
-struct schema_builder *schema_builder_open(struct grammar *g)
+struct schema_builder *schema_builder_open(struct grammar *g, const struct grammar_pattern *apart,
+                                           size_t n)
 {
     struct schema_builder *b = mem_new(1, sizeof *b);
     *b = (struct schema_builder){.g = g,
+                                 .form = n ? TEXT_TAGGED : TEXT_JSON,
+                                 .apart = apart,
+                                 .n_apart = n,
                                  .memo_mask = 255,
                                  .notes = {.max = MAX_NOTES_BYTES},
                                  .space = GRAMMAR_NEVER,
@@ -33,6 +37,7 @@ void schema_builder_close(struct schema_builder *b)
     if (!b)
         return;
     arena_free(&b->arena);
+    json_free(b->not_string);
     buf_free(&b->notes);
     free(b->memo);
     free(b->memo_slots);
@@ -448,7 +453,8 @@ uint32_t schema_builder_arguments(struct schema_builder *b, const struct json *r
 }
 
 /* The raw form of a union, or of what is none. */
-static uint32_t raw_text(struct schema_builder *b, const struct conj *given, uint32_t any)
+static uint32_t raw_text(struct schema_builder *b, const struct conj *given,
+                         const struct text_ends *ends)
 {
     static const struct {
         const char *keyword;
@@ -468,20 +474,33 @@ static uint32_t raw_text(struct schema_builder *b, const struct conj *given, uin
                 struct conj with = c;
                 with.done[i] |= unions[u].done;
                 conj_add(b, &with, json_at(branches, k));
-                alts[k] = raw_text(b, &with, any);
+                alts[k] = raw_text(b, &with, ends);
             }
             b->depth--;
             return grammar_alt(b->g, alts, n);
         }
     note_relaxed(b, &c);
-    return schema_text(b, &c, TEXT_RAW, any);
+    return types_of(&c) & IS_STRING ? schema_text(b, &c, TEXT_RAW, ends) : grammar_nothing(b->g);
 }
 
 uint32_t schema_builder_raw(struct schema_builder *b, const struct json *root,
-                            const struct json *schema, uint32_t any, const char *name)
+                            const struct json *schema, const struct text_ends *ends,
+                            const char *name)
 {
     struct conj c = start(b, root, schema, name);
-    return raw_text(b, &c, any);
+    return raw_text(b, &c, ends);
+}
+
+uint32_t schema_builder_not_string(struct schema_builder *b, const struct json *root,
+                                   const struct json *schema, const char *name)
+{
+    struct conj c = start(b, root, schema, name);
+    struct err e;
+    if (!b->not_string)
+        b->not_string = json_parse(
+            STR("{\"type\":[\"object\",\"array\",\"number\",\"boolean\",\"null\"]}"), &e);
+    conj_add(b, &c, b->not_string);
+    return schema_value(b, &c);
 }
 
 uint32_t schema_builder_space(struct schema_builder *b)

@@ -16,8 +16,10 @@ enum {
 };
 
 struct schema_builder;
-/* Adds nodes to g. */
-struct schema_builder *schema_builder_open(struct grammar *g);
+/* Adds nodes to g. apart: n patterns that no string may hold, because the values stand in a text
+ * that they would end; borrowed. */
+struct schema_builder *schema_builder_open(struct grammar *g, const struct grammar_pattern *apart,
+                                           size_t n);
 void schema_builder_close(struct schema_builder *b);
 /* A JSON value that the schema allows. References in it start at root. Both NULL: any value. They
  * must outlive the builder. name: of the schema, for the notes. */
@@ -27,10 +29,17 @@ uint32_t schema_builder_value(struct schema_builder *b, const struct json *root,
  * the schema names, if it names any. */
 uint32_t schema_builder_arguments(struct schema_builder *b, const struct json *root,
                                   const struct json *schema, const char *name);
-/* The text of a string that the schema allows, raw, without '<' where the schema limits it. any:
- * the node for a text without limits. */
+/* The strings that the schema allows, raw, without '<' where it limits them, and what ends them. */
+struct text_ends {
+    uint32_t rest; /* any text and its end */
+    uint32_t end;
+};
 uint32_t schema_builder_raw(struct schema_builder *b, const struct json *root,
-                            const struct json *schema, uint32_t any, const char *name);
+                            const struct json *schema, const struct text_ends *ends,
+                            const char *name);
+/* Its values that are no strings, as JSON. */
+uint32_t schema_builder_not_string(struct schema_builder *b, const struct json *root,
+                                   const struct json *schema, const char *name);
 /* White space between the parts of a JSON value. */
 uint32_t schema_builder_space(struct schema_builder *b);
 /* What was relaxed: "name.items: uniqueItems; ...", each once; empty: nothing. Cut at 2 KiB. */

@@ -40,6 +40,10 @@ struct memo;
 struct schema_builder {
     struct grammar *g;
     struct arena arena;
+    enum text_form form;                 /* of strings */
+    const struct grammar_pattern *apart; /* [n_apart] what they must not hold */
+    size_t n_apart;
+    struct json *not_string; /* a schema: values of all other types */
     const struct json *root;
     struct memo *memo;
     size_t n_memo;
@@ -75,9 +79,9 @@ const struct json *schema_resolve(const struct json *root, str ref);
 /* ---- schema_text.c, schema_number.c, schema_array.c, schema_object.c: one type's values ---- */
 
 uint32_t schema_string(struct schema_builder *b, const struct conj *c);
-/* The inside of a string in a form; any: the node for any text in it. */
+/* A text in a form and what ends it. */
 uint32_t schema_text(struct schema_builder *b, const struct conj *c, enum text_form form,
-                     uint32_t any);
+                     const struct text_ends *ends);
 uint32_t schema_number(struct schema_builder *b, const struct conj *c, bool integer);
 uint32_t schema_array(struct schema_builder *b, const struct conj *c);
 /* only_named: no members but those the schema names, if it names any. */

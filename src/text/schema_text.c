@@ -54,13 +54,32 @@ static uint32_t unicode_escape(struct grammar *g)
     return node;
 }
 
+/* A backslash and one character. */
+static uint32_t string_escape(struct grammar *g)
+{
+    struct byteset set = {0};
+    for (const char *c = "\"\\/bfnrt"; *c; c++)
+        byteset_add(&set, (unsigned char)*c, (unsigned char)*c);
+    return grammar_seq2(g, grammar_bytes(g, STR("\\")), grammar_class(g, &set));
+}
+
 /* The rest of a string, with its closing quote. */
 static uint32_t string_rest(struct schema_builder *b)
 {
     if (b->string_rest == GRAMMAR_NEVER) {
-        uint32_t one[] = {textform_chars(b->g, TEXT_JSON, &any_char, 1),
-                          grammar_bytes(b->g, STR("\\/")), unicode_escape(b->g)};
-        uint32_t many = grammar_repeat(b->g, grammar_alt(b->g, one, 3), 0, GRAMMAR_UNBOUNDED);
+        uint32_t many, escapes[] = {unicode_escape(b->g), string_escape(b->g)};
+        uint32_t escape = grammar_alt(b->g, escapes, 2);
+        if (b->form == TEXT_TAGGED) {
+            many = grammar_scan(b->g, &(struct grammar_scan){.patterns = b->apart,
+                                                             .n = b->n_apart,
+                                                             .may_end = true,
+                                                             .in_json = true,
+                                                             .escape = escape});
+        } else {
+            static const struct code_range plain[] = {{0x20, 0x21}, {0x23, 0x5b}, {0x5d, 0x10ffff}};
+            uint32_t one[] = {grammar_chars(b->g, plain, 3), escape};
+            many = grammar_repeat(b->g, grammar_alt(b->g, one, 2), 0, GRAMMAR_UNBOUNDED);
+        }
         b->string_rest = grammar_rule(b->g);
         grammar_define(b->g, b->string_rest,
                        grammar_seq2(b->g, many, grammar_bytes(b->g, STR("\""))));
@@ -123,12 +142,12 @@ static uint32_t pattern_of(struct schema_builder *b, const struct conj *c, enum 
 }
 
 uint32_t schema_text(struct schema_builder *b, const struct conj *c, enum text_form form,
-                     uint32_t any)
+                     const struct text_ends *ends)
 {
     const struct json *list = conj_get(c, "enum"), *constant = conj_get(c, "const");
     struct lengths l = lengths_of(c);
     if (json_type(constant) == JSON_STRING)
-        return textform_literal(b->g, form, json_str(constant));
+        return grammar_seq2(b->g, textform_literal(b->g, form, json_str(constant)), ends->end);
     if (json_type(list) == JSON_ARRAY) {
         uint32_t *alts = mem_new(json_count(list) + 1, sizeof *alts);
         size_t n = 0;
@@ -137,34 +156,23 @@ uint32_t schema_text(struct schema_builder *b, const struct conj *c, enum text_f
                 alts[n++] = textform_literal(b->g, form, json_str(json_at(list, i)));
         uint32_t node = grammar_alt(b->g, alts, n);
         free(alts);
-        return node;
+        return grammar_seq2(b->g, node, ends->end);
     }
     uint32_t node = pattern_of(b, c, form);
     if (node != GRAMMAR_NEVER) {
         if (l.min > 0 || l.max != GRAMMAR_UNBOUNDED)
             schema_note(b, "minLength and maxLength beside a pattern or format");
-        return node;
+        return grammar_seq2(b->g, node, ends->end);
     }
-    if (l.min == 0 && l.max == GRAMMAR_UNBOUNDED)
-        return any;
     uint32_t one = textform_chars(b->g, form, &any_char, 1);
     if (l.max != GRAMMAR_UNBOUNDED)
-        return grammar_repeat(b->g, one, l.min, l.max);
-    return grammar_seq2(b->g, grammar_repeat(b->g, one, l.min, l.min), any);
+        return grammar_seq2(b->g, grammar_repeat(b->g, one, l.min, l.max), ends->end);
+    return grammar_seq2(b->g, grammar_repeat(b->g, one, l.min, l.min), ends->rest);
 }
 
 uint32_t schema_string(struct schema_builder *b, const struct conj *c)
 {
-    struct lengths l = lengths_of(c);
     uint32_t quote = grammar_bytes(b->g, STR("\""));
-    uint32_t node = pattern_of(b, c, TEXT_JSON);
-    if (node == GRAMMAR_NEVER && l.min == 0 && l.max == GRAMMAR_UNBOUNDED)
-        return schema_any_string(b);
-    if (node == GRAMMAR_NEVER && l.max == GRAMMAR_UNBOUNDED) {
-        uint32_t one = textform_chars(b->g, TEXT_JSON, &any_char, 1);
-        uint32_t parts[] = {quote, grammar_repeat(b->g, one, l.min, l.min), string_rest(b)};
-        return grammar_seq(b->g, parts, 3);
-    }
-    uint32_t parts[] = {quote, schema_text(b, c, TEXT_JSON, GRAMMAR_NEVER), quote};
-    return grammar_seq(b->g, parts, 3);
+    struct text_ends ends = {.rest = string_rest(b), .end = quote};
+    return grammar_seq2(b->g, quote, schema_text(b, c, b->form, &ends));
 }

@@ -1,12 +1,13 @@
 /* textform: the text of a string as it is written: inside the quotes of a JSON string, with
- * escapes, or raw between the tags of a call, or as it is. Nodes for grammars. */
+ * escapes, or raw between the tags of a call (TAGGED: JSON that stands between tags), or as it is.
+ * Nodes for grammars. */
 #pragma once
 #include "text/grammar.h"
 
-enum text_form { TEXT_JSON, TEXT_RAW, TEXT_PLAIN };
+enum text_form { TEXT_JSON, TEXT_TAGGED, TEXT_RAW, TEXT_PLAIN };
 
-/* One character out of the ranges. Written raw, '<' is left out of ranges of more than one
- * character: it could begin the tag that ends the text. */
+/* One character out of the ranges. Between tags '<' is left out where there is another character:
+ * it could begin the tag that ends the text. */
 uint32_t textform_chars(struct grammar *g, enum text_form form, const struct code_range *ranges,
                         size_t n);
 /* Exactly this text (UTF-8). */

@@ -1,5 +1,6 @@
 // All tests of the HTTP interface, with the real openai client. tests/api/run starts this.
 import './chat.mjs';
 import './tools.mjs';
+import './shapes.mjs';
 import './errors.mjs';
 import './abort.mjs';

@@ -47,11 +47,17 @@ test('a field of the wrong type is named', async () => {
   }
 });
 
-test('images and JSON modes are refused, not ignored', async () => {
+test('images, unknown formats and broken grammars are refused, not ignored', async () => {
   const image = await refusal(chat({ messages: user([{ type: 'image_url', image_url: { url: 'data:image/png;base64,' } }]) }));
   assert.equal(image.param, 'messages[0].content[0]');
-  const json = await refusal(chat({ response_format: { type: 'json_object' } }));
-  assert.equal(json.param, 'response_format.type');
+  const format = await refusal(chat({ response_format: { type: 'xml' } }));
+  assert.equal(format.param, 'response_format.type');
+  const grammar = await refusal(chat({ grammar: 'root ::= "a\nx' }));
+  assert.equal(grammar.param, 'grammar');
+  assert.match(grammar.message, /line 2/);
+  const nothing = { name: 'n', schema: { type: 'integer', minimum: 2, maximum: 1 } };
+  const schema = await refusal(chat({ response_format: { type: 'json_schema', json_schema: nothing } }));
+  assert.equal(schema.param, 'response_format.json_schema.schema');
 });
 
 test('a prompt over the context has the text and code that clients match', async () => {

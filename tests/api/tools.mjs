@@ -85,11 +85,19 @@ test('tool_choice none offers no tools', async () => {
   assert.notEqual(reply.choices[0].finish_reason, 'tool_calls');
 });
 
-test('a required call is taken and logged', async () => {
-  const from = server.lines.length;
-  const reply = await client.chat.completions.create({ ...request, tool_choice: 'required' });
-  isWrite(reply.choices[0].message.tool_calls[0]);
-  await server.log(/tool_choice 'required'/, from);
+test('a required call comes whatever was asked', async () => {
+  const reply = await client.chat.completions.create(
+    { ...request, messages: user('What is tawny?'), tool_choice: 'required', parallel_tool_calls: false });
+  assert.equal(reply.choices[0].finish_reason, 'tool_calls');
+  assert.equal(reply.choices[0].message.tool_calls.length, 1);
+});
+
+test('a named function is called, and no other', async () => {
+  const reply = await client.chat.completions.create(
+    { ...request, tool_choice: { type: 'function', function: { name: 'read_file' } } });
+  const [call] = reply.choices[0].message.tool_calls;
+  assert.equal(call.function.name, 'read_file');
+  assert.deepEqual(Object.keys(JSON.parse(call.function.arguments)), ['path']);
 });
 
 test('parallel_tool_calls false ends after one call', async () => {

@@ -53,7 +53,7 @@ FUZZ_TARGET(schema)
     struct err e = {0};
     struct json *schema = json_parse((str){(const char *)bytes, n_bytes}, &e);
     struct grammar *g = grammar_new();
-    struct schema_builder *b = schema_builder_open(g);
+    struct schema_builder *b = schema_builder_open(g, NULL, 0);
     uint32_t root = grammar_rule(g);
     grammar_define(g, root, schema_builder_value(b, schema, schema, "s"));
     if (schema && grammar_compile(g, root, &e)) {

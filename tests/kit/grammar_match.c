@@ -17,7 +17,7 @@ struct grammar *kit_schema_grammar(const struct json *schema, struct buf *notes)
 {
     struct err e = {0};
     struct grammar *g = grammar_new();
-    struct schema_builder *b = schema_builder_open(g);
+    struct schema_builder *b = schema_builder_open(g, NULL, 0);
     uint32_t root = grammar_rule(g);
     grammar_define(g, root, schema_builder_value(b, schema, schema, "schema"));
     if (notes)

@@ -197,7 +197,14 @@ TEST(openai_parse_names_nested_fields)
         {CHAT("\"tool_choice\":{\"function\":{}}"), "tool_choice.function.name"},
         {CHAT("\"tool_choice\":{\"function\":{\"name\":\"g\"}}"), "tool_choice"},
         {CHAT("\"response_format\":{}"), "response_format.type"},
-        {CHAT("\"response_format\":{\"type\":\"json_object\"}"), "response_format.type"},
+        {CHAT("\"response_format\":{\"type\":\"xml\"}"), "response_format.type"},
+        {CHAT("\"response_format\":{\"type\":\"json_schema\"}"), "response_format.json_schema"},
+        {CHAT("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\"}}"),
+         "response_format.json_schema.schema"},
+        {CHAT("\"grammar\":\"root ::= x\""), "grammar"},
+        {CHAT("\"grammar\":\"root ::= [a]\",\"response_format\":{\"type\":\"json_object\"}"),
+         "grammar"},
+        {CHAT("\"tool_choice\":\"required\""), "tool_choice"},
         {CHAT("\"stop\":[1]"), "stop"},
         {CHAT("\"stop\":[\"\"]"), "stop"},
         {CHAT("\"stop\":\"\""), "stop"},
@@ -299,12 +306,33 @@ TEST(openai_parse_offers_tools)
     openai_request_free(&q);
     parse(CHAT(TOOLS ",\"tool_choice\":\"required\""), true, &q);
     CHECK_INT(q.conversation.n_tools, 2);
-    CHECK(strstr(q.notice, "required") != NULL);
+    CHECK(q.calls == OPENAI_MUST_CALL && q.only_tool == NULL);
     openai_request_free(&q);
     parse(CHAT(TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"),
           true, &q);
     CHECK_INT(q.conversation.n_tools, 2);
-    CHECK(strstr(q.notice, "'g'") != NULL);
+    CHECK(q.calls == OPENAI_MUST_CALL && q.only_tool == &q.conversation.tools[1]);
+    openai_request_free(&q);
+}
+
+TEST(openai_parse_reads_the_shape_of_the_content)
+{
+    struct openai_request q;
+    parse(CHAT("\"response_format\":{\"type\":\"json_object\"}"), true, &q);
+    CHECK_INT(q.content, OPENAI_OBJECT);
+    openai_request_free(&q);
+    parse(CHAT("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+               "\"strict\":true,\"schema\":{\"type\":\"integer\"}}}"),
+          true, &q);
+    CHECK_INT(q.content, OPENAI_SCHEMA);
+    CHECK_STR(json_str(json_get(q.schema, "type")), STR("integer"));
+    openai_request_free(&q);
+    parse(CHAT("\"grammar\":\"root ::= [ab]+\""), true, &q);
+    CHECK_INT(q.content, OPENAI_GRAMMAR);
+    CHECK_STR(q.grammar, STR("root ::= [ab]+"));
+    openai_request_free(&q);
+    parse("{\"prompt\":\"x\",\"json_schema\":{\"type\":\"null\"}}", false, &q);
+    CHECK_INT(q.content, OPENAI_SCHEMA);
     openai_request_free(&q);
 }
 

@@ -161,7 +161,7 @@ static void compare_with_reference(struct rng *r)
     bool clear = ref_chain(&p, exact, n, prob);
     for (int i = 0; i < DRAWS && clear; i++) {
         memcpy(work, logits, sizeof work);
-        int32_t id = sampler_pick(s, work);
+        int32_t id = sampler_pick(s, work, NULL);
         CHECK(id >= 0 && id < n);
         if (prob[id] <= 0)
             test_fail(__FILE__, __LINE__, "token %d cannot be drawn", (int)id);
@@ -184,7 +184,7 @@ static int32_t pick_once(const struct sampling *p, float *logits, uint32_t n,
                          const unsigned char *allowed)
 {
     struct sampler *s = sampler_open(p, n, allowed);
-    int32_t id = sampler_pick(s, logits);
+    int32_t id = sampler_pick(s, logits, NULL);
     sampler_close(s);
     return id;
 }
@@ -248,9 +248,9 @@ TEST(sampler_same_seed_same_tokens)
     for (int i = 0; i < 100; i++) {
         for (int k = 0; k < MAX_VOCAB; k++)
             logits[0][k] = logits[1][k] = rng_f32(&r, -2, 2);
-        int32_t id = sampler_pick(a, logits[0]);
-        CHECK_INT(sampler_pick(b, logits[0]), id);
-        differ += sampler_pick(c, logits[1]) != id;
+        int32_t id = sampler_pick(a, logits[0], NULL);
+        CHECK_INT(sampler_pick(b, logits[0], NULL), id);
+        differ += sampler_pick(c, logits[1], NULL) != id;
     }
     CHECK(differ > 50);
     sampler_close(a);
@@ -265,7 +265,7 @@ TEST(sampler_penalty_window_forgets)
     sampler_accept(s, 4);
     for (int i = 0; i < 4; i++) {
         float logits[] = {0, 0, 0, 0, 2, 0, 1, 0};
-        CHECK_INT(sampler_pick(s, logits), i < 3 ? 6 : 4);
+        CHECK_INT(sampler_pick(s, logits, NULL), i < 3 ? 6 : 4);
         sampler_accept(s, 1);
     }
     sampler_close(s);
@@ -313,7 +313,7 @@ TEST(sampler_large_vocabulary)
         for (int i = 0; i < ROUNDS; i++) {
             memcpy(work, logits, N * sizeof *work);
             uint64_t start = clock_ns();
-            int32_t id = sampler_pick(s, work);
+            int32_t id = sampler_pick(s, work, NULL);
             uint64_t ns = clock_ns() - start;
             least_ns = ns < least_ns ? ns : least_ns;
             CHECK(id >= 0 && id < N);

@@ -352,7 +352,7 @@ TEST(schema_survives_hostile_schemas)
     struct json *schema = json_parse(buf_view(&text), &e);
     CHECK(schema != NULL);
     struct grammar *g = grammar_new();
-    struct schema_builder *b = schema_builder_open(g);
+    struct schema_builder *b = schema_builder_open(g, NULL, 0);
     uint32_t root = grammar_rule(g);
     grammar_define(g, root, schema_builder_value(b, schema, schema, "s"));
     if (!grammar_compile(g, root, &e))
@@ -382,7 +382,7 @@ TEST(schema_that_allows_nothing_is_refused)
         struct err e = {0};
         struct json *schema = parse(nothing[i]);
         struct grammar *g = grammar_new();
-        struct schema_builder *b = schema_builder_open(g);
+        struct schema_builder *b = schema_builder_open(g, NULL, 0);
         uint32_t root = grammar_rule(g);
         grammar_define(g, root, schema_builder_value(b, schema, schema, "s"));
         CHECK(!grammar_compile(g, root, &e));

@@ -1,0 +1,203 @@
+/* toolcall: calls made of tags. A string is raw text up to its closing tag, and the parser finds
+ * that by what follows it (chat_tags.c): so a value may hold anything but a closing tag that is
+ * followed like one, and the tag of a parameter. Other values are JSON, with the same limit in
+ * their strings. */
+#include <stdio.h>
+#include <string.h>
+
+#include "text/chat_int.h"
+#include "text/toolcall_int.h"
+
+enum { MAX_NAMES = 128, MAX_NAME = 64 };
+
+static const str open_parameter = STR("<parameter="), open_key = STR("<arg_key>");
+
+static void keep_apart(struct toolcall *t, const char *tag, const char *follower)
+{
+    str *parts = arena_new(&t->arena, 2, sizeof *parts);
+    parts[0] = str_of(tag);
+    parts[1] = str_of(follower);
+    t->apart[t->n_apart++] =
+        (struct grammar_pattern){.parts = parts, .n_parts = 2, .then = GRAMMAR_NEVER};
+}
+
+/* The tag that would begin a parameter of some tool. */
+static void keep_name_apart(struct toolcall *t, str name)
+{
+    bool is_xml = t->p->format == CHAT_QWEN_XML;
+    for (size_t i = 0; i < name.n; i++)
+        if ((signed char)name.p[i] <= 0)
+            return;
+    for (size_t i = 0; i < t->n_apart; i++)
+        if (t->apart[i].n_parts == 1 &&
+            str_eq(str_sub(t->apart[i].parts[0], is_xml ? open_parameter.n : open_key.n,
+                           t->apart[i].parts[0].n - (is_xml ? 1 : 10)),
+                   name))
+            return;
+    str *part = arena_new(&t->arena, 1, sizeof *part);
+    *part = is_xml ? arena_fmt(&t->arena, "<parameter=%.*s>", STRF(name))
+                   : arena_fmt(&t->arena, "<arg_key>%.*s</arg_key>", STRF(name));
+    t->apart[t->n_apart++] = (struct grammar_pattern){
+        .parts = part, .n_parts = 1, .line_start = is_xml, .then = GRAMMAR_NEVER};
+}
+
+void toolcall_open_tags(struct toolcall *t)
+{
+    static const char *const xml[][2] = {
+        {"</parameter>", "<parameter="},  {"</parameter>", "</function>"},
+        {"</parameter>", "</tool_call>"}, {"</parameter>", "<tool_call>"},
+        {"</function>", "</tool_call>"},  {"</function>", "<tool_call>"},
+        {"</function>", "<function="},    {"</tool_call>", "<tool_call>"}};
+    static const char *const glm[][2] = {{"</arg_value>", "<arg_key>"},
+                                         {"</arg_value>", "</tool_call>"},
+                                         {"</arg_value>", "<tool_call>"},
+                                         {"</tool_call>", "<tool_call>"}};
+    bool is_xml = t->p->format == CHAT_QWEN_XML;
+    size_t n = is_xml ? sizeof xml / sizeof *xml : sizeof glm / sizeof *glm;
+    t->raw = GRAMMAR_NEVER;
+    t->apart = arena_new(&t->arena, MAX_NAMES + 8, sizeof *t->apart);
+    for (size_t i = 0; i < n; i++)
+        keep_apart(t, is_xml ? xml[i][0] : glm[i][0], is_xml ? xml[i][1] : glm[i][1]);
+    for (size_t i = 0; i < t->p->n_tools; i++) {
+        struct json_iter it = {0};
+        struct json *schema;
+        str name;
+        while (json_next(json_get(t->p->tools[i].parameters, "properties"), &it, &name, &schema))
+            if (name.n <= MAX_NAME && t->n_apart < MAX_NAMES)
+                keep_name_apart(t, name);
+    }
+}
+
+static const char *value_end(const struct toolcall *t)
+{
+    return t->p->format == CHAT_QWEN_XML ? "\n</parameter>\n" : "</arg_value>";
+}
+
+/* A string without limits and its end: one rule, so that all values share their masks. */
+static uint32_t raw_and_end(struct toolcall *t)
+{
+    struct grammar *g = t->g;
+    if (t->raw == GRAMMAR_NEVER) {
+        uint32_t any = grammar_scan(
+            g, &(struct grammar_scan){.patterns = t->apart, .n = t->n_apart, .may_end = true});
+        t->raw = grammar_rule(g);
+        grammar_define(g, t->raw, grammar_seq2(g, any, grammar_bytes(g, str_of(value_end(t)))));
+    }
+    return grammar_call(g, t->raw);
+}
+
+/* A parameter's value and what ends it. */
+static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name,
+                      const struct json *schema)
+{
+    struct grammar *g = t->g;
+    unsigned types = chat_types_of(tool, name.p);
+    uint32_t alts[2], n = 0;
+    char path[128];
+    snprintf(path, sizeof path, "%.*s.%.*s", STRF(str_sub(tool->name, 0, 60)),
+             STRF(str_sub(name, 0, 60)));
+    if (types == 0)
+        return raw_and_end(t); /* whatever it is, it is valid */
+    uint32_t end = grammar_bytes(g, str_of(value_end(t)));
+    if (types & CHAT_STRING)
+        alts[n++] = schema_builder_raw(t->schemas, tool->parameters, schema,
+                                       &(struct text_ends){raw_and_end(t), end}, path);
+    if (types != CHAT_STRING) {
+        uint32_t json = schema_builder_not_string(t->schemas, tool->parameters, schema, path);
+        alts[n++] = grammar_seq2(g, json, end);
+    }
+    return grammar_alt(g, alts, n);
+}
+
+/* The tags before a value; name: a node. */
+static uint32_t value_head(struct toolcall *t, uint32_t name)
+{
+    struct grammar *g = t->g;
+    if (t->p->format == CHAT_QWEN_XML) {
+        uint32_t parts[] = {grammar_bytes(g, open_parameter), name, grammar_bytes(g, STR(">\n"))};
+        return grammar_seq(g, parts, 3);
+    }
+    uint32_t parts[] = {grammar_bytes(g, open_key), name, grammar_bytes(g, STR("</arg_key>")),
+                        toolcall_maybe(t, "\n"), grammar_bytes(g, STR("<arg_value>"))};
+    return grammar_seq(g, parts, 5);
+}
+
+struct member_list {
+    struct grammar_member members[GRAMMAR_MAX_MEMBERS];
+    str names[GRAMMAR_MAX_MEMBERS];
+    size_t n;
+};
+
+static void put_member(struct toolcall *t, const struct chat_tool *tool, struct member_list *l,
+                       str name, bool required)
+{
+    const struct json *schema = json_get(json_get(tool->parameters, "properties"), name.p);
+    if (l->n == GRAMMAR_MAX_MEMBERS) /* the model has enough to choose from */
+        return;
+    for (size_t i = 0; i < l->n; i++)
+        if (str_eq(l->names[i], name))
+            return;
+    l->names[l->n] = name;
+    uint32_t head = value_head(t, grammar_bytes(t->g, name));
+    l->members[l->n++] = (struct grammar_member){
+        grammar_seq2(t->g, head, value(t, tool, name, schema)), required, false};
+}
+
+/* Any names and texts, for a tool that does not say what it takes. */
+static void put_others(struct toolcall *t, struct member_list *l)
+{
+    static const struct code_range name[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+    uint32_t one = grammar_chars(t->g, name, 4);
+    uint32_t head = value_head(t, grammar_repeat(t->g, one, 1, 40));
+    l->members[l->n++] =
+        (struct grammar_member){grammar_seq2(t->g, head, raw_and_end(t)), false, true};
+}
+
+static uint32_t parameters(struct toolcall *t, const struct chat_tool *tool, uint32_t separator)
+{
+    const struct json *properties = json_get(tool->parameters, "properties");
+    const struct json *required = json_get(tool->parameters, "required");
+    const struct json *others = json_get(tool->parameters, "additionalProperties");
+    struct member_list l = {.n = 0};
+    struct json_iter it = {0};
+    struct json *schema;
+    str name;
+    for (size_t i = 0; json_type(required) == JSON_ARRAY && i < json_count(required); i++)
+        put_member(t, tool, &l, json_str(json_at(required, i)), true);
+    while (json_next(properties, &it, &name, &schema))
+        put_member(t, tool, &l, name, false);
+    bool is_closed = json_type(others) == JSON_BOOL && !json_bool(others);
+    if (tool->parameters && !properties && l.n == 0 && !is_closed)
+        put_others(t, &l);
+    return grammar_set(t->g, &(struct grammar_set){.members = l.members,
+                                                   .n = l.n,
+                                                   .separator = separator,
+                                                   .max = GRAMMAR_UNBOUNDED});
+}
+
+uint32_t toolcall_xml(struct toolcall *t, const struct chat_tool *tool)
+{
+    struct grammar *g = t->g;
+    uint32_t parts[] = {grammar_bytes(g, tool->name),
+                        grammar_bytes(g, STR(">\n")),
+                        parameters(t, tool, grammar_empty(g)),
+                        grammar_bytes(g, STR("</function>")),
+                        toolcall_maybe(t, "\n"),
+                        grammar_bytes(g, STR("</tool_call>"))};
+    return grammar_seq(g, parts, 6);
+}
+
+uint32_t toolcall_xml_opened(struct toolcall *t, uint32_t call)
+{
+    uint32_t parts[] = {toolcall_maybe(t, "\n"), grammar_bytes(t->g, STR("<function=")), call};
+    return grammar_seq(t->g, parts, 3);
+}
+
+uint32_t toolcall_glm(struct toolcall *t, const struct chat_tool *tool)
+{
+    struct grammar *g = t->g;
+    uint32_t line = toolcall_maybe(t, "\n");
+    uint32_t parts[] = {grammar_bytes(g, tool->name), line, parameters(t, tool, line), line,
+                        grammar_bytes(g, STR("</tool_call>"))};
+    return grammar_seq(g, parts, 5);
+}
