@@ -27,9 +27,9 @@ struct place {
 struct aset {
     uint32_t from, n; /* in .places */
     bool accepts, left;
-    uint32_t *next;   /* [n_byte_classes] state + 1, 0 not known; NULL: none yet */
-    uint32_t inside;  /* state + 1 */
-    uint32_t outside; /* of the same */
+    uint32_t *next; /* [n_byte_classes] state + 1, 0 not known; NULL: none yet */
+    struct automaton_part *parts;
+    uint32_t n_parts;
 };
 
 enum {
@@ -358,8 +358,10 @@ static void reset(struct automaton *a)
 
 static void release(struct automaton *a)
 {
-    for (uint32_t i = 0; i < a->n_sets; i++)
+    for (uint32_t i = 0; i < a->n_sets; i++) {
         free(a->sets[i].next);
+        free(a->sets[i].parts);
+    }
     free(a->frames);
     free(a->frame_slots);
     free(a->places);
@@ -481,19 +483,7 @@ struct byteset automaton_bytes(const struct automaton *a, uint32_t state)
     return all;
 }
 
-/* ---- inside and outside ---- */
-
-/* The frame that both stand on. */
-static uint32_t shared_frame(const struct automaton *a, uint32_t x, uint32_t y)
-{
-    while (x != y) {
-        if (a->frames[x].depth >= a->frames[y].depth)
-            x = a->frames[x].parent;
-        else
-            y = a->frames[y].parent;
-    }
-    return x;
-}
+/* ---- parts ---- */
 
 /* A count that no token is long enough to tell from `count`. */
 static uint32_t rough_count(const struct repeat_def *r, uint32_t count)
@@ -504,51 +494,66 @@ static uint32_t rough_count(const struct repeat_def *r, uint32_t count)
     return count >= r->min && (r->max == GRAMMAR_UNBOUNDED || reach < r->max) ? r->min : count;
 }
 
-/* The frame, standing on BOTTOM instead of `ground`. */
-static uint32_t lift(struct automaton *a, uint32_t frame, uint32_t ground)
+/* The frame that a place's part stands on: counts above it are the part's own. */
+static uint32_t ground_of(const struct automaton *a, uint32_t frame)
 {
-    if (frame == ground)
-        return BOTTOM;
+    while (a->frames[frame].kind == FRAME_REPEAT)
+        frame = a->frames[frame].parent;
+    return frame;
+}
+
+/* The frame, standing on BOTTOM instead of its ground. */
+static uint32_t lift(struct automaton *a, uint32_t frame)
+{
     struct frame f = a->frames[frame];
-    f.parent = lift(a, f.parent, ground);
-    if (f.kind == FRAME_REPEAT)
-        f.count = rough_count(&a->g->repeats[f.a], f.count);
+    if (f.kind != FRAME_REPEAT)
+        return BOTTOM;
+    f.parent = lift(a, f.parent);
+    f.count = rough_count(&a->g->repeats[f.a], f.count);
     return frame_of(a, f);
 }
 
-static uint32_t make_inside(struct automaton *a, uint32_t state, uint32_t ground)
+static struct automaton_part make_part(struct automaton *a, uint32_t state, uint32_t ground)
 {
+    struct automaton_part part;
     uint32_t from = a->sets[state].from, n = a->sets[state].n;
+    /* Deep down it matters how deep: an inside state does not know. */
+    bool is_deep = a->frames[ground].depth > GRAMMAR_MAX_FRAMES / 2;
     begin(a);
     for (uint32_t i = 0; i < n; i++) {
         struct place p = a->places[from + i];
-        visit(a, p.state, lift(a, p.frame, ground));
+        if (ground_of(a, p.frame) == ground)
+            visit(a, p.state, is_deep ? p.frame : lift(a, p.frame));
     }
-    return finish(a);
+    part.inside = finish(a);
+    begin(a);
+    if (!is_deep)
+        pop(a, ground);
+    part.outside = finish(a);
+    return part;
 }
 
-uint32_t automaton_inside(struct automaton *a, uint32_t state, uint32_t *outside)
+const struct automaton_part *automaton_parts(struct automaton *a, uint32_t state, uint32_t *n)
 {
-    uint32_t from = a->sets[state].from, n = a->sets[state].n, deepest = 0;
-    if (a->sets[state].inside == 0) {
-        uint32_t inside = state, out = AUTOMATON_DEAD, ground = n ? a->places[from].frame : 0;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t frame = a->places[from + i].frame;
-            ground = shared_frame(a, ground, frame);
-            deepest = a->frames[frame].depth > deepest ? a->frames[frame].depth : deepest;
+    uint32_t from = a->sets[state].from, n_places = a->sets[state].n, n_parts = 0;
+    if (!a->sets[state].parts) {
+        struct automaton_part *parts = mem_new((size_t)n_places + 1, sizeof *parts);
+        uint32_t *grounds = mem_new(n_places, sizeof *grounds);
+        for (uint32_t i = 0; i < n_places; i++) {
+            uint32_t ground = ground_of(a, a->places[from + i].frame), k = 0;
+            while (k < n_parts && grounds[k] != ground)
+                k++;
+            if (k == n_parts) {
+                grounds[n_parts] = ground;
+                parts[n_parts++] = make_part(a, state, ground);
+            }
         }
-        /* Deep down it matters how deep: an inside state does not know. */
-        if (n && deepest <= GRAMMAR_MAX_FRAMES / 2) {
-            inside = make_inside(a, state, ground);
-            begin(a);
-            pop(a, ground);
-            out = finish(a);
-        }
-        a->sets[state].inside = inside + 1;
-        a->sets[state].outside = out;
+        free(grounds);
+        a->sets[state].parts = parts;
+        a->sets[state].n_parts = n_parts;
     }
-    *outside = a->sets[state].outside;
-    return a->sets[state].inside - 1;
+    *n = a->sets[state].n_parts;
+    return a->sets[state].parts;
 }
 
 /* ---- limits ---- */

@@ -34,10 +34,15 @@ void automaton_each_token(const struct automaton *a, uint32_t state,
 /* The bytes that may follow. */
 struct byteset automaton_bytes(const struct automaton *a, uint32_t state);
 
-/* What state does until it leaves the frame that all of its places share, whatever that frame
- * stands on: a state, whose steps end in `left` ones. Many states have the same inside. *outside:
- * where the text goes on after the frame was left, AUTOMATON_DEAD when it must end there. */
-uint32_t automaton_inside(struct automaton *a, uint32_t state, uint32_t *outside);
+/* A state is made of parts, one for each frame that its places stand on; what it allows is what any
+ * of them allows. inside: what a part does until it leaves its frame, whatever that stands on: a
+ * state, whose steps end in `left` ones. Many parts have the same. outside: where the text goes on
+ * after the frame was left. */
+struct automaton_part {
+    uint32_t inside, outside;
+};
+/* Valid until automaton_trim. */
+const struct automaton_part *automaton_parts(struct automaton *a, uint32_t state, uint32_t *n);
 /* Has the frame of an inside state been left here (perhaps in one of several ways)? */
 bool automaton_left(const struct automaton *a, uint32_t state);
 

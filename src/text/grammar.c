@@ -185,6 +185,7 @@ static uint32_t emit_scan(struct emit *m, uint32_t number, uint32_t next)
     struct grammar *g = m->g;
     const struct scan_def scan = g->scans[number];
     static const struct code_range beyond_ascii = {0x80, 0x10ffff};
+    static const struct byteset high = {{0, 0, UINT64_MAX, UINT64_MAX}};
     struct scan_exits x = {.next = next, .n_others = 1};
     x.starts = mem_new(scan.n, sizeof *x.starts);
     x.after = mem_new(scan.n_patterns, sizeof *x.after);
@@ -192,7 +193,8 @@ static uint32_t emit_scan(struct emit *m, uint32_t number, uint32_t next)
         x.after[i] = scan.then[i] == GRAMMAR_NEVER ? m->fail : emit(m, scan.then[i], next);
     for (uint32_t i = 0; i < scan.n; i++)
         x.starts[i] = put_state(m, OP_SPLIT, 0, 0);
-    x.others[0] = emit(m, grammar_chars(g, &beyond_ascii, 1), x.starts[scan.reset]);
+    uint32_t other = scan.any_byte ? grammar_class(g, &high) : grammar_chars(g, &beyond_ascii, 1);
+    x.others[0] = emit(m, other, x.starts[scan.reset]);
     if (scan.in_json)
         x.others[x.n_others++] = emit(m, scan.escape, x.starts[scan.reset]);
     for (uint32_t i = 0; i < scan.n && !g->over; i++)

@@ -22,15 +22,13 @@ struct scan {
     size_t n_words;
     uint64_t *always; /* [n_words] where a match may begin at any byte */
     uint64_t *lines;  /* the same at a line's start */
+    uint64_t *ends;   /* [n_words] the patterns' ends */
     uint64_t *sets;   /* [n_sets][n_words] */
     size_t n_sets, room;
+    uint32_t slots[2 * MAX_SCAN_STATES]; /* hash of sets: number + 1 */
     uint32_t (*edges)[128];
+    bool over; /* too many states */
 };
-
-static bool has(const uint64_t *set, size_t i)
-{
-    return set[i / 64] >> (i % 64) & 1;
-}
 
 /* Adds a position, and those behind blanks, which may be none. */
 static void add(const struct scan *s, uint64_t *set, size_t i)
@@ -72,17 +70,27 @@ static bool takes(const struct position *p, unsigned byte)
 /* The state with this set of positions; a new one gets the next number. */
 static uint32_t state_of(struct scan *s, const uint64_t *set)
 {
+    enum { N_SLOTS = 2 * MAX_SCAN_STATES };
     size_t bytes = s->n_words * sizeof *set;
-    for (size_t i = 0; i < s->n_sets; i++)
-        if (memcmp(s->sets + i * s->n_words, set, bytes) == 0)
-            return (uint32_t)i;
+    uint64_t h = 0;
+    for (size_t w = 0; w < s->n_words; w++)
+        h = (h ^ set[w] ^ h >> 29) * 0x9e3779b97f4a7c15u;
+    size_t at = (h >> 40) % N_SLOTS;
+    for (; s->slots[at]; at = (at + 1) % N_SLOTS)
+        if (memcmp(s->sets + (s->slots[at] - 1) * s->n_words, set, bytes) == 0)
+            return s->slots[at] - 1;
+    if (s->n_sets == MAX_SCAN_STATES) {
+        s->over = true;
+        return 0;
+    }
     if (s->n_sets == s->room) {
         s->room = s->room ? 2 * s->room : 32;
         s->sets = mem_grow(s->sets, s->room, bytes);
         s->edges = mem_grow(s->edges, s->room, sizeof *s->edges);
     }
     memcpy(s->sets + s->n_sets * s->n_words, set, bytes);
-    return (uint32_t)s->n_sets++;
+    s->slots[at] = (uint32_t)++s->n_sets;
+    return (uint32_t)s->n_sets - 1;
 }
 
 static uint32_t edge(struct scan *s, size_t state, unsigned byte, uint64_t *next,
@@ -98,8 +106,9 @@ static uint32_t edge(struct scan *s, size_t state, unsigned byte, uint64_t *next
                 add(s, next, s->at[i].blanks ? i : i + 1);
         }
     }
-    for (size_t i = 0; i < s->n; i++)
-        if (s->at[i].match && has(next, i)) {
+    for (size_t w = 0; w < s->n_words; w++)
+        if (next[w] & s->ends[w]) {
+            size_t i = 64 * w + (size_t)__builtin_ctzll(next[w] & s->ends[w]);
             uint32_t pattern = s->at[i].pattern;
             return patterns[pattern].then == GRAMMAR_NEVER ? SCAN_NEVER : SCAN_MATCH + pattern;
         }
@@ -114,13 +123,17 @@ static bool run(struct scan *s, const struct grammar_pattern *patterns, struct s
         next[w] |= s->lines[w];
     state_of(s, next);
     out->reset = state_of(s, s->always);
-    for (size_t i = 0; i < s->n_sets && s->n_sets <= MAX_SCAN_STATES; i++)
+    bool matters[128] = {[' '] = true, ['\t'] = true, ['\n'] = true, ['\r'] = true};
+    for (size_t i = 0; i < s->n; i++)
+        matters[s->at[i].byte & 127] |= !s->at[i].blanks && !s->at[i].match;
+    for (size_t i = 0; i < s->n_sets && !s->over; i++)
         for (unsigned byte = 0; byte < 128; byte++) {
-            uint32_t to = edge(s, i, byte, next, patterns); /* may move .edges */
+            /* May move .edges. */
+            uint32_t to = matters[byte] ? edge(s, i, byte, next, patterns) : out->reset;
             s->edges[i][byte] = to;
         }
     free(next);
-    return s->n_sets <= MAX_SCAN_STATES;
+    return !s->over;
 }
 
 /* Bytes that cannot stand in a JSON string. */
@@ -138,8 +151,10 @@ bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_
     s.n_words = MAX_POSITIONS / 64;
     s.always = mem_new(s.n_words, sizeof *s.always);
     s.lines = mem_new(s.n_words, sizeof *s.lines);
+    s.ends = mem_new(s.n_words, sizeof *s.ends);
     *out = (struct scan_def){.n_patterns = (uint32_t)scan->n,
                              .may_end = scan->may_end,
+                             .any_byte = scan->any_byte,
                              .in_json = scan->in_json,
                              .escape = scan->escape};
     out->then = arena_new(&g->arena, scan->n + 1, sizeof *out->then);
@@ -147,8 +162,10 @@ bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_
     for (uint32_t i = 0; ok && i < scan->n; i++) {
         size_t first = s.n;
         ok = put_pattern(&s, &scan->patterns[i], i);
-        if (ok)
+        if (ok) {
+            s.ends[(s.n - 1) / 64] |= UINT64_C(1) << (s.n - 1) % 64;
             add(&s, scan->patterns[i].line_start ? s.lines : s.always, first);
+        }
         out->then[i] = scan->patterns[i].then;
     }
     s.n_words = s.n / 64 + 1;
@@ -163,6 +180,7 @@ bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_
     free(s.at);
     free(s.always);
     free(s.lines);
+    free(s.ends);
     free(s.sets);
     free(s.edges);
     return ok;

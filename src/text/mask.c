@@ -28,7 +28,8 @@ struct masks {
     /* The mask that is being made. */
     int32_t *ids; /* [n_vocab] each once */
     uint32_t n_ids;
-    uint64_t *taken; /* [n_words] bits of .ids */
+    uint64_t *taken; /* [n_words] bits of .ids, and more bits when .many */
+    bool many;
     uint32_t n_words;
     uint32_t *exits;
     uint32_t n_exits, exits_room;
@@ -101,16 +102,11 @@ static int by_id(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
-/* The tokens collected, and those of base (may be NULL), as a mask; starts a new collection. */
-static struct token_mask take(struct masks *m, const struct token_mask *base)
+/* The tokens collected as a mask; starts a new collection. */
+static struct token_mask take(struct masks *m)
 {
     struct token_mask out = {.n_words = m->n_words};
-    for (uint32_t i = 0; base && base->ids && i < base->n; i++)
-        put_id(m, base->ids[i]);
-    for (uint32_t w = 0; base && base->bits && w < m->n_words; w++)
-        m->taken[w] |= base->bits[w];
-    bool listed = m->n_ids <= MAX_LISTED && !(base && base->bits);
-    if (listed) {
+    if (m->n_ids <= MAX_LISTED && !m->many) {
         int32_t *ids = mem_new((size_t)m->n_ids + 1, sizeof *ids);
         qsort(m->ids, m->n_ids, sizeof *m->ids, by_id);
         memcpy(ids, m->ids, m->n_ids * sizeof *ids);
@@ -130,6 +126,7 @@ static struct token_mask take(struct masks *m, const struct token_mask *base)
         m->n_bytes += m->n_words * sizeof *bits;
     }
     m->n_ids = 0;
+    m->many = false;
     out.all = out.n >= m->v->n_tokens + m->v->n_stops;
     return out;
 }
@@ -168,21 +165,20 @@ static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bo
 
 /* ---- masks ---- */
 
-static const struct inner *inner_at(struct masks *m, uint32_t state)
+static void make_inner(struct masks *m, uint32_t state)
 {
     if (m->inner[state])
-        return m->inner[state];
+        return;
     struct inner *in = mem_new(1, sizeof *in);
     m->n_exits = 0;
     walk(m, 0, m->v->n_nodes, state, true);
-    in->mask = take(m, NULL);
+    in->mask = take(m);
     in->n_exits = m->n_exits;
     in->exits = mem_new(m->n_exits, sizeof *in->exits);
     if (m->n_exits)
         memcpy(in->exits, m->exits, m->n_exits * sizeof *in->exits);
     m->n_bytes += sizeof *in + m->n_exits * sizeof *in->exits;
     m->inner[state] = in;
-    return in;
 }
 
 /* Room for every state that there is. */
@@ -200,27 +196,49 @@ static void make_room(struct masks *m)
     m->room = room;
 }
 
+/* Can anything be read at a state? */
+static bool goes_on(const struct masks *m, uint32_t state)
+{
+    struct byteset set = automaton_bytes(m->a, state);
+    return set.bits[0] | set.bits[1] | set.bits[2] | set.bits[3];
+}
+
+/* Collects what a part of a state allows; its inner mask is there. */
+static void put_part(struct masks *m, const struct automaton_part *part)
+{
+    const struct inner *in = m->inner[part->inside];
+    uint32_t n_exits = goes_on(m, part->outside) ? in->n_exits : 0;
+    for (uint32_t i = 0; in->mask.ids && i < in->mask.n; i++)
+        put_id(m, in->mask.ids[i]);
+    for (uint32_t w = 0; in->mask.bits && w < m->n_words; w++)
+        m->taken[w] |= in->mask.bits[w];
+    m->many = m->many || in->mask.bits;
+    for (uint32_t i = 0; i < n_exits; i++) {
+        uint32_t node = in->exits[i];
+        walk(m, node + 1, m->v->nodes[node].skip, part->outside, false);
+    }
+}
+
 const struct token_mask *masks_at(struct masks *m, uint32_t state)
 {
-    uint32_t outside;
+    uint32_t n_parts;
     make_room(m);
     if (m->at[state])
         return m->at[state];
     automaton_allow(m->a, MAX_WORK);
-    uint32_t inside = automaton_inside(m->a, state, &outside);
+    const struct automaton_part *parts = automaton_parts(m->a, state, &n_parts);
     make_room(m);
-    const struct inner *in = inner_at(m, inside);
-    if (outside != AUTOMATON_DEAD)
-        for (uint32_t i = 0; i < in->n_exits; i++) {
-            uint32_t node = in->exits[i];
-            walk(m, node + 1, m->v->nodes[node].skip, outside, false);
-        }
+    for (uint32_t i = 0; i < n_parts; i++)
+        make_inner(m, parts[i].inside);
+    for (uint32_t i = 0; i < n_parts; i++)
+        put_part(m, &parts[i]);
     automaton_each_token(m->a, state, put_id, m);
     for (uint32_t i = 0; i < m->v->n_stops && automaton_accepts(m->a, state); i++)
         put_id(m, m->v->stops[i]);
     struct token_mask *mask = mem_new(1, sizeof *mask);
-    *mask = take(m, &in->mask);
+    *mask = take(m);
     m->n_bytes += sizeof *mask;
+    make_room(m);
     m->at[state] = mask;
     return automaton_broken(m->a) ? NULL : mask;
 }

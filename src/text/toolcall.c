@@ -18,6 +18,12 @@ uint32_t toolcall_maybe(struct toolcall *t, const char *bytes)
     return grammar_repeat(t->g, text(t, bytes), 0, 1);
 }
 
+static uint32_t any_text(struct toolcall *t)
+{
+    static const struct byteset all = {{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX}};
+    return grammar_repeat(t->g, grammar_class(t->g, &all), 0, GRAMMAR_UNBOUNDED);
+}
+
 /* ---- calls as JSON objects ---- */
 
 static uint32_t arguments(struct toolcall *t, const struct chat_tool *tool)
@@ -96,8 +102,8 @@ static uint32_t free_text(struct toolcall *t, const struct openers *o)
                                                  .line_start = true,
                                                  .indent = true,
                                                  .then = grammar_seq2(g, o->bare, after)};
-    uint32_t node =
-        grammar_scan(g, &(struct grammar_scan){.patterns = patterns, .n = n, .may_end = true});
+    uint32_t node = grammar_scan(
+        g, &(struct grammar_scan){.patterns = patterns, .n = n, .may_end = true, .any_byte = true});
     if (o->mark != GRAMMAR_NEVER) {
         uint32_t marked[] = {o->mark, o->call, after};
         uint32_t more = grammar_repeat(g, grammar_seq(g, marked, 3), 0, 1);
@@ -132,8 +138,9 @@ static uint32_t after_reasoning(struct toolcall *t, uint32_t reply, bool may_end
     uint32_t rule = grammar_rule(g);
     grammar_define(g, rule, grammar_seq2(g, lines, reply));
     struct grammar_pattern pattern = {.parts = &close, .n_parts = 1, .then = grammar_call(g, rule)};
-    uint32_t thought =
-        grammar_scan(g, &(struct grammar_scan){.patterns = &pattern, .n = 1, .may_end = may_end});
+    uint32_t thought = grammar_scan(
+        g,
+        &(struct grammar_scan){.patterns = &pattern, .n = 1, .may_end = may_end, .any_byte = true});
     if (t->p->in_reasoning)
         return thought;
     if (!t->p->may_reason && !may_end)
@@ -175,7 +182,7 @@ static uint32_t llama_reply(struct toolcall *t)
     struct grammar *g = t->g;
     static const struct code_range no_brace[] = {
         {0, 8}, {11, 12}, {14, 31}, {33, 'z'}, {'|', 0x10ffff}};
-    static const struct code_range any = {0, 0x10ffff}, blank[] = {{9, 10}, {13, 13}, {32, 32}};
+    static const struct code_range blank[] = {{9, 10}, {13, 13}, {32, 32}};
     if (t->p->n_tools == 0)
         return t->p->content;
     uint32_t call = any_call(t, llama_call);
@@ -183,8 +190,7 @@ static uint32_t llama_reply(struct toolcall *t)
         return call;
     if (t->p->content != GRAMMAR_NEVER)
         return grammar_alt(g, (uint32_t[]){call, t->p->content}, 2);
-    uint32_t rest = grammar_repeat(g, grammar_chars(g, &any, 1), 0, GRAMMAR_UNBOUNDED);
-    uint32_t other = grammar_seq2(g, grammar_chars(g, no_brace, 5), rest);
+    uint32_t other = grammar_seq2(g, grammar_chars(g, no_brace, 5), any_text(t));
     uint32_t start = grammar_repeat(g, grammar_chars(g, blank, 3), 0, GRAMMAR_UNBOUNDED);
     return grammar_seq2(g, start, grammar_alt(g, (uint32_t[]){call, other, grammar_empty(g)}, 3));
 }
@@ -231,10 +237,9 @@ static uint32_t harmony_before_channel(struct toolcall *t, const struct chat_too
 static uint32_t harmony_reply(struct toolcall *t)
 {
     struct grammar *g = t->g;
-    static const struct code_range any = {0, 0x10ffff};
     const struct toolcall_params *p = t->p;
     uint32_t rule = grammar_rule(g);
-    uint32_t free = grammar_repeat(g, grammar_chars(g, &any, 1), 0, GRAMMAR_UNBOUNDED);
+    uint32_t free = any_text(t);
     uint32_t next[] = {mark(t, "<|message|>"), free,
                        mark(t, "<|end|>"),     mark(t, "<|start|>"),
                        text(t, "assistant"),   grammar_call(g, rule)};

@@ -57,7 +57,7 @@ static void write_many(enum chat_format f, struct shape shape, size_t n_replies)
     printf("    format %d: %zu replies, %zu whole, %zu calls\n", (int)f, n_replies, n_whole,
            n_calls);
     CHECK(n_whole > n_replies / 2);
-    CHECK(n_calls >= (shape.required ? n_whole : 1));
+    CHECK(!shape.required || n_calls >= n_whole);
     constraint_unref(c);
     mask_vocab_close(v);
     tok_close(t);
