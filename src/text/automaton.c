@@ -517,17 +517,18 @@ static struct automaton_part make_part(struct automaton *a, uint32_t state, uint
 {
     struct automaton_part part;
     uint32_t from = a->sets[state].from, n = a->sets[state].n;
-    /* Deep down it matters how deep: an inside state does not know. */
-    bool is_deep = a->frames[ground].depth > GRAMMAR_MAX_FRAMES / 2;
+    /* Deep down it matters how deep: an inside state does not know. Outside of the ground there is
+     * nothing. */
+    bool as_it_is = ground == GROUND || a->frames[ground].depth > GRAMMAR_MAX_FRAMES / 2;
     begin(a);
     for (uint32_t i = 0; i < n; i++) {
         struct place p = a->places[from + i];
         if (ground_of(a, p.frame) == ground)
-            visit(a, p.state, is_deep ? p.frame : lift(a, p.frame));
+            visit(a, p.state, as_it_is ? p.frame : lift(a, p.frame));
     }
     part.inside = finish(a);
     begin(a);
-    if (!is_deep)
+    if (!as_it_is)
         pop(a, ground);
     part.outside = finish(a);
     return part;

@@ -8,6 +8,8 @@
 
 /* A mask with more tokens is kept as bits. */
 enum { MAX_LISTED = 512 };
+/* Below so many nodes it does not pay to look for bytes that change nothing. */
+enum { MIN_PRUNED = 20000 };
 /* Places that may be looked at for one mask: some 100 ms. Usual grammars need a thousandth. */
 enum { MAX_WORK = 4000000 };
 
@@ -133,6 +135,39 @@ static struct token_mask take(struct masks *m)
 
 /* ---- walking the trie ---- */
 
+/* A state that some bytes leave as it is: a subtree of such bytes need not be read. Inside strings
+ * that is most of the vocabulary. */
+struct loop {
+    uint32_t state;
+    uint64_t groups; /* of these bytes */
+};
+
+static struct loop loop_of(struct masks *m, uint32_t state, bool exits)
+{
+    struct loop loop = {.state = state};
+    uint64_t leaves = 0;
+    if (state == AUTOMATON_DEAD || (exits && automaton_left(m->a, state)))
+        return loop;
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (automaton_step(m->a, state, (uint8_t)byte) != state)
+            leaves |= UINT64_C(1) << mask_group((uint8_t)byte);
+    loop.groups = ~leaves;
+    return loop;
+}
+
+/* Does a node's subtree change nothing at a state? */
+static bool is_loop(const struct loop *loops, uint32_t state, const struct trie_node *node)
+{
+    return (state == loops[0].state && (node->below & ~loops[0].groups) == 0) ||
+           (state == loops[1].state && (node->below & ~loops[1].groups) == 0);
+}
+
+static void put_range(struct masks *m, uint32_t from, uint32_t to)
+{
+    for (uint32_t k = from; k < to; k++)
+        put_id(m, m->v->tokens[k]);
+}
+
 /* Tries the nodes [from, to), a node's children with their subtrees, from a state on: what can be
  * read goes to .ids. With exits, nodes where the frame is left go to .exits. */
 static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bool exits)
@@ -142,6 +177,12 @@ static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bo
     if (from >= to)
         return;
     path[nodes[from].depth] = state;
+    /* Text begins in a state of its own and is soon in the one that letters leave as it is. */
+    struct loop loops[2] = {{.state = AUTOMATON_DEAD}, {.state = AUTOMATON_DEAD}};
+    if (to - from > MIN_PRUNED) {
+        loops[0] = loop_of(m, state, exits);
+        loops[1] = loop_of(m, automaton_step(m->a, state, 'e'), exits);
+    }
     for (uint32_t i = from; i < to;) {
         const struct trie_node *node = &nodes[i];
         uint32_t next = automaton_step(m->a, path[node->depth], node->byte);
@@ -150,8 +191,12 @@ static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bo
             continue;
         }
         path[node->depth + 1] = next;
-        for (uint32_t k = node->from; k < node[1].from; k++)
-            put_id(m, m->v->tokens[k]);
+        if (is_loop(loops, next, node)) {
+            put_range(m, node->from, nodes[node->skip].from);
+            i = node->skip;
+            continue;
+        }
+        put_range(m, node->from, node[1].from);
         if (exits && node->skip > i + 1 && automaton_left(m->a, next)) {
             if (m->n_exits == m->exits_room) {
                 m->exits_room = m->exits_room ? 2 * m->exits_room : 256;

@@ -65,6 +65,10 @@ static void build(struct mask_vocab *v, const struct by_bytes *sorted)
     for (; depth > 0; depth--)
         v->nodes[path[depth]].skip = v->n_nodes;
     put_node(v, (struct trie_node){.from = v->n_tokens}, &room);
+    /* From back to front: a node's children come after it. */
+    for (uint32_t i = v->n_nodes - 1; i-- > 0;)
+        for (uint32_t k = i + 1; k < v->nodes[i].skip; k = v->nodes[k].skip)
+            v->nodes[i].below |= v->nodes[k].below | UINT64_C(1) << mask_group(v->nodes[k].byte);
     v->n_nodes--; /* the last one only ends the tokens of the one before */
 }
 

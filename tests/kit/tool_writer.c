@@ -241,8 +241,8 @@ size_t kit_check_calls(enum chat_format f, const struct kit_tools *k, bool in_re
                                                       .in_reasoning = in_reasoning,
                                                       .sink = read_event,
                                                       .ctx = &r});
-    chat_parser_put(p, reply);
-    chat_parser_end(p);
+    chat_parser_put_marked(p, reply);
+    chat_parser_end(p, true);
     chat_parser_close(p);
     buf_free(&r.arguments);
     return r.n;
