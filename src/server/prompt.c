@@ -1,6 +1,7 @@
 /* prompt: what a request asks as the token ids that the model reads. */
 #include "server/serve.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -15,34 +16,44 @@ static void add_bos(const struct tok *t, struct tok_ids *ids)
     ids->ids[0] = bos;
 }
 
-static bool encode_chat(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
-                        bool *in_reasoning, struct openai_error *e)
+static bool encode_chat(const struct server *s, const struct openai_request *q, struct prompt *out,
+                        struct openai_error *e)
 {
+    struct arena arena = {0};
     struct chat_prompt prompt = {0};
     struct chat_request r = q->conversation;
     struct err why;
     if (!s->chat)
         return openai_refuse(e, "messages", "%s", s->no_chat.msg);
-    r.now_unix = clock_unix();
-    if (!chat_render(s->chat, &r, &prompt, &why))
-        return openai_refuse(e, "messages", "%s", why.msg);
-    chat_prompt_encode(&prompt, s->tok, ids);
-    *in_reasoning = prompt.in_reasoning;
+    r.now_unix = dates_of(s->dates, &r, clock_unix());
+    r.messages = replay_messages(s->replay, r.messages, r.n_messages, &arena);
+    bool ok = chat_render(s->chat, &r, &prompt, &why);
+    if (ok) {
+        chat_prompt_encode(&prompt, s->tok, &out->ids);
+        buf_str(&out->opening, prompt.opening);
+        out->in_reasoning = prompt.in_reasoning;
+    }
     chat_prompt_free(&prompt);
+    arena_free(&arena);
+    return ok || openai_refuse(e, "messages", "%s", why.msg);
+}
+
+bool prompt_encode(const struct server *s, const struct openai_request *q, struct prompt *out,
+                   struct openai_error *e)
+{
+    if (q->chat)
+        return encode_chat(s, q, out, e);
+    for (size_t i = 0; i < q->n_prompt_ids; i++)
+        tok_ids_put(&out->ids, q->prompt_ids[i]);
+    if (!q->prompt_ids) {
+        tok_encode(s->tok, q->prompt, &(struct tok_params){.special = true}, &out->ids);
+        add_bos(s->tok, &out->ids);
+    }
     return true;
 }
 
-bool prompt_encode(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
-                   bool *in_reasoning, struct openai_error *e)
+void prompt_free(struct prompt *p)
 {
-    *in_reasoning = false;
-    if (q->chat)
-        return encode_chat(s, q, ids, in_reasoning, e);
-    for (size_t i = 0; i < q->n_prompt_ids; i++)
-        tok_ids_put(ids, q->prompt_ids[i]);
-    if (!q->prompt_ids) {
-        tok_encode(s->tok, q->prompt, &(struct tok_params){.special = true}, ids);
-        add_bos(s->tok, ids);
-    }
-    return true;
+    free(p->ids.ids);
+    buf_free(&p->opening);
 }

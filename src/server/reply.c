@@ -30,6 +30,8 @@ struct reply {
     struct openai_head head;
     struct job *job;
 
+    struct prompt prompt;
+    struct replay_reply sampled; /* what the conversation will bring back */
     struct tok_stream decode;
     struct stops stops;
     struct chat_parser *parser; /* NULL: a plain completion */
@@ -100,6 +102,7 @@ static void on_event(void *ctx, const struct chat_event *event)
     struct reply *r = ctx;
     if (r->call_done)
         return;
+    replay_event(&r->sampled, event);
     r->brought_reasoning |= event->kind == CHAT_REASONING;
     if (r->request.stream)
         send_chunk(r, event);
@@ -165,6 +168,7 @@ static void take_token(struct reply *r, const struct job_event *event)
 {
     int32_t id = event->token.id;
     r->n_tokens++;
+    replay_token(&r->sampled, id);
     if (r->request.want_logprobs)
         logprobs_put(&r->logprobs, r->server->tok, event, r->n_decoded);
     r->brought_reasoning = false;
@@ -223,6 +227,9 @@ static void finish(struct reply *r, enum finish why)
     r->finish = finish_reason(r, why);
     if (is_checked(r) && why == FINISH_STOP && !r->stops.hit)
         check_schemas(r);
+    /* Only what is whole: what was cut off does not stand in the conversation as it was sampled. */
+    if (r->parser && !r->stops.hit && (why == FINISH_STOP || r->call_done))
+        replay_put(r->server->replay, &r->sampled, buf_view(&r->prompt.opening));
 }
 
 /* ---- the job ---- */
@@ -325,6 +332,8 @@ static void close_reply(void *ctx)
     buf_free(&r->reasoning);
     buf_free(&r->warning);
     buf_free(&r->head.warning);
+    replay_reply_free(&r->sampled);
+    prompt_free(&r->prompt);
     openai_request_free(&r->request);
     free(r);
 }
@@ -430,9 +439,9 @@ static void answer_at_once(struct reply *r)
 
 /* ---- the beginning ---- */
 
-static bool submit(struct reply *r, const struct tok_ids *ids, bool in_reasoning,
-                   struct openai_error *e)
+static bool submit(struct reply *r, struct openai_error *e)
 {
+    const struct tok_ids *ids = &r->prompt.ids;
     struct constraint *constraint;
     const struct openai_request *q = &r->request;
     const char *param = q->chat ? "messages" : "prompt";
@@ -442,7 +451,7 @@ static bool submit(struct reply *r, const struct tok_ids *ids, bool in_reasoning
         return openai_refuse(e, param, "The prompt has no tokens.");
     if (ids->n >= n_ctx)
         return openai_overflow(e, param, ids->n, n_ctx);
-    if (!constrain_request(r->server, q, in_reasoning, &constraint, e))
+    if (!constrain_request(r->server, q, r->prompt.in_reasoning, &constraint, e))
         return false;
     r->progress.n_total = ids->n;
     size_t room = n_ctx - ids->n;
@@ -499,13 +508,13 @@ static struct reply *open_reply(const struct server *s, struct http_request *htt
     return r;
 }
 
-static void open_parser(struct reply *r, bool in_reasoning)
+static void open_parser(struct reply *r)
 {
     r->parser = chat_parser_open(&(struct chat_parser_params){
         .format = r->server->format,
         .tools = r->request.conversation.tools,
         .n_tools = r->request.conversation.n_tools,
-        .in_reasoning = in_reasoning,
+        .in_reasoning = r->prompt.in_reasoning,
         .id_seed = server_random(),
         .sink = on_event,
         .ctx = r,
@@ -515,14 +524,10 @@ static void open_parser(struct reply *r, bool in_reasoning)
 void reply_run(const struct server *s, struct http_request *http, struct openai_request *request)
 {
     struct reply *r = open_reply(s, http, request);
-    struct tok_ids ids = {0};
     struct openai_error e;
-    bool in_reasoning;
-    bool running =
-        prompt_encode(s, &r->request, &ids, &in_reasoning, &e) && submit(r, &ids, in_reasoning, &e);
-    free(ids.ids);
+    bool running = prompt_encode(s, &r->request, &r->prompt, &e) && submit(r, &e);
     if (running && r->request.chat)
-        open_parser(r, in_reasoning);
+        open_parser(r);
     if (!running) {
         server_refuse(http, &e);
         close_reply(r);

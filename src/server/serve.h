@@ -7,8 +7,10 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "engine/engine.h"
+#include "server/dates.h"
 #include "server/http.h"
 #include "server/openai.h"
+#include "server/replay.h"
 #include "server/server.h"
 #include "text/chat.h"
 #include "text/chat_template.h"
@@ -26,6 +28,8 @@ struct server {
     enum chat_format format;
     bool may_reason; /* the model's template knows reasoning */
     struct constrain_cache *constrain;
+    struct replay *replay;
+    struct dates *dates;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
     bool loopback;          /* listening on loopback only */
@@ -41,11 +45,16 @@ void server_refuse(struct http_request *http, const struct openai_error *e);
 /* Bytes nobody can guess, from the system. */
 uint64_t server_random(void);
 
-/* Appends the ids of the request's prompt, rendered and encoded, with the beginning-of-text token
- * where the model wants one. *in_reasoning: the reply starts inside its reasoning. False: e says
- * why it cannot be rendered. */
-bool prompt_encode(const struct server *s, const struct openai_request *q, struct tok_ids *ids,
-                   bool *in_reasoning, struct openai_error *e);
+/* What the model reads for a request. Zero-initialise. */
+struct prompt {
+    struct tok_ids ids; /* with the beginning-of-text token where the model wants one */
+    struct buf opening; /* what the prompt has written of the reply */
+    bool in_reasoning;  /* the reply starts inside its reasoning */
+};
+/* False: e says why the request cannot be rendered. */
+bool prompt_encode(const struct server *s, const struct openai_request *q, struct prompt *out,
+                   struct openai_error *e);
+void prompt_free(struct prompt *p);
 
 /* Runs a checked request and answers it, streamed or at once. Takes over what request owns. */
 void reply_run(const struct server *s, struct http_request *http, struct openai_request *request);

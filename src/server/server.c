@@ -10,6 +10,9 @@
 #include "server/guard.h"
 #include "server/serve.h"
 
+/* What sampled replies take at most; one of 500 tokens takes about 5 KiB. */
+enum { REPLAY_BYTES = 64 << 20 };
+
 void server_refuse(struct http_request *http, const struct openai_error *e)
 {
     struct buf body = {0};
@@ -203,6 +206,8 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     if (!s->chat)
         log_warn(&p->log, "no conversations: %s", s->no_chat.msg);
     s->format = s->chat ? chat_template_format(s->chat) : CHAT_PLAIN;
+    s->replay = replay_open(REPLAY_BYTES);
+    s->dates = dates_open();
     if (!s->params.host)
         s->params.host = "127.0.0.1";
     if (!s->params.keepalive_ms)
@@ -260,6 +265,8 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     http_close(http);
     chat_template_close(s.chat);
     constrain_close(s.constrain);
+    replay_close(s.replay);
+    dates_close(s.dates);
     buf_free(&s.model_entry);
     buf_free(&s.too_large);
     return ok;

@@ -18,6 +18,13 @@ struct chat_call {
     str arguments; /* JSON text of an object, as the client or the model gave it */
 };
 
+/* What the model itself wrote as a message. */
+struct chat_sample {
+    const int32_t *ids; /* without the token that ended it */
+    size_t n_ids;
+    str opening; /* what the prompt had written of it: chat_prompt.opening */
+};
+
 struct chat_message {
     enum chat_role role;
     str content;      /* empty when there is none */
@@ -26,8 +33,9 @@ struct chat_message {
     str reasoning; /* kept apart from the answer */
     const struct chat_call *calls;
     size_t n_calls;
-    str call_id; /* CHAT_TOOL: which call this answers */
-    bool failed; /* CHAT_TOOL: the result is an error */
+    str call_id;                       /* CHAT_TOOL: which call this answers */
+    bool failed;                       /* CHAT_TOOL: the result is an error */
+    const struct chat_sample *sampled; /* CHAT_ASSISTANT: its own tokens; NULL: unknown */
 };
 
 struct chat_tool {

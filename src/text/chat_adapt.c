@@ -95,6 +95,7 @@ static void add_turn(struct flow *f, struct chat_message m)
     last->reasoning = join(f->arena, last->reasoning, STR("\n\n"), m.reasoning);
     last->calls = m.calls;
     last->n_calls = m.n_calls;
+    last->sampled = NULL;
     f->text_tool = false;
 }
 
@@ -181,6 +182,7 @@ static void split_calls(struct flow *f, const struct chat_message *m, size_t i)
         struct chat_message one = *m;
         one.calls = &m->calls[k];
         one.n_calls = 1;
+        one.sampled = NULL;
         if (k > 0)
             one.content = one.reasoning = (str){NULL, 0};
         add_turn(f, one);

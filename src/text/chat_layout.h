@@ -1,6 +1,7 @@
 /* chat_layout: one template with what trying it out has shown, shared by chat_template.c,
- * chat_probe.c, chat_adapt.c and chat_vars.c. Templates differ in what they take; a conversation is
- * adapted to that first (chat_adapt), then written as the template's variables (chat_vars). */
+ * chat_probe.c, chat_adapt.c, chat_vars.c and chat_splice.c. Templates differ in what they take; a
+ * conversation is adapted to that first (chat_adapt), then written as the template's variables
+ * (chat_vars). */
 #pragma once
 #include "base/mem.h"
 #include "text/chat.h"
@@ -29,11 +30,16 @@ struct chat_layout {
     bool reasoning_content, thinking, reasoning; /* names that the source mentions */
     str bos, eos;                                /* texts of the tokens */
     struct chat_traits traits;
+    struct buf header; /* how an assistant's turn begins; empty: not known */
 };
 
 /* Renders through adapting and variables. open_reply: with the header of the assistant's turn. */
 bool chat_layout_render(const struct chat_layout *l, const struct chat_request *r, bool open_reply,
                         struct buf *out, struct jinja_spans *spans, struct err *e);
+
+/* The mark of what message i of an adapted request says, where it has a sample; that of its
+ * reasoning is the next one. Messages near each other have different ones. */
+uint8_t chat_mark(const struct chat_request *adapted, size_t i);
 
 /* chat_probe.c: renders small conversations and fills l->traits. False and e when the template
  * fails on a plain one. */

@@ -89,6 +89,38 @@ static void probe_turns(struct chat_layout *l)
         t->needs_user = !SHOWS(l, nobody, "Aone", "Atwo");
 }
 
+/* How an assistant's turn begins: what the header of a reply and a finished turn have in common,
+ * less the opening of the reasoning. */
+static void probe_header(struct chat_layout *l)
+{
+    static const struct chat_message turns[] = {USER("Uone"), ASSISTANT("Aone"), USER("Utwo")};
+    const struct chat_request one = {.messages = turns, .n_messages = 1};
+    const struct chat_request all = {.messages = turns, .n_messages = COUNT(turns)};
+    struct buf closed = {0}, open = {0}, history = {0};
+    struct err e;
+    if (chat_layout_render(l, &one, false, &closed, NULL, &e) &&
+        chat_layout_render(l, &one, true, &open, NULL, &e) &&
+        chat_layout_render(l, &all, true, &history, NULL, &e) &&
+        str_starts(buf_view(&open), buf_view(&closed)) &&
+        str_starts(buf_view(&history), buf_view(&closed))) {
+        str header = str_sub(buf_view(&open), closed.n, SIZE_MAX);
+        str turn = str_sub(buf_view(&history), closed.n, SIZE_MAX);
+        size_t n = 0;
+        while (n < header.n && n < turn.n && header.p[n] == turn.p[n])
+            n++;
+        header = str_sub(header, 0, str_find(header, STR("<think>"), 0));
+        header = str_sub(header, 0, n);
+        while (n > 0 && header.p[n - 1] != '<' && header.p[n - 1] != '>')
+            n--;
+        /* Not half a tag. */
+        bool open_tag = n > 0 && header.p[n - 1] == '<';
+        buf_str(&l->header, open_tag ? str_sub(header, 0, n - 1) : header);
+    }
+    buf_free(&closed);
+    buf_free(&open);
+    buf_free(&history);
+}
+
 /* What the template puts between the parts of a content, where it takes a list of them. */
 static void probe_parts(struct chat_layout *l)
 {
@@ -258,6 +290,7 @@ bool chat_probe(struct chat_layout *l, struct err *e)
     probe_turns(l);
     if (!shows(l, &many, WORDS("Uone", "Aone", "Stwo", "Utwo"), e))
         return false;
+    probe_header(l);
     probe_parts(l);
     probe_tools(l);
     return true;

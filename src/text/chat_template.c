@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "text/chat_layout.h"
+#include "text/chat_splice.h"
 
 struct chat_template {
     struct chat_layout plain;      /* for conversations without tools, calls and results */
@@ -16,6 +17,13 @@ struct chat_template {
 static bool mentions(str source, const char *word)
 {
     return str_find(source, str_of(word), 0) != SIZE_MAX;
+}
+
+static void close_layout(struct chat_layout *l)
+{
+    jinja_close(l->program);
+    l->program = NULL;
+    buf_free(&l->header);
 }
 
 static bool open_layout(struct chat_layout *l, const struct chat_template *t, str source,
@@ -34,8 +42,7 @@ static bool open_layout(struct chat_layout *l, const struct chat_template *t, st
     l->program = jinja_parse(source, e);
     if (l->program && chat_probe(l, e))
         return true;
-    jinja_close(l->program);
-    l->program = NULL;
+    close_layout(l);
     return false;
 }
 
@@ -93,7 +100,7 @@ static void open_with_tools(struct chat_template *t, const struct chat_template_
     if (p->tool_source.n && open_layout(&t->with_tools, t, p->tool_source, &e)) {
         if (t->with_tools.traits.tools)
             return;
-        jinja_close(t->with_tools.program);
+        close_layout(&t->with_tools);
     }
     t->with_tools = t->plain;
     if (t->plain.traits.tools)
@@ -138,8 +145,8 @@ void chat_template_close(struct chat_template *t)
     if (!t)
         return;
     if (t->with_tools.program != t->plain.program)
-        jinja_close(t->with_tools.program);
-    jinja_close(t->plain.program);
+        close_layout(&t->with_tools);
+    close_layout(&t->plain);
     free(t);
 }
 
@@ -150,14 +157,39 @@ enum chat_format chat_template_format(const struct chat_template *t)
 
 /* ---- rendering ---- */
 
+uint8_t chat_mark(const struct chat_request *adapted, size_t i)
+{
+    return adapted->messages[i].sampled ? (uint8_t)(2 + 2 * (i % 126)) : 1;
+}
+
 /* Roles and the texts of tokens are the template's own, the rest came from outside. */
 static uint8_t mark_of(void *ctx, str variable, size_t i, str member)
 {
-    (void)ctx;
-    (void)i;
-    bool own = str_eq(variable, STR("bos_token")) || str_eq(variable, STR("eos_token")) ||
-               (str_eq(variable, STR("messages")) && str_eq(member, STR("role")));
-    return !own;
+    const struct chat_request *adapted = ctx;
+    if (str_eq(variable, STR("bos_token")) || str_eq(variable, STR("eos_token")))
+        return 0;
+    if (!str_eq(variable, STR("messages")) || i == SIZE_MAX)
+        return 1;
+    if (str_eq(member, STR("role")))
+        return 0;
+    bool reasons = str_starts(member, STR("reasoning")) || str_eq(member, STR("thinking"));
+    uint8_t mark = chat_mark(adapted, i);
+    return reasons && mark > 1 ? mark + 1 : mark;
+}
+
+static bool render_adapted(const struct chat_layout *l, struct chat_request *adapted,
+                           bool open_reply, struct buf *out, struct jinja_spans *spans,
+                           struct err *e)
+{
+    struct buf vars = {0};
+    const struct jinja_params p = {
+        .now_unix = adapted->now_unix, .mark = mark_of, .mark_ctx = adapted};
+    chat_vars_put(l, adapted, open_reply, &vars);
+    struct json *v = json_parse(buf_view(&vars), e);
+    bool ok = v && jinja_render(l->program, v, &p, out, spans, e);
+    buf_free(&vars);
+    json_free(v);
+    return ok;
 }
 
 bool chat_layout_render(const struct chat_layout *l, const struct chat_request *r, bool open_reply,
@@ -165,17 +197,8 @@ bool chat_layout_render(const struct chat_layout *l, const struct chat_request *
 {
     struct arena arena = {0};
     struct chat_request adapted;
-    struct buf vars = {0};
-    struct json *v = NULL;
-    const struct jinja_params p = {.now_unix = r->now_unix, .mark = mark_of};
-    bool ok = chat_adapt(l, r, &arena, &adapted, e);
-    if (ok) {
-        chat_vars_put(l, &adapted, open_reply, &vars);
-        v = json_parse(buf_view(&vars), e);
-        ok = v && jinja_render(l->program, v, &p, out, spans, e);
-    }
-    buf_free(&vars);
-    json_free(v);
+    bool ok = chat_adapt(l, r, &arena, &adapted, e) &&
+              render_adapted(l, &adapted, open_reply, out, spans, e);
     arena_free(&arena);
     return ok;
 }
@@ -191,37 +214,73 @@ static bool uses_tools(const struct chat_request *r)
     return false;
 }
 
+/* What stands behind the last header. */
+static str opening_of(const struct chat_layout *l, str text)
+{
+    str header = buf_view(&l->header);
+    for (size_t at = text.n; header.n && at >= header.n; at--) {
+        if (str_eq(str_sub(text, at - header.n, at), header))
+            return str_sub(text, at, SIZE_MAX);
+    }
+    return (str){NULL, 0};
+}
+
 bool chat_render(const struct chat_template *t, const struct chat_request *r,
                  struct chat_prompt *out, struct err *e)
 {
+    struct arena arena = {0};
+    struct chat_request adapted;
     struct jinja_spans spans = {0};
+    struct buf text = {0};
     if (r->n_messages == 0)
         return err_set(e, ERR_USAGE, "messages: the list is empty, at least one is needed");
     const struct chat_layout *l = uses_tools(r) ? &t->with_tools : &t->plain;
-    if (!chat_layout_render(l, r, true, &out->text, &spans, e))
-        return false;
-    out->spans = mem_new(spans.n + 1, sizeof *out->spans);
-    out->n_spans = spans.n;
-    for (size_t i = 0; i < spans.n; i++)
-        out->spans[i] = (struct tok_span){spans.at[i].from, spans.at[i].to};
-    out->in_reasoning = str_ends(str_trim(buf_view(&out->text)), STR("<think>"));
+    bool ok = chat_adapt(l, r, &arena, &adapted, e) &&
+              render_adapted(l, &adapted, true, &text, &spans, e);
+    if (ok) {
+        chat_splice(l, t->tok, &adapted, &text, &spans, out);
+        out->opening = opening_of(l, buf_view(&out->text));
+        out->in_reasoning = str_ends(str_trim(buf_view(&out->text)), STR("<think>"));
+    }
     free(spans.at);
-    return true;
+    arena_free(&arena);
+    return ok;
+}
+
+/* Encodes bytes [from, to) of the prompt. */
+static void encode_piece(const struct chat_prompt *p, const struct tok *tok, size_t from, size_t to,
+                         size_t *i_span, struct tok_ids *out)
+{
+    size_t first = *i_span;
+    while (*i_span < p->n_spans && p->spans[*i_span].from < to)
+        ++*i_span;
+    size_t n = *i_span - first;
+    struct tok_span *spans = mem_new(n + 1, sizeof *spans);
+    for (size_t i = 0; i < n; i++) /* no span reaches over a run */
+        spans[i] =
+            (struct tok_span){p->spans[first + i].from - from, p->spans[first + i].to - from};
+    tok_encode(tok, str_sub(buf_view(&p->text), from, to),
+               &(struct tok_params){.special = true, .literal = spans, .n_literal = n}, out);
+    free(spans);
 }
 
 void chat_prompt_encode(const struct chat_prompt *p, const struct tok *tok, struct tok_ids *out)
 {
-    size_t at = out->n;
+    size_t start = out->n, at = 0, i_span = 0;
     int32_t bos = tok_bos(tok);
     bool wants_bos = tok_add_bos(tok) && bos >= 0;
     if (wants_bos)
         tok_ids_put(out, bos);
-    tok_encode(tok, buf_view(&p->text),
-               &(struct tok_params){.special = true, .literal = p->spans, .n_literal = p->n_spans},
-               out);
+    for (size_t i = 0; i < p->n_runs; i++) {
+        encode_piece(p, tok, at, p->runs[i].from, &i_span, out);
+        for (size_t k = 0; k < p->runs[i].n_ids; k++)
+            tok_ids_put(out, p->runs[i].ids[k]);
+        at = p->runs[i].to;
+    }
+    encode_piece(p, tok, at, p->text.n, &i_span, out);
     /* The template may have written it. */
-    if (wants_bos && out->n > at + 1 && out->ids[at + 1] == bos) {
-        for (size_t i = at + 1; i < out->n; i++)
+    if (wants_bos && out->n > start + 1 && out->ids[start + 1] == bos) {
+        for (size_t i = start + 1; i < out->n; i++)
             out->ids[i - 1] = out->ids[i];
         out->n--;
     }
@@ -229,6 +288,9 @@ void chat_prompt_encode(const struct chat_prompt *p, const struct tok *tok, stru
 
 void chat_prompt_free(struct chat_prompt *p)
 {
+    for (size_t i = 0; i < p->n_runs; i++)
+        free(p->runs[i].ids);
+    free(p->runs);
     buf_free(&p->text);
     free(p->spans);
     *p = (struct chat_prompt){0};

@@ -31,14 +31,26 @@ void chat_template_close(struct chat_template *t);
 /* What its replies are written in. */
 enum chat_format chat_template_format(const struct chat_template *t);
 
+/* Bytes [from, to) of a prompt that are these tokens. */
+struct chat_run {
+    size_t from, to;
+    int32_t *ids;
+    size_t n_ids;
+};
+
 /* A rendered prompt. Zero-initialise. */
 struct chat_prompt {
     struct buf text;
     struct tok_span *spans; /* the parts that came from outside, for tok_encode's `literal` */
     size_t n_spans;
+    struct chat_run *runs; /* messages' samples, in order */
+    size_t n_runs;
+    str opening;       /* its end: what it has written of the reply after the turn's header */
     bool in_reasoning; /* it ends with the tag that opens the reasoning */
 };
-/* Renders the conversation and opens the assistant's turn. ERR_USAGE: there is no message, or the
+/* Renders the conversation and opens the assistant's turn. Where a message has a sample, the prompt
+ * has its tokens in the place of the template's rendering, without the reasoning where the template
+ * drops that (chat_splice.h). ERR_USAGE: there is no message, or the
  * model's template refuses the conversation. */
 bool chat_render(const struct chat_template *t, const struct chat_request *r,
                  struct chat_prompt *out, struct err *e);

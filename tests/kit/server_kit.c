@@ -14,6 +14,8 @@
 
 enum { MAX_LINES = 256 };
 
+static const char demo_model[] = "share/tawny-demo.gguf"; /* tests run in the checkout */
+
 struct kit_server {
     struct server_params params;
     struct engine *engine;
@@ -71,9 +73,11 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
     struct kit_server *s = mem_new(1, sizeof *s);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    s->path = kit_write_chat_model(&(struct kit_spec){.n_layer = 4});
-    s->engine = engine_open(&(struct engine_params){.path = s->path,
-                                                    .backend = "ref",
+    if (p->demo && access(demo_model, R_OK) != 0)
+        test_skip("the demo model is not here");
+    s->path = p->demo ? NULL : kit_write_chat_model(&(struct kit_spec){.n_layer = 4});
+    s->engine = engine_open(&(struct engine_params){.path = p->demo ? demo_model : s->path,
+                                                    .backend = p->demo ? "cpu" : "ref",
                                                     .n_ctx = p->n_ctx ? p->n_ctx : 2048,
                                                     .n_sessions = 2},
                             &e);
@@ -106,7 +110,8 @@ double kit_server_close(struct kit_server *s)
         test_fail(__FILE__, __LINE__, "server_run: %s", s->error.msg);
     close(s->params.stop_fd);
     engine_close(s->engine);
-    unlink(s->path);
+    if (s->path)
+        unlink(s->path);
     free(s->path);
     for (size_t i = 0; i < s->n_lines; i++)
         free(s->lines[i].text);

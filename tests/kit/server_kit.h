@@ -13,6 +13,7 @@ struct kit_server_params {
     uint32_t keepalive_ms;
     uint32_t n_ctx;  /* [2048] */
     size_t max_body; /* [the server's] */
+    bool demo;       /* the demo model instead, on the cpu backend; skips the test without it */
 };
 
 struct kit_server;
