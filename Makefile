@@ -152,6 +152,9 @@ bench-cpu: $(BUILD)/bench_cpu ## kernels of the cpu backend: GB/s and GMAC/s per
 bench-block: $(BUILD)/bench_block ## speed and error of the block types' scalar code
 	@$<
 
+bench-render: $(BUILD)/bench_render ## rendering a conversation of 100,000 tokens (T="TEMPLATE.jinja...")
+	@$< $(T)
+
 layers: ## check that no room includes what layers.txt forbids
 	@tools/check-layers layers.txt $$(find src -name '*.[ch]')
 
@@ -168,5 +171,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block isa layers spirv fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:

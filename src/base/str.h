@@ -24,6 +24,9 @@ bool str_starts(str s, str prefix);
 bool str_ends(str s, str suffix);
 /* Index of the first occurrence of needle at or after from; SIZE_MAX when there is none. */
 size_t str_find(str s, str needle, size_t from);
+/* FNV-1a over the bytes, going on from h; STR_HASH to begin. Not for secrets. */
+#define STR_HASH 0xcbf29ce484222325u
+uint64_t str_hash(uint64_t h, str s);
 /* Without ASCII white space at both ends. */
 str str_trim(str s);
 /* Splits s at the first sep: returns what is before it and leaves the rest in *rest (empty when

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
+#include "text/jinja.h"
 
 #define AT(field) offsetof(struct model_opts, field)
 static const struct opt model_table[] = {
@@ -121,6 +123,12 @@ char *model_path(const char *word, struct err *e)
     struct buf path = {0};
     buf_fmt(&path, "%s", word);
     return path.p;
+}
+
+bool model_template(const char *path, struct buf *out, struct err *e)
+{
+    return file_read_all(path, JINJA_MAX_SOURCE, out, e) &&
+           (out->n || err_set(e, ERR_FORMAT, "%s: the template is empty", path));
 }
 
 bool model_is_word(const char *word)

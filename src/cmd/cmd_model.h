@@ -41,5 +41,7 @@ void sampling_apply(const struct sampling_opts *o, struct sampling *s);
  * tawny, looked for in share/ beside the program and in ../share/tawny/. Freed by the caller with
  * free(). NULL and e when the demo model is not there. */
 char *model_path(const char *word, struct err *e);
+/* Reads a chat template from a file. */
+bool model_template(const char *path, struct buf *out, struct err *e);
 /* Could word be meant as a model: "demo", an existing file, or a name that ends in .gguf? */
 bool model_is_word(const char *word);

@@ -164,8 +164,9 @@ static bool open_talk(struct talk *t, const char *model, const struct run_opts *
         return err_set(e, ERR_UNSUPPORTED, "%s: the model has no tokenizer: it cannot be talked to",
                        gguf_path(engine_file(t->engine)));
     const struct log log = term_log(o->verbose);
-    t->chat =
-        o->raw ? NULL : chat_template_load(engine_file(t->engine), engine_tok(t->engine), &log, e);
+    t->chat = o->raw ? NULL
+                     : chat_template_load(engine_file(t->engine), STR(""), engine_tok(t->engine),
+                                          &log, e);
     if (!o->raw && !t->chat)
         return false;
     engine_sampling_defaults(t->engine, &t->sampling);

@@ -13,7 +13,7 @@
 #include "server/server.h"
 
 struct serve_opts {
-    const char *model, *alias, *host, *api_key;
+    const char *model, *alias, *host, *api_key, *template;
     uint32_t port;
     int32_t n_sessions; /* below 1: the default */
     bool verbose;
@@ -30,6 +30,8 @@ static const struct opt serve_table[] = {
      0, 0},
     {"-np --parallel", "N", "conversations kept in memory side by side", "2", OPT_I32,
      AT(n_sessions), -1, 256},
+    {"--chat-template-file", "FILE", "Jinja template for conversations", "the model file's",
+     OPT_TEXT, AT(template), 0, 0},
     {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
 };
 #undef AT
@@ -104,15 +106,19 @@ static void show_ready(void *ctx, const char *url)
 static bool serve(const struct serve_opts *o, const struct model_opts *m,
                   const struct sampling_opts *s, const struct interrupt *interrupt, struct err *e)
 {
+    struct buf template = {0};
     char *path = model_path(o->model, e);
-    if (!path)
+    if (!path || (o->template && !model_template(o->template, &template, e))) {
+        free(path);
         return false;
+    }
     struct engine_params p = model_params(m, path);
     p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
     struct engine *g = loading_open(&p, interrupt, o->verbose, e);
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
                                          .api_key = o->api_key,
+                                         .chat_template = buf_view(&template),
                                          .model_id = o->alias,
                                          .log = term_log(o->verbose),
                                          .ready = show_ready,
@@ -127,6 +133,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
         ok = server_run(g, &server, e);
     }
     engine_close(g);
+    buf_free(&template);
     free(path);
     return ok;
 }

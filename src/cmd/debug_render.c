@@ -16,7 +16,7 @@
 enum { MAX_BODY = 64 << 20 };
 
 struct render_opts {
-    const char *messages;
+    const char *messages, *template;
     bool tokens;
 };
 
@@ -24,6 +24,8 @@ struct render_opts {
 static const struct opt table[] = {
     {"--messages", "FILE", "body of a chat request, or its list of messages, as JSON", NULL,
      OPT_TEXT, AT(messages), 0, 0},
+    {"--chat-template-file", "FILE", "Jinja template to use", "the model file's", OPT_TEXT,
+     AT(template), 0, 0},
     {"--tokens", NULL, "the tokens instead, one a line: id and text", NULL, OPT_FLAG, AT(tokens), 0,
      0},
 };
@@ -72,8 +74,10 @@ static bool render(const struct gguf *file, const struct render_opts *o, struct 
     struct chat_prompt prompt = {0};
     struct chat_template *t = NULL;
     struct tok_ids ids = {0};
+    struct buf source = {0};
     struct tok *tok = tok_open(file, &log, e);
-    bool ok = tok && (t = chat_template_load(file, tok, &log, e)) &&
+    bool ok = tok && (!o->template || model_template(o->template, &source, e)) &&
+              (t = chat_template_load(file, buf_view(&source), tok, &log, e)) &&
               read_request(o->messages, &request, e);
     if (ok) {
         request.conversation.now_unix = clock_unix();
@@ -89,6 +93,7 @@ static bool render(const struct gguf *file, const struct render_opts *o, struct 
     chat_prompt_free(&prompt);
     openai_request_free(&request);
     chat_template_close(t);
+    buf_free(&source);
     tok_close(tok);
     return ok;
 }

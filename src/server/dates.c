@@ -30,21 +30,15 @@ void dates_close(struct dates *d)
     free(d);
 }
 
-static uint64_t hash_text(uint64_t h, str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u; /* FNV-1a */
-    return (h ^ 0xff) * 0x100000001b3u;
-}
-
 static uint64_t hash_start(const struct chat_request *r)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    const str end = STR("\xff"); /* in no UTF-8 */
+    uint64_t h = STR_HASH;
     for (size_t i = 0; i < r->n_messages; i++) {
         const struct chat_message *m = &r->messages[i];
-        h = hash_text(h, m->content);
+        h = str_hash(str_hash(h, m->content), end);
         for (size_t k = 0; k < m->n_parts; k++)
-            h = hash_text(h, m->parts[k]);
+            h = str_hash(str_hash(h, m->parts[k]), end);
         if (m->role == CHAT_USER)
             break;
     }

@@ -78,14 +78,6 @@ void replay_reply_free(struct replay_reply *r)
 
 /* ---- the store ---- */
 
-static uint64_t hash_of(str s)
-{
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
-    return h;
-}
-
 struct replay *replay_open(size_t max_bytes)
 {
     struct replay *p = mem_new(1, sizeof *p);
@@ -101,7 +93,7 @@ static struct key **bucket_of(struct replay *p, uint64_t hash)
 
 static struct entry *find(struct replay *p, str text)
 {
-    uint64_t hash = hash_of(text);
+    uint64_t hash = str_hash(STR_HASH, text);
     for (struct key *k = *bucket_of(p, hash); k; k = k->next) {
         if (k->hash == hash && str_eq(k->text, text))
             return k->entry;
@@ -140,7 +132,7 @@ static void unlink_entry(struct replay *p, struct entry *e)
 static void forget(struct replay *p, struct entry *e)
 {
     for (size_t i = 0; i < n_keys(e); i++) {
-        struct key **at = bucket_of(p, hash_of(key_text(e, i)));
+        struct key **at = bucket_of(p, str_hash(STR_HASH, key_text(e, i)));
         while (*at && (*at)->entry != e)
             at = &(*at)->next;
         if (*at)
@@ -197,7 +189,7 @@ void replay_put(struct replay *p, const struct replay_reply *r, str opening)
             forget(p, old);
     }
     for (size_t i = 0; i < n_keys(e); i++) {
-        uint64_t hash = hash_of(key_text(e, i));
+        uint64_t hash = str_hash(STR_HASH, key_text(e, i));
         struct key **bucket = bucket_of(p, hash);
         keys[i] = (struct key){hash, key_text(e, i), e, *bucket};
         *bucket = &keys[i];

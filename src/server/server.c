@@ -202,7 +202,7 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         return err_set(e, ERR_UNSUPPORTED,
                        "%s has no tokenizer that tawny knows: it cannot be served",
                        gguf_path(engine_file(g)));
-    s->chat = chat_template_load(engine_file(g), s->tok, &p->log, &s->no_chat);
+    s->chat = chat_template_load(engine_file(g), p->chat_template, s->tok, &p->log, &s->no_chat);
     if (!s->chat)
         log_warn(&p->log, "no conversations: %s", s->no_chat.msg);
     s->format = s->chat ? chat_template_format(s->chat) : CHAT_PLAIN;

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "engine/engine.h"
 
 /* Zero fields take the default in brackets. */
@@ -14,6 +15,7 @@ struct server_params {
     const char *host;         /* ["127.0.0.1"] */
     uint16_t port;            /* 0: any free one; see ready */
     const char *api_key;      /* NULL: none is asked for */
+    str chat_template;        /* Jinja [the model file's] */
     const char *model_id;     /* the name clients see [the file's name without .gguf] */
     uint32_t max_connections; /* [128] */
     size_t max_body;          /* bytes of a request [64 MiB] */

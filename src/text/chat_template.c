@@ -130,12 +130,12 @@ struct chat_template *chat_template_open(const struct chat_template_params *p, s
     return t;
 }
 
-struct chat_template *chat_template_load(const struct gguf *g, const struct tok *tok,
+struct chat_template *chat_template_load(const struct gguf *g, str source, const struct tok *tok,
                                          const struct log *log, struct err *e)
 {
-    struct chat_template_params p = {.tok = tok, .log = log};
-    if (!gguf_str(g, "tokenizer.chat_template", false, &p.source, e) ||
-        !gguf_str(g, "tokenizer.chat_template.tool_use", false, &p.tool_source, e))
+    struct chat_template_params p = {.source = source, .tok = tok, .log = log};
+    if (!source.n && (!gguf_str(g, "tokenizer.chat_template", false, &p.source, e) ||
+                      !gguf_str(g, "tokenizer.chat_template.tool_use", false, &p.tool_source, e)))
         return NULL;
     return chat_template_open(&p, e);
 }

@@ -24,8 +24,8 @@ struct chat_template_params {
 /* NULL and e when conversations of this model cannot be written: ERR_UNSUPPORTED for a layout that
  * tawny has no template of, else what the file's template got wrong. */
 struct chat_template *chat_template_open(const struct chat_template_params *p, struct err *e);
-/* With what the file holds. */
-struct chat_template *chat_template_load(const struct gguf *g, const struct tok *tok,
+/* With the templates of the model file, or with source instead where that is not empty. */
+struct chat_template *chat_template_load(const struct gguf *g, str source, const struct tok *tok,
                                          const struct log *log, struct err *e);
 void chat_template_close(struct chat_template *t);
 /* What its replies are written in. */

@@ -13,9 +13,7 @@ static void put_member(const char *name, str value, struct buf *out)
 static void put_short_id(str id, struct buf *out)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < id.n; i++)
-        hash = (hash ^ (unsigned char)id.p[i]) * 0x100000001b3u;
+    uint64_t hash = str_hash(STR_HASH, id);
     buf_byte(out, '"');
     for (int i = 0; i < 9; i++, hash /= sizeof letters - 1)
         buf_byte(out, letters[hash % (sizeof letters - 1)]);

@@ -412,7 +412,9 @@ static bool eval_binary(struct jinja_run *r, struct jinja_scope *s, const struct
         return jinja_item(r, a, b, out);
     if (n->op != JINJA_X_CONCAT)
         return jinja_arith(r, n->op, a, b, out);
-    return jinja_to_str(r, &a, &a) && jinja_to_str(r, &b, &b) && jinja_concat(r, &a, &b, out);
+    bool ok = jinja_to_str(r, &a, &a) && jinja_to_str(r, &b, &b) && jinja_concat(r, &a, &b, out);
+    out->safe = false;
+    return ok;
 }
 
 /* and, or: one of the operands. */

@@ -42,6 +42,14 @@ static bool run_string(struct jinja_call *c, struct jinja_value *out)
     return jinja_to_str(c->run, &c->in, out);
 }
 
+/* Markup in Python. */
+static bool run_safe(struct jinja_call *c, struct jinja_value *out)
+{
+    bool ok = jinja_to_str(c->run, &c->in, out);
+    out->safe = true;
+    return ok;
+}
+
 static bool run_length(struct jinja_call *c, struct jinja_value *out)
 {
     size_t n;
@@ -264,7 +272,7 @@ const struct jinja_builtin *jinja_find_filter(str name)
         {"from_json", "", 0, run_from_json},
         {"fromjson", "", 0, run_from_json},
         {"string", "", 0, run_string},
-        {"safe", "", 0, run_string},
+        {"safe", "", 0, run_safe},
         {"escape", "", 0, run_string},
         {"e", "", 0, run_string},
         {"length", "", 0, run_length},

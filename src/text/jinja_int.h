@@ -33,6 +33,7 @@ enum jinja_kind {
 struct jinja_value {
     enum jinja_kind kind;
     uint8_t whole; /* STRING without mark: the mark of all its bytes */
+    bool safe;     /* STRING: came through `safe`; + escapes for HTML what it is joined with */
     size_t n;      /* STRING, UNDEFINED: bytes; LIST, TUPLE, STREAM: items */
     union {
         bool truth;
@@ -369,6 +370,8 @@ bool jinja_take(struct jinja_run *r, size_t begin, struct jinja_value *out);
 /* a + b; appends in place where a is the end of an earlier concatenation. */
 bool jinja_concat(struct jinja_run *r, const struct jinja_value *a, const struct jinja_value *b,
                   struct jinja_value *out);
+/* s with & < > ' " as HTML writes them (markupsafe.escape). */
+bool jinja_escape(struct jinja_run *r, const struct jinja_value *s, struct jinja_value *out);
 /* Code points, and the byte position of the i-th one (n when there are fewer). */
 size_t jinja_count_chars(str s);
 size_t jinja_char_at(str s, size_t i);

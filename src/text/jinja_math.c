@@ -138,6 +138,20 @@ static bool repeat(struct jinja_run *r, struct jinja_value v, int64_t times,
     return v.kind == JINJA_STRING ? repeat_string(r, v, n, out) : repeat_list(r, v, n, out);
 }
 
+/* a + b. Python's Markup, which the filter safe gives, escapes what it is joined with. */
+static bool join_strings(struct jinja_run *r, struct jinja_value a, struct jinja_value b,
+                         struct jinja_value *out)
+{
+    bool safe = a.safe || b.safe;
+    if (safe && !a.safe && !jinja_escape(r, &a, &a))
+        return false;
+    if (safe && !b.safe && !jinja_escape(r, &b, &b))
+        return false;
+    bool ok = jinja_concat(r, &a, &b, out);
+    out->safe = safe;
+    return ok;
+}
+
 static const char *symbol(enum jinja_op op)
 {
     switch (op) {
@@ -164,7 +178,7 @@ bool jinja_arith(struct jinja_run *r, enum jinja_op op, struct jinja_value a, st
     if (jinja_is_number(&a) && jinja_is_number(&b))
         return float_arith(r, op, jinja_to_f64(&a), jinja_to_f64(&b), out);
     if (op == JINJA_X_ADD && a.kind == JINJA_STRING && b.kind == JINJA_STRING)
-        return jinja_concat(r, &a, &b, out);
+        return join_strings(r, a, b, out);
     if (op == JINJA_X_ADD && a.kind == b.kind && (a.kind == JINJA_LIST || a.kind == JINJA_TUPLE))
         return join_lists(r, a, b, out);
     if (op == JINJA_X_MUL && can_repeat(&a) && is_int(&b))

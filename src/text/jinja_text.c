@@ -131,6 +131,23 @@ bool jinja_concat(struct jinja_run *r, const struct jinja_value *a, const struct
     return jinja_work(r, b->n / 64);
 }
 
+bool jinja_escape(struct jinja_run *r, const struct jinja_value *s, struct jinja_value *out)
+{
+    static const char from[] = "&<>'\"";
+    static const str to[] = {STR("&amp;"), STR("&lt;"), STR("&gt;"), STR("&#39;"), STR("&#34;")};
+    size_t begin = jinja_begin(r), done = 0;
+    for (size_t i = 0; i < s->n && !r->out.over; i++) {
+        const char *hit = s->p[i] ? strchr(from, s->p[i]) : NULL;
+        if (!hit)
+            continue;
+        jinja_put_sub(r, s, done, i);
+        jinja_put_as(r, to[hit - from], s->mark ? (uint8_t)s->mark[i] : s->whole);
+        done = i + 1;
+    }
+    jinja_put_sub(r, s, done, s->n);
+    return jinja_work(r, s->n / 64) && jinja_take(r, begin, out);
+}
+
 /* ---- code points ---- */
 
 /* Bytes of the code point at s[i]; a byte that is no UTF-8 counts as one. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "kit/chat_layouts.h"
 #include "kit/tok_fixture.h"
 #include "test.h"
@@ -213,6 +214,155 @@ TEST(chat_results_that_failed_say_so)
     check_rendered(EACH SHOW "{% endfor %}", &(struct chat_request){LIST(list)},
                    "[user:U][user:<tool_response>\nError: no such file\n</tool_response>\n"
                    "<tool_response>\nError: x\n</tool_response>]");
+}
+
+/* ---- any order of roles ---- */
+
+enum { MAX_MESSAGES = 12, N_RANDOM = 60 };
+
+/* A conversation in which every text is one word. */
+struct random_talk {
+    struct arena arena;
+    struct chat_message list[MAX_MESSAGES];
+    size_t n;
+};
+
+static void random_talk(struct rng *rng, struct random_talk *t)
+{
+    str ids[2 * MAX_MESSAGES] = {STR("unknown")};
+    size_t n_ids = 1;
+    t->n = 1 + rng_below(rng, MAX_MESSAGES);
+    for (size_t i = 0; i < t->n; i++) {
+        struct chat_message *m = &t->list[i];
+        *m = (struct chat_message){.role = (enum chat_role)rng_below(rng, 4)};
+        size_t n_calls = m->role == CHAT_ASSISTANT ? rng_below(rng, 3) : 0;
+        struct chat_call *calls = arena_new(&t->arena, 2, sizeof *calls);
+        /* What stands beside a call may be dropped later (gpt-oss). */
+        if (!n_calls)
+            m->content = arena_fmt(&t->arena, "w%zuw", i);
+        for (size_t k = 0; k < n_calls; k++) {
+            ids[n_ids] = arena_fmt(&t->arena, "call_%zu_%zu", i, k);
+            calls[k] = (struct chat_call){ids[n_ids++], STR("search"),
+                                          arena_fmt(&t->arena, "{\"query\": \"q%zuq%zuq\"}", i, k)};
+        }
+        m->calls = calls;
+        m->n_calls = n_calls;
+        if (m->role == CHAT_TOOL)
+            m->call_id = ids[rng_below(rng, n_ids)];
+    }
+}
+
+/* Every text is there once. User's, assistant's and system's stand in their order. */
+static void check_texts(const struct random_talk *t, str prompt, const char *name)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct chat_message *m = &t->list[i];
+        size_t hit = m->content.n ? str_find(prompt, m->content, 0) : 0;
+        if (hit == SIZE_MAX || (m->content.n && str_find(prompt, m->content, hit + 1) != SIZE_MAX))
+            test_fail(__FILE__, __LINE__, "%s: '%.*s' is not there once:\n%.*s", name,
+                      STRF(m->content), STRF(prompt));
+        if (m->content.n && m->role != CHAT_TOOL && hit < at)
+            test_fail(__FILE__, __LINE__, "%s: '%.*s' has moved:\n%.*s", name, STRF(m->content),
+                      STRF(prompt));
+        at = m->content.n && m->role != CHAT_TOOL ? hit : at;
+        for (size_t k = 0; k < m->n_calls; k++) {
+            str query = str_sub(m->calls[k].arguments, 11, m->calls[k].arguments.n - 2);
+            if (str_find(prompt, query, 0) == SIZE_MAX)
+                test_fail(__FILE__, __LINE__, "%s: call '%.*s' is not there:\n%.*s", name,
+                          STRF(query), STRF(prompt));
+        }
+    }
+}
+
+static void check_random(const struct chat_template *t, const char *name, uint64_t seed)
+{
+    struct rng rng = {seed};
+    for (int i = 0; i < N_RANDOM; i++) {
+        struct random_talk talk = {0};
+        struct chat_prompt p = {0};
+        struct err e = {0};
+        random_talk(&rng, &talk);
+        if (!chat_render(t, &(struct chat_request){.messages = talk.list, .n_messages = talk.n}, &p,
+                         &e))
+            test_fail(__FILE__, __LINE__, "%s: %s", name, e.msg);
+        check_texts(&talk, buf_view(&p.text), name);
+        chat_prompt_free(&p);
+        arena_free(&talk.arena);
+    }
+}
+
+TEST(chat_roles_may_come_in_any_order)
+{
+    static const char *const names[] = {"Qwen3-Coder.jinja",
+                                        "Qwen3-Coder.launch-2025-07.jinja",
+                                        "Qwen3-Next-Instruct.jinja",
+                                        "Qwen-Qwen3-0.6B.jinja",
+                                        "Qwen3-2507-Thinking.jinja",
+                                        "Qwen3.5-4B.jinja",
+                                        "Qwen3.6.jinja",
+                                        "openai-gpt-oss-120b.jinja",
+                                        "GLM-4.5.jinja",
+                                        "GLM-4.6.jinja",
+                                        "GLM-4.7-Flash.jinja",
+                                        "meta-llama-Llama-3.1-8B-Instruct.jinja"};
+    for (int f = 0; f < CHAT_PLAIN; f++) {
+        struct chat_template *t = kit_builtin_template((enum chat_format)f);
+        check_random(t, chat_format_name((enum chat_format)f), test_seed() + (uint64_t)f);
+        chat_template_close(t);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct chat_template *t = kit_template(names[i]);
+        check_random(t, names[i], test_seed() + 100 + i);
+        chat_template_close(t);
+    }
+}
+
+/* What a conversation has become goes on when it grows: a prompt less the header of its reply is
+ * the beginning of every later one. */
+TEST(chat_prompts_of_a_growing_conversation_begin_alike)
+{
+    static const struct chat_call calls[] = {{STR("c1"), STR("f"), STR("{\"a\": 1}")},
+                                             {STR("c2"), STR("g"), STR("{}")}};
+    static const struct chat_message list[] = {
+        {.role = CHAT_SYSTEM, .content = STR("S")},
+        {.role = CHAT_USER, .content = STR("U1")},
+        {.role = CHAT_ASSISTANT, .calls = &calls[0], .n_calls = 1},
+        {.role = CHAT_TOOL, .content = STR("R1"), .call_id = STR("c1")},
+        {.role = CHAT_SYSTEM, .content = STR("12 tokens left")},
+        {.role = CHAT_ASSISTANT, .content = STR("A1")},
+        {.role = CHAT_USER, .content = STR("U2")},
+        {.role = CHAT_ASSISTANT, .calls = &calls[1], .n_calls = 1},
+        {.role = CHAT_TOOL, .content = STR("R2"), .call_id = STR("c2")},
+        {.role = CHAT_ASSISTANT, .content = STR("A2")},
+        {.role = CHAT_SYSTEM, .content = STR("11 tokens left")},
+        {.role = CHAT_USER, .content = STR("U3")}};
+    for (int f = 0; f < CHAT_PLAIN; f++) {
+        struct chat_template *t = kit_builtin_template((enum chat_format)f);
+        str header = f == CHAT_HARMONY ? STR("<|start|>assistant")
+                     : f == CHAT_GLM   ? STR("<|assistant|><think>")
+                     : f == CHAT_LLAMA_JSON
+                         ? STR("<|start_header_id|>assistant<|end_header_id|>\n\n")
+                         : STR("<|im_start|>assistant\n");
+        struct chat_prompt before = {0};
+        for (size_t n = 2; n <= sizeof list / sizeof *list; n++) {
+            struct chat_prompt p = {0};
+            struct err e = {0};
+            CHECK_OK(
+                chat_render(t, &(struct chat_request){.messages = list, .n_messages = n}, &p, &e));
+            CHECK(str_ends(buf_view(&p.text), header));
+            if (!str_starts(buf_view(&p.text),
+                            str_sub(buf_view(&before.text), 0,
+                                    before.text.n ? before.text.n - header.n : 0)))
+                test_fail(__FILE__, __LINE__, "%s, %zu messages:\n%.*s\n--- before\n%.*s",
+                          chat_format_name((enum chat_format)f), n, STRF(buf_view(&p.text)),
+                          STRF(buf_view(&before.text)));
+            chat_prompt_free(&before);
+            before = p;
+        }
+        chat_prompt_free(&before);
+        chat_template_close(t);
+    }
 }
 
 /* ---- the first token ---- */

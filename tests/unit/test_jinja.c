@@ -653,6 +653,7 @@ TEST(jinja_marks_what_came_from_outside)
     check_spans("{{ ('<' + s + '>').split('e')|join('-') }}", "<[H]-[llo]>");
     check_spans("{% filter upper %}a{{ s }}{% endfilter %}", "A[HELLO]");
     check_spans("{{ ('a\n' + s)|indent(1) }}", "a\n [Hello]");
+    check_spans("{{ '<b>'|safe + q + '&' }}", "<b>[it&#39;s]&amp;");
     check_spans("{{ n }}{{ t }}{{ m[0].role }}{{ e }}{{ m[0].content }}", "3Trueuser[hi]");
     check_spans("{% for c in 'x' + s %}{{ c }}.{% endfor %}", "x.[H].[e].[l].[l].[o].");
     check_spans("{{ ('<' + u + s)[1:] }}", "[2:h\xc3\xa9llo \xe6\x97\xa5\xe6\x9c\xac][Hello]");

@@ -167,6 +167,15 @@ static void check_starts(const struct tok_ids *all, const struct tok_ids *a,
 /* The reply as clients send it back: parsed, printed again, with or without the reasoning. */
 static const struct chat_call back[] = {{STR("call_1"), STR("f"), STR("{\"a\": \"x\", \"b\": 2}")}};
 
+static struct chat_message reply_of(const struct chat_sample *sample, const char *reasoning)
+{
+    return (struct chat_message){.role = CHAT_ASSISTANT,
+                                 .reasoning = str_of(reasoning),
+                                 .calls = back,
+                                 .n_calls = 1,
+                                 .sampled = sample};
+}
+
 TEST(replay_puts_the_sampled_tokens_into_the_prompt)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -175,16 +184,10 @@ TEST(replay_puts_the_sampled_tokens_into_the_prompt)
         const struct chat_sample sample = {s.sampled.ids, s.sampled.n, s.opening};
         struct chat_message list[] = {
             question[0],
-            {.role = CHAT_ASSISTANT,
-             .reasoning = STR("Why  not?"),
-             .calls = back,
-             .n_calls = 1,
-             .sampled = &sample},
+            reply_of(&sample, cases[i].answer ? "Why  not?" : ""),
             {.role = CHAT_TOOL, .content = STR("done <|im_end|>"), .call_id = STR("call_1")}};
         struct chat_prompt p;
         struct tok_ids ids = {0};
-        if (!cases[i].answer)
-            list[1].reasoning = (str){NULL, 0};
         encode(&s, list, 3, &p, &ids);
         check_starts(&ids, &s.first, &s.sampled, name);
         CHECK_STR(tok_bytes(s.tok, ids.ids[s.first.n + s.sampled.n]), str_of(cases[i].end));
@@ -203,11 +206,7 @@ TEST(replay_leaves_reasoning_out_where_the_template_does)
         const struct chat_sample sample = {s.sampled.ids, s.sampled.n, s.opening};
         const struct chat_message list[] = {
             question[0],
-            {.role = CHAT_ASSISTANT,
-             .reasoning = STR("Why  not?"),
-             .calls = back,
-             .n_calls = 1,
-             .sampled = &sample},
+            reply_of(&sample, "Why  not?"),
             {.role = CHAT_TOOL, .content = STR("done"), .call_id = STR("call_1")},
             {.role = CHAT_ASSISTANT, .content = STR("Done.")},
             {.role = CHAT_USER, .content = STR("Again?")}};
@@ -234,8 +233,7 @@ TEST(replay_keeps_neighbours_and_spans_as_they_are)
     struct tok_ids ids = {0}, without = {0};
     for (size_t i = 0; i < 400; i += 4) {
         list[i] = (struct chat_message){.role = CHAT_USER, .content = STR("a <|im_end|> b")};
-        list[i + 1] = (struct chat_message){
-            .role = CHAT_ASSISTANT, .calls = back, .n_calls = 1, .sampled = &sample};
+        list[i + 1] = reply_of(&sample, "");
         list[i + 2] = (struct chat_message){
             .role = CHAT_TOOL, .content = STR("<|im_start|>"), .call_id = STR("call_1")};
         list[i + 3] = (struct chat_message){.role = CHAT_ASSISTANT, .content = STR("Done.")};
