@@ -10,9 +10,10 @@
 #include "engine/logprob.h"
 #include "engine/session.h"
 #include "kit/chat_model.h"
+#include "kit/engine_kit.h"
 #include "test.h"
 
-enum { N_VOCAB = 96, MAX_IDS = 512 };
+enum { N_VOCAB = 96, MAX_IDS = KIT_REPLY_MAX };
 
 /* ---- which session ----------------------------------------------------------------------------
  */
@@ -122,92 +123,10 @@ TEST(logprob_lists_the_likeliest_in_order)
 /* ---- jobs -------------------------------------------------------------------------------------
  */
 
-static struct engine *open_engine_on(const char *backend, const char *path, uint32_t n_sessions,
-                                     uint32_t n_ctx, uint32_t n_ubatch)
-{
-    struct err e;
-    struct engine_params p = {.path = path,
-                              .backend = backend,
-                              .n_ctx = n_ctx,
-                              .n_sessions = n_sessions,
-                              .n_ubatch = n_ubatch};
-    struct engine *g = engine_open(&p, &e);
-    CHECK_OK(g);
-    return g;
-}
-
 static struct engine *open_engine(const char *path, uint32_t n_sessions, uint32_t n_ctx,
                                   uint32_t n_ubatch)
 {
-    return open_engine_on("ref", path, n_sessions, n_ctx, n_ubatch);
-}
-
-/* A reply and how it came about. */
-struct reply {
-    int32_t ids[MAX_IDS];
-    struct job_event last;  /* DONE */
-    struct job_event token; /* the last TOKEN */
-    size_t n, n_prefill_events;
-    struct job_usage usage;
-};
-
-static void collect(struct job *j, struct reply *r)
-{
-    struct job_event ev;
-    r->n = r->n_prefill_events = 0;
-    for (;;) {
-        job_next(j, 60000, &ev);
-        CHECK(ev.kind != JOB_TIMEOUT);
-        if (ev.kind == JOB_DONE)
-            break;
-        if (ev.kind == JOB_PREFILL) {
-            CHECK(r->n == 0 && ev.n_done <= ev.n_total);
-            r->n_prefill_events++;
-        } else {
-            CHECK(r->n < MAX_IDS);
-            r->ids[r->n++] = ev.token.id;
-            r->token = ev;
-        }
-    }
-    r->last = ev;
-    r->usage = job_usage(j);
-    job_next(j, 0, &ev);
-    CHECK_INT(ev.kind, JOB_DONE);
-}
-
-static struct reply ask(struct engine *g, const struct job_params *p)
-{
-    struct err e;
-    struct reply r;
-    struct job *j = engine_submit(g, p, &e);
-    CHECK_OK(j);
-    collect(j, &r);
-    job_close(j);
-    return r;
-}
-
-/* Greedy generation straight on an exec, all of the prompt at once and nothing re-used. */
-static void cold_reply(const char *backend, const struct plan *plan, uint32_t n_ctx,
-                       const int32_t *prompt, size_t n, size_t n_new, int32_t *out)
-{
-    int32_t ids[MAX_IDS];
-    float *logits = mem_new(MAX_IDS * plan->n_vocab, sizeof *logits);
-    struct exec_params params = {.n_ctx = n_ctx, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
-    struct exec *x = kit_open_exec(backend, plan, &params);
-    memcpy(ids, prompt, n * sizeof *ids);
-    uint32_t from = 0;
-    for (size_t i = 0; i < n_new; i++) {
-        uint32_t to = (uint32_t)(n + i);
-        kit_run(x, ids, from, to, 0, plan->n_vocab, logits);
-        const float *row = logits + (size_t)(to - from - 1) * plan->n_vocab;
-        int32_t best = 0;
-        for (uint32_t k = 1; k < plan->n_vocab; k++)
-            best = row[k] > row[best] ? (int32_t)k : best;
-        ids[to] = out[i] = best;
-        from = to;
-    }
-    exec_close(x);
-    free(logits);
+    return kit_open_engine("ref", path, n_sessions, n_ctx, n_ubatch);
 }
 
 static void random_ids(struct rng *r, int32_t *ids, size_t n)
@@ -250,12 +169,12 @@ static void check_greedy_is_the_same(const char *backend, const char *arch)
     random_ids(&r, prompt, N);
     static const uint32_t ubatch[] = {1, 7, 512};
     for (int i = 0; i < 3; i++) {
-        struct engine *g = open_engine_on(backend, path, 1, 256, ubatch[i]);
+        struct engine *g = kit_open_engine(backend, path, 1, 256, ubatch[i]);
         if (i == 0)
-            cold_reply(backend, &engine_model(g)->plan, 256, prompt, N, NEW, want);
+            kit_cold_reply(&(struct kit_cold){backend, &engine_model(g)->plan, 256, N_VOCAB}, prompt, N, NEW, want, NULL);
         struct job_params p = {.prompt = prompt, .n_prompt = N, .max_tokens = NEW};
         for (int again = 0; again < 2; again++) {
-            struct reply got = ask(g, &p);
+            struct kit_reply got = kit_ask(g, &p);
             CHECK_INT(got.n, NEW);
             check_ids(got.ids, want, NEW);
             CHECK_INT(got.last.finish, FINISH_LENGTH);
@@ -306,7 +225,7 @@ static void check_random_edits(const char *backend, const char *arch)
     enum { TALKS = 4, ROUNDS = 25, NEW = 5, CTX = 200 };
     struct rng r = {test_seed()};
     char *path = write_model_of(arch);
-    struct engine *g = open_engine_on(backend, path, 3, CTX, 16);
+    struct engine *g = kit_open_engine(backend, path, 3, CTX, 16);
     struct talk talks[TALKS] = {0};
     size_t n_cached = 0, n_prompt = 0;
     for (int i = 0; i < TALKS; i++)
@@ -316,8 +235,8 @@ static void check_random_edits(const char *backend, const char *arch)
         int32_t want[NEW];
         edit(&r, talks, TALKS, t);
         struct job_params p = {.prompt = t->ids, .n_prompt = t->n, .max_tokens = NEW};
-        struct reply got = ask(g, &p);
-        cold_reply(backend, &engine_model(g)->plan, CTX, t->ids, t->n, NEW, want);
+        struct kit_reply got = kit_ask(g, &p);
+        kit_cold_reply(&(struct kit_cold){backend, &engine_model(g)->plan, CTX, N_VOCAB}, t->ids, t->n, NEW, want, NULL);
         CHECK_INT(got.n, NEW);
         check_ids(got.ids, want, NEW);
         n_cached += got.usage.n_cached;
@@ -338,6 +257,8 @@ TEST(engine_replies_after_random_edits_equal_cold_starts)
     check_random_edits("ref", "qwen3next");
     check_random_edits("ref", "qwen35moe");
     check_random_edits("cpu", "qwen3moe");
+    check_random_edits("cpu", "gpt-oss");
+    check_random_edits("cpu", "qwen3next");
 }
 
 /* Asks, and compares the reply with that of a cold start; it is appended to the conversation. */
@@ -346,8 +267,8 @@ static size_t ask_and_compare(struct engine *g, struct talk *t)
     enum { NEW = 5 };
     int32_t want[NEW];
     struct job_params p = {.prompt = t->ids, .n_prompt = t->n, .max_tokens = NEW};
-    struct reply got = ask(g, &p);
-    cold_reply("ref", &engine_model(g)->plan, engine_n_ctx(g), t->ids, t->n, NEW, want);
+    struct kit_reply got = kit_ask(g, &p);
+    kit_cold_reply(&(struct kit_cold){"ref", &engine_model(g)->plan, engine_n_ctx(g), N_VOCAB}, t->ids, t->n, NEW, want, NULL);
     CHECK_INT(got.n, NEW);
     check_ids(got.ids, want, NEW);
     memcpy(t->ids + t->n, want, sizeof want);
@@ -397,10 +318,10 @@ TEST(engine_keeps_recurrent_states_before_the_header_of_a_reply)
         prompt[i] = 'a' + i % 26;
     prompt[0] = prompt[HEADER] = CHAT_MODEL_IM_START;
     struct job_params p = {.prompt = prompt, .n_prompt = N, .max_tokens = 3};
-    CHECK_INT(ask(g, &p).usage.n_cached, 0);
+    CHECK_INT(kit_ask(g, &p).usage.n_cached, 0);
     prompt[N - 1] = '!'; /* the end of the header is written otherwise */
     p.n_prompt = N + 20;
-    CHECK_INT(ask(g, &p).usage.n_cached, HEADER);
+    CHECK_INT(kit_ask(g, &p).usage.n_cached, HEADER);
     engine_close(g);
     remove_model(path);
 }
@@ -412,7 +333,7 @@ TEST(engine_ends_at_the_context)
     int32_t prompt[25] = {1, 2, 3};
     struct err e;
     struct job_params p = {.prompt = prompt, .n_prompt = 15};
-    struct reply got = ask(g, &p);
+    struct kit_reply got = kit_ask(g, &p);
     CHECK_INT(got.last.finish, FINISH_LENGTH);
     CHECK_INT(got.n, 6); /* five fit, the last needs no place */
     p.n_prompt = 20;
@@ -463,7 +384,7 @@ static void cancel_in_prefill(const struct kit_spec *spec, uint32_t n_least, uin
     CHECK_INT(job_usage(j).n_generated, 0);
     job_close(j);
     p.n_prompt = n_done + 1;
-    const size_t n_cached = ask(g, &p).usage.n_cached;
+    const size_t n_cached = kit_ask(g, &p).usage.n_cached;
     CHECK(n_cached <= n_done && n_cached + n_step > n_done);
     engine_close(g);
     free(prompt);
@@ -507,8 +428,8 @@ TEST(engine_queue_is_first_in_first_out_and_cancels_at_once)
     p.max_tokens = 2;
     struct job *last = engine_submit(g, &p, &e);
     job_cancel(j[2]);
-    struct reply r;
-    collect(last, &r);
+    struct kit_reply r;
+    kit_collect(last, &r);
     CHECK_INT(r.n, 2);
     do /* it may have begun before it was cancelled, but it came first */
         job_next(j[2], 0, &ev);
@@ -581,7 +502,7 @@ TEST(engine_serves_many_threads)
 {
     enum { CLIENTS = 6 };
     char *path = write_model();
-    struct engine *g = open_engine_on("cpu", path, 2, 64, 0);
+    struct engine *g = kit_open_engine("cpu", path, 2, 64, 0);
     struct client c[CLIENTS];
     for (uint64_t i = 0; i < CLIENTS; i++) {
         c[i] = (struct client){.g = g, .seed = test_seed() + i};
@@ -619,7 +540,7 @@ TEST(engine_never_draws_padding_or_unused_tokens)
     p.sampling.n_bias = CHAT_MODEL_N_VOCAB;
     for (int t = 0; t < 2; t++) {
         p.sampling.temperature = (float)t;
-        struct reply r = ask(g, &p);
+        struct kit_reply r = kit_ask(g, &p);
         CHECK_INT(r.n, 40);
         for (size_t i = 0; i < r.n; i++)
             CHECK(r.ids[i] < CHAT_MODEL_UNUSED);
@@ -641,12 +562,12 @@ TEST(engine_stops_on_the_end_of_turn)
                            .n_top_logprobs = 5};
     p.sampling.bias = &bias;
     p.sampling.n_bias = 1;
-    struct reply r = ask(g, &p);
+    struct kit_reply r = kit_ask(g, &p);
     CHECK_INT(r.last.finish, FINISH_STOP);
     CHECK_INT(r.n, 0);
     CHECK_INT(r.usage.n_generated, 1);
     p.ignore_stop = true;
-    r = ask(g, &p);
+    r = kit_ask(g, &p);
     CHECK_INT(r.n, 3);
     CHECK_INT(r.ids[0], CHAT_MODEL_IM_END);
     CHECK_INT(r.token.n_top, 5);
