@@ -346,7 +346,7 @@ static bool check_begin(const struct exec *x, uint32_t i, uint32_t seq, uint32_t
     if (pos > x->held[seq].n)
         return err_set(e, ERR_USAGE, "row %u: position %u, but sequence %u holds %u tokens", i, pos,
                        seq, x->held[seq].n);
-    if (pos && (pos < at.first || pos > at.last))
+    if (!exec_within(at, pos))
         return err_set(e, ERR_USAGE,
                        "row %u: position %u, but sequence %u goes on at %u to %u, at 0 or from a "
                        "saved state",

@@ -163,6 +163,10 @@ struct exec_reach {
     uint32_t first, last;
 };
 struct exec_reach exec_reach(const struct exec *x, uint32_t seq);
+static inline bool exec_within(struct exec_reach at, uint32_t n)
+{
+    return n == 0 || (at.first <= n && n <= at.last);
+}
 /* Bytes of a saved state; 0: every sequence can be cut back anywhere. params as for exec_open. */
 uint64_t exec_state_bytes(const struct backend *b, const struct plan *p,
                           const struct exec_params *params);

@@ -5,14 +5,13 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "engine/inside.h"
+#include "engine/keep.h"
 #include "engine/logprob.h"
 
 /* A cancelled batch stops at the next op, so the longest op bounds the wait: a piece of prefill is
  * made so small that this op should take a third of the 300 ms promised. The longest one is taken
  * to be four times the mean. The first piece of an engine's life measures. */
 enum { LONGEST_OP_NS = 100000000, LONGEST_OP_PART = 4, FIRST_PIECE = 32 };
-/* Tokens that a client who hangs up during a long prompt may have to read again. */
-enum { PROGRESS_STEP = 512 };
 
 static uint32_t piece_rows(const struct engine *g)
 {
@@ -46,89 +45,26 @@ static bool extend(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t 
     return true;
 }
 
-/* ---- snapshots of what cannot be cut back -----------------------------------------------------
- */
-
-/* Where a prompt is worth a snapshot, in tokens from its begin. */
-struct borders {
-    uint32_t fork; /* where it departs from what the session held: others may do so, too */
-    uint32_t turn; /* before the header of the reply to come: behind it, templates may rewrite */
-};
-
-/* The last control token begins the reply's header; without one, all but the last token. */
-static uint32_t turn_border(const struct engine *g, const struct job *j)
-{
-    const uint32_t n = (uint32_t)j->params.n_prompt;
-    for (uint32_t i = n - 1; g->tok && i > 0; i--)
-        if (tok_type(g->tok, j->prompt[i]) == TOK_CONTROL)
-            return i;
-    return n - 1;
-}
-
-/* Keeps a copy of the state where the session is, which is within reach. */
-static void take_snapshot(struct engine *g, uint32_t seq)
-{
-    struct session *s = &g->sessions[seq];
-    if (session_snapshot(s, s->n))
-        return;
-    struct snapshot *room = session_snapshot_room(s, g->n_jobs);
-    exec_state_save(g->exec, seq, s->n, room->bytes);
-    room->n = s->n;
-    room->last_used = g->n_jobs;
-}
-
-/* Where the newest snapshot of a prompt that is being read is, and whether a border is there. */
-struct progress_mark {
-    uint32_t n;
-    bool is_border;
-};
-
-/* After every piece. Between borders one snapshot follows the reading in steps, for a client that
- * hangs up and asks again. */
-static void keep_state(struct engine *g, uint32_t seq, const struct borders *at,
-                       struct progress_mark *mark)
-{
-    struct session *s = &g->sessions[seq];
-    const bool is_border = s->n == at->fork || s->n == at->turn;
-    if (s->n_snapshots == 0 || s->n == 0 || (!is_border && s->n - mark->n < PROGRESS_STEP))
-        return;
-    if (!mark->is_border)
-        session_drop_snapshot(s, mark->n);
-    take_snapshot(g, seq);
-    *mark = (struct progress_mark){s->n, is_border};
-}
-
-/* Rows to read next: a piece, but not beyond a border. */
-static uint32_t rows_to_border(const struct session *s, uint32_t n_rows, const struct borders *at)
-{
-    if (s->n_snapshots == 0)
-        return n_rows;
-    n_rows = at->fork > s->n ? (uint32_t)num_min(n_rows, at->fork - s->n) : n_rows;
-    return at->turn > s->n ? (uint32_t)num_min(n_rows, at->turn - s->n) : n_rows;
-}
-
 /* ---- jobs -------------------------------------------------------------------------------------
  */
 
 /* Reads the prompt from where the session has it on; the logits of its last token are left. */
-static bool prefill(struct engine *g, struct job *j, uint32_t seq, const struct borders *at,
-                    struct err *e)
+static bool prefill(struct engine *g, struct job *j, uint32_t seq, struct keeper *k, struct err *e)
 {
     const struct session *s = &g->sessions[seq];
-    struct progress_mark mark = {s->n, true};
     size_t n_prompt = j->params.n_prompt;
     job_post_prefill(j, s->n);
-    keep_state(g, seq, at, &mark);
+    keep_snapshots(k);
     while (s->n < n_prompt) {
         uint32_t n = (uint32_t)num_min(piece_rows(g), n_prompt - s->n);
-        n = rows_to_border(s, n, at);
+        n = keep_rows(k, n);
         uint64_t start = clock_ns();
         if (!extend(g, seq, j->prompt + s->n, n, s->n + n == n_prompt, &j->cancel, e))
             return false;
         /* A row or two say nothing about the speed of many. */
         if (n >= FIRST_PIECE / 2)
             g->ns_per_row = (double)(clock_ns() - start) / n;
-        keep_state(g, seq, at, &mark);
+        keep_snapshots(k);
         job_post_prefill(j, s->n);
     }
     return true;
@@ -180,6 +116,14 @@ static bool is_loop(struct engine *g, const struct job *j, int32_t id)
     return !j->params.ignore_stop && loop_put(&g->loop, id, &g->kept_out) == LOOP_END;
 }
 
+/* What may stop a step of decoding. A recurrent state would be lost with it and the reply read
+ * again, so a step that is short is waited for. */
+static const atomic_bool *step_cancel(const struct engine *g, const struct job *j)
+{
+    const bool is_short = g->ns_per_step > 0 && g->ns_per_step < LONGEST_OP_NS;
+    return is_short && g->model->plan.n_states ? NULL : &j->cancel;
+}
+
 /* Draws until something ends the reply. */
 static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct choice *by,
                           size_t *n_generated, struct err *e)
@@ -206,27 +150,29 @@ static enum finish decode(struct engine *g, struct job *j, uint32_t seq, struct 
             return FINISH_LENGTH;
         if (is_loop(g, j, t.id))
             return FINISH_LOOP;
-        if (!extend(g, seq, &t.id, 1, true, &j->cancel, e))
+        const uint64_t start = clock_ns();
+        if (!extend(g, seq, &t.id, 1, true, step_cancel(g, j), e))
             return FINISH_ERROR;
+        g->ns_per_step = clock_ns() - start;
     }
 }
 
 /* Cuts the chosen session back to what it shares with the prompt, or farther, to where its state
  * can be had. The last token is always read again: its logits are needed. */
-static bool sync_session(struct engine *g, const struct job *j, uint32_t *seq, struct borders *at,
+static bool sync_session(struct engine *g, const struct job *j, uint32_t *seq, struct keeper *k,
                          struct err *e)
 {
     *seq = session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt);
     struct session *s = &g->sessions[*seq];
     const uint32_t shared = session_shared(s, j->prompt, j->params.n_prompt);
-    at->fork = (uint32_t)num_min(shared, j->params.n_prompt - 1);
-    at->turn = turn_border(g, j);
-    session_cut(s, session_reach(s, at->fork));
+    const uint32_t fork = (uint32_t)num_min(shared, j->params.n_prompt - 1);
+    session_cut(s, session_reach(s, fork));
+    keep_begin(k, g, *seq, j, fork);
     s->last_used = ++g->n_jobs;
     struct snapshot *from = session_snapshot(s, s->n);
     if (from)
         from->last_used = g->n_jobs;
-    if (s->n == 0 || (s->reach.first <= s->n && s->n <= s->reach.last))
+    if (exec_within(s->reach, s->n))
         return true;
     const bool done = exec_state_restore(g->exec, *seq, s->n, from->bytes, e);
     s->reach = exec_reach(g->exec, *seq);
@@ -240,8 +186,8 @@ static void run_job(struct engine *g, struct job *j)
     uint64_t start = clock_ns();
     usage.queue_ns = start - j->submit_ns;
     uint32_t seq;
-    struct borders at;
-    bool ready = sync_session(g, j, &seq, &at, &e);
+    struct keeper keeper;
+    bool ready = sync_session(g, j, &seq, &keeper, &e);
     usage.n_cached = g->sessions[seq].n;
     struct choice by = {.sampler =
                             sampler_open(&j->params.sampling, g->model->plan.n_vocab, g->allowed),
@@ -249,7 +195,7 @@ static void run_job(struct engine *g, struct job *j)
     for (size_t i = 0; i < j->params.n_prompt; i++)
         sampler_accept(by.sampler, j->prompt[i]);
     enum finish finish = FINISH_ERROR;
-    ready = ready && prefill(g, j, seq, &at, &e);
+    ready = ready && prefill(g, j, seq, &keeper, &e);
     uint64_t middle = clock_ns();
     usage.prefill_ns = middle - start;
     if (ready) {

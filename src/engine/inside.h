@@ -58,10 +58,11 @@ struct engine {
     uint8_t *snapshot_bytes; /* of all sessions */
     size_t n_snapshot_bytes;
     uint64_t n_jobs;
-    double ns_per_row; /* of the last piece of prefill; 0: not measured yet */
-    float *logits;     /* [n_vocab] the sampler's copy */
-    struct loop loop;  /* of the reply that is being generated */
-    int32_t kept_out;  /* the token that would go on with a loop; -1: none */
+    double ns_per_row;    /* of the last piece of prefill; 0: not measured yet */
+    uint64_t ns_per_step; /* of the last token drawn; 0: not measured yet */
+    float *logits;        /* [n_vocab] the sampler's copy */
+    struct loop loop;     /* of the reply that is being generated */
+    int32_t kept_out;     /* the token that would go on with a loop; -1: none */
     /* of a batch, [n_ubatch] */
     uint32_t *pos, *seq;
     bool *want;

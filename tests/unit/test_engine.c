@@ -171,7 +171,8 @@ static void check_greedy_is_the_same(const char *backend, const char *arch)
     for (int i = 0; i < 3; i++) {
         struct engine *g = kit_open_engine(backend, path, 1, 256, ubatch[i]);
         if (i == 0)
-            kit_cold_reply(&(struct kit_cold){backend, &engine_model(g)->plan, 256, N_VOCAB}, prompt, N, NEW, want, NULL);
+            kit_cold_reply(&(struct kit_cold){backend, &engine_model(g)->plan, 256, N_VOCAB},
+                           prompt, N, NEW, want, NULL);
         struct job_params p = {.prompt = prompt, .n_prompt = N, .max_tokens = NEW};
         for (int again = 0; again < 2; again++) {
             struct kit_reply got = kit_ask(g, &p);
@@ -236,7 +237,8 @@ static void check_random_edits(const char *backend, const char *arch)
         edit(&r, talks, TALKS, t);
         struct job_params p = {.prompt = t->ids, .n_prompt = t->n, .max_tokens = NEW};
         struct kit_reply got = kit_ask(g, &p);
-        kit_cold_reply(&(struct kit_cold){backend, &engine_model(g)->plan, CTX, N_VOCAB}, t->ids, t->n, NEW, want, NULL);
+        kit_cold_reply(&(struct kit_cold){backend, &engine_model(g)->plan, CTX, N_VOCAB}, t->ids,
+                       t->n, NEW, want, NULL);
         CHECK_INT(got.n, NEW);
         check_ids(got.ids, want, NEW);
         n_cached += got.usage.n_cached;
@@ -268,7 +270,8 @@ static size_t ask_and_compare(struct engine *g, struct talk *t)
     int32_t want[NEW];
     struct job_params p = {.prompt = t->ids, .n_prompt = t->n, .max_tokens = NEW};
     struct kit_reply got = kit_ask(g, &p);
-    kit_cold_reply(&(struct kit_cold){"ref", &engine_model(g)->plan, engine_n_ctx(g), N_VOCAB}, t->ids, t->n, NEW, want, NULL);
+    kit_cold_reply(&(struct kit_cold){"ref", &engine_model(g)->plan, engine_n_ctx(g), N_VOCAB},
+                   t->ids, t->n, NEW, want, NULL);
     CHECK_INT(got.n, NEW);
     check_ids(got.ids, want, NEW);
     memcpy(t->ids + t->n, want, sizeof want);

@@ -127,11 +127,6 @@ static void cut(struct track *t, uint32_t n)
             t->saved[i].n = 0;
 }
 
-static bool within(struct exec_reach at, uint32_t n)
-{
-    return n == 0 || (at.first <= n && n <= at.last);
-}
-
 /* The first position of reach after rows [from, n) were read. */
 static uint32_t first_reached(const struct walk *w, struct exec_reach before, uint32_t from,
                               uint32_t n)
@@ -148,7 +143,7 @@ static void go_on(struct walk *w, uint32_t seq, uint32_t from, uint32_t n)
     struct err e = {0};
     struct track *t = &w->tracks[seq];
     const struct exec_reach before = exec_reach(w->x, seq);
-    if (!within(before, from)) {
+    if (!exec_within(before, from)) {
         CHECK(!run(w, seq, from, 1, NULL, &e));
         CHECK_INT(e.code, ERR_USAGE);
         w->n_refused++;
@@ -172,7 +167,7 @@ static void go_on_together(struct walk *w, uint32_t n)
     struct err e = {0};
     struct rows r = {0};
     for (uint32_t s = 0; s < N_SEQS; s++)
-        if (!within(exec_reach(w->x, s), w->tracks[s].n) || w->tracks[s].n + n > N_CTX)
+        if (!exec_within(exec_reach(w->x, s), w->tracks[s].n) || w->tracks[s].n + n > N_CTX)
             return;
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t s = 0; s < N_SEQS; s++) {
@@ -209,7 +204,7 @@ static bool restore(struct walk *w, uint32_t seq)
         return false;
     CHECK_OK(exec_state_restore(w->x, seq, n, t->saved[i].bytes, &e));
     cut(t, n);
-    CHECK(within(exec_reach(w->x, seq), n));
+    CHECK(exec_within(exec_reach(w->x, seq), n));
     w->n_restored++;
     return true;
 }
@@ -238,7 +233,7 @@ static void cancel(struct walk *w, uint32_t seq, uint32_t n)
     struct canceller c = {.after_ns = rng_below(&w->rng, 400000)};
     pthread_t thread;
     const uint32_t from = t->n;
-    if (from + n > N_CTX || !within(exec_reach(w->x, seq), from))
+    if (from + n > N_CTX || !exec_within(exec_reach(w->x, seq), from))
         return;
     for (uint32_t i = 0; i < n; i++)
         t->ids[from + i] = (int32_t)rng_below(&w->rng, w->plan->n_vocab);
@@ -271,7 +266,7 @@ static void step(struct walk *w)
     case 5: cancel(w, seq, n); break;
     case 6: go_on_together(w, n); break;
     default: /* where it is, if it can */
-        if (!within(exec_reach(w->x, seq), t->n) && !restore(w, seq))
+        if (!exec_within(exec_reach(w->x, seq), t->n) && !restore(w, seq))
             cut(&w->tracks[seq], 0);
         go_on(w, seq, t->n, n);
     }
