@@ -160,7 +160,7 @@ static int largest_first(const void *a, const void *b)
     return (x->n_bytes < y->n_bytes) - (x->n_bytes > y->n_bytes);
 }
 
-static bool check_fits(const struct mem_table *t, struct err *e)
+bool mem_table_check(const struct mem_table *t, struct err *e)
 {
     if (t->total <= t->available)
         return true;
@@ -276,7 +276,7 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     struct exec *x = mem_new(1, sizeof *x);
     x->backend = b;
     x->plan = p;
-    if (!plan_memory(b, p, params, &x->params, &table, e) || !check_fits(&table, e))
+    if (!plan_memory(b, p, params, &x->params, &table, e) || !mem_table_check(&table, e))
         goto fail;
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct op_attend *o = &p->ops[i].attend;

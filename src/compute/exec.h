@@ -137,6 +137,8 @@ const struct backend *backend_choose(const char *name, const char *device, struc
 /* The memory plan for a model without opening it (`tawny show`). Sets .available too. */
 bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,
                  struct mem_table *out, struct err *e);
+/* ERR_MEMORY where it does not fit: the total, what is available and the largest rows. */
+bool mem_table_check(const struct mem_table *t, struct err *e);
 /* Writes the table as text, one row a line: for error messages and `tawny show`. */
 void mem_table_print(const struct mem_table *t, struct buf *out);
 

@@ -35,9 +35,8 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     g->n_ctx = f.params.n_ctx;
     g->n_sessions = f.params.n_seqs;
     g->n_ubatch = f.params.n_ubatch;
-    const uint64_t kept = f.n_snapshots * f.snapshot_bytes * g->n_sessions;
-    if (kept)
-        f.params.max_bytes = f.table.available > kept ? f.table.available - kept : 1;
+    if (!mem_table_check(&f.table, e))
+        return false;
     g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
     return g->exec && open_snapshots(g, &f, e);
 }

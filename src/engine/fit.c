@@ -5,31 +5,31 @@
 enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 2, DEFAULT_UBATCH = 512 };
 
 /* Snapshots of what cannot be cut back: as many as these bytes hold, in all sessions together, and
- * enough for a conversation to go back one turn. */
+ * as there is memory for beside the rest; enough for a conversation to go back one turn. */
 enum { LEAST_SNAPSHOTS = 3, MOST_SNAPSHOTS = 16 };
 static const uint64_t SNAPSHOT_BYTES = 2ull << 30;
 
+/* Adds them to the table, which has all else. */
 static void plan_snapshots(struct fit *f)
 {
+    struct mem_table *t = &f->table;
     f->snapshot_bytes = exec_state_bytes(f->backend, f->plan, &f->params);
     f->n_snapshots = 0;
     if (f->snapshot_bytes == 0)
         return;
-    const uint64_t n = SNAPSHOT_BYTES / f->snapshot_bytes / f->params.n_seqs;
+    const uint64_t left = t->available > t->total ? t->available - t->total : 0;
+    const uint64_t n = num_min(left, SNAPSHOT_BYTES) / f->snapshot_bytes / f->params.n_seqs;
     f->n_snapshots = (uint32_t)num_max(LEAST_SNAPSHOTS, num_min(n, MOST_SNAPSHOTS));
+    mem_table_add(t, "snapshots", (uint64_t)f->n_snapshots * f->params.n_seqs, f->snapshot_bytes,
+                  "%u states for each of %u sessions", f->n_snapshots, f->params.n_seqs);
 }
 
 static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
 {
     f->params.n_ctx = n_ctx;
-    plan_snapshots(f);
-    f->table = (struct mem_table){0};
     if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
         return false;
-    if (f->n_snapshots)
-        mem_table_add(&f->table, "snapshots", (uint64_t)f->n_snapshots * f->params.n_seqs,
-                      f->snapshot_bytes, "%u states for each of %u sessions", f->n_snapshots,
-                      f->params.n_seqs);
+    plan_snapshots(f);
     f->fits = f->table.total <= f->table.available;
     return true;
 }

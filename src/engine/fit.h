@@ -16,8 +16,7 @@ struct fit {
 };
 
 /* Fills f from what was asked for. Without n_ctx: the model's context as far as memory goes; when
- * not even the smallest step fits, that much, with fits false: exec_open then refuses it with
- * numbers. */
+ * not even the smallest step fits, that much, with fits false. */
 bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e);
 /* Tells the operator of a context that was cut or is too large, and the table when it does not fit.
  */

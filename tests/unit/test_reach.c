@@ -322,3 +322,54 @@ TEST(exec_rows_have_the_bits_of_a_cold_start_after_random_walks_on_cpu)
 {
     check_walks("cpu");
 }
+
+/* A layer with a window keeps that and a batch, and never more than the context. */
+TEST(exec_rings_are_as_long_as_a_window_and_a_batch)
+{
+    static const struct {
+        uint32_t n_ctx, n_ubatch, n_rows;
+    } cases[] = {{1000, 10, 15}, {1000, 1, 6}, {16, 10, 15}, {15, 10, 15}, {5, 10, 5}, {5, 1, 5}};
+    struct err e = {0};
+    struct mem_table table;
+    struct kit_model m = open_kind(&kinds[1]);
+    const struct plan *p = &m.model->plan;
+    const uint64_t layer = plan_kv_bytes_per_token(p, BLOCK_F16, BLOCK_F16) / 2; /* of two */
+    CHECK_INT(p->n_kv, 2);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint32_t n_ctx = cases[i].n_ctx, n_rows = cases[i].n_rows;
+        const struct exec_params params = {.n_ctx = n_ctx,
+                                           .n_seqs = 3,
+                                           .n_ubatch = cases[i].n_ubatch,
+                                           .type_k = BLOCK_F16,
+                                           .type_v = BLOCK_F16};
+        CHECK_OK(exec_memory(&backend_ref, p, &params, &table, &e));
+        CHECK_STR(str_of(table.rows[1].what), STR("kv cache"));
+        CHECK_INT(table.rows[1].n_bytes, 3 * layer * (n_rows + n_ctx));
+        CHECK((strstr(table.rows[1].detail, "1 of 2 layers keep") != NULL) == (n_rows < n_ctx));
+        CHECK_INT(exec_state_bytes(&backend_ref, p, &params),
+                  n_rows < n_ctx ? layer * (WINDOW - 1) : 0);
+        CHECK_OK(exec_memory(&backend_cpu, p, &params, &table, &e));
+        const uint32_t tiles = (n_rows + 15) / 16 + (n_ctx + 15) / 16;
+        CHECK(table.rows[1].n_bytes >= 3 * layer * 16 * tiles &&
+              table.rows[1].n_bytes < 3 * layer * 16 * tiles + 1024);
+    }
+    kit_close_model(&m);
+}
+
+/* Windows longer than the context, batches longer than both. */
+TEST(exec_goes_back_anywhere_where_nothing_is_a_ring)
+{
+    struct err e = {0};
+    struct kit_model m = open_kind(&kinds[1]);
+    struct exec *x = kit_open_exec("cpu", &m.model->plan,
+                                   &(struct exec_params){.n_ctx = WINDOW - 1, .type_k = BLOCK_F16});
+    const int32_t ids[WINDOW] = {1, 2, 3, 4, 5, 6};
+    const uint32_t pos[WINDOW] = {0, 1, 2, 3, 4, 5};
+    CHECK_OK(exec_run(x, &(struct batch){.n = WINDOW - 1, .ids = ids, .pos = pos}, &e));
+    CHECK(exec_reach(x, 0).first == 0 && exec_reach(x, 0).last == WINDOW - 1);
+    CHECK_OK(exec_run(x, &(struct batch){.n = 1, .ids = ids, .pos = pos + 1}, &e));
+    CHECK(!exec_run(x, &(struct batch){.n = 1, .ids = ids, .pos = pos + WINDOW - 1}, &e));
+    CHECK_INT(e.code, ERR_LIMIT);
+    exec_close(x);
+    kit_close_model(&m);
+}
