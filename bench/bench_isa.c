@@ -99,7 +99,7 @@ static bool show_plan(const struct plan *p, uint32_t *n_over, struct err *e)
                                        .type_k = BLOCK_F16,
                                        .type_v = BLOCK_F16};
     struct gpu *g = gpu_new(p, &params, true, NULL, e);
-    const bool ok = g && print_all(g, n_over, e);
+    const bool ok = g && program_compile(g, e) && print_all(g, n_over, e);
     if (g)
         gpu_free(g);
     return ok;

@@ -112,14 +112,16 @@ struct gpu {
 void profile_add(struct gpu *g, struct vk_cmds *cmds, uint32_t n_tokens);
 void profile_print(const struct gpu *g, struct buf *out);
 
-/* vulkan.c: everything that can be said without memory on the device: sizes, steps, pipelines
- * (statistics: that keep what the compiler says, vk_pipeline_report). */
+/* vulkan.c: everything that can be said without memory on the device: sizes, steps, specs
+ * (statistics: pipelines that keep what the compiler says, vk_pipeline_report). */
 struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, bool statistics,
                     const struct log *log, struct err *e);
 void gpu_free(struct gpu *g);
 
 /* program.c: fills steps and specs. False for ops or sizes that the device cannot do. */
 bool program_make(struct gpu *g, struct err *e);
+/* Makes the pipelines of the specs. */
+bool program_compile(struct gpu *g, struct err *e);
 /* Floats of the scratch that the steps need beside the slots, by n_ubatch. */
 uint64_t program_ready_floats(const struct gpu *g);
 uint64_t program_partial_floats(const struct gpu *g);

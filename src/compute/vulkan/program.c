@@ -308,6 +308,11 @@ bool program_make(struct gpu *g, struct err *e)
     for (size_t i = 0; i < g->plan->n_ops; i++)
         if (!add_op(g, &g->plan->ops[i], e))
             return false;
+    return true;
+}
+
+bool program_compile(struct gpu *g, struct err *e)
+{
     g->pipelines = mem_new(g->n_specs, sizeof *g->pipelines);
     return vk_pipelines_make(g->vk, g->specs, g->n_specs, g->pipelines, e);
 }

@@ -262,7 +262,7 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
         return NULL;
     const uint64_t n_inputs = 4 * (uint64_t)params->n_ubatch * sizeof(uint32_t);
     const uint64_t n_logits = (uint64_t)HEAD_ROWS * num_max(p->n_vocab, 1) * sizeof(float);
-    if (make_arenas(g, e) && make_caches(g, e) &&
+    if (program_compile(g, e) && make_arenas(g, e) && make_caches(g, e) &&
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->n_scratch, "scratch", &g->scratch, e) &&
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_inputs, "inputs", &g->inputs, e) &&
         vk_buffer_make(g->vk, VK_PLACE_READBACK, n_logits, "logits", &g->logits, e) &&
