@@ -45,13 +45,14 @@ void bench_name(const struct bench_test *t, char *out, size_t room)
     snprintf(out, room, "%s%s", what, depth);
 }
 
-/* The type that holds the most bytes of the model: what people call its quantisation. */
-static const char *main_type(const struct gguf *f)
+/* The type that holds the most bytes of the model as it is loaded: what people call its
+ * quantisation. */
+static const char *main_type(const struct plan *p)
 {
     uint64_t n_bytes[BLOCK_TYPE_LIMIT] = {0};
     uint32_t best = 0;
-    for (size_t i = 0; i < gguf_n_tensors(f); i++)
-        n_bytes[gguf_tensor_at(f, i)->type] += gguf_tensor_at(f, i)->n_bytes;
+    for (size_t i = 0; i < p->n_weights; i++)
+        n_bytes[p->weights[i]->type] += p->weights[i]->n_bytes;
     for (uint32_t i = 0; i < BLOCK_TYPE_LIMIT; i++)
         best = n_bytes[i] > n_bytes[best] ? i : best;
     return block_type_name(best);
@@ -116,7 +117,7 @@ static void md_line(const struct bench_setup *s, const struct bench_result *r, s
     size_t c = 0;
     uint64_t n_params = n_params_of(s->model->file);
     snprintf(text, sizeof text, "%s %s %s", s->model->arch, term_count((double)n_params).text,
-             main_type(s->model->file));
+             main_type(&s->model->plan));
     md_cell(c++, text, out);
     md_cell(c++, term_bytes((double)plan_weight_bytes(&s->model->plan)).text, out);
     md_cell(c++, term_count((double)n_params).text, out);
@@ -170,7 +171,7 @@ static void add_setup(struct fields *l, const struct bench_setup *s, uint32_t n_
     add(l, "backends", true, "%s", s->backend);
     add(l, "model_filename", true, "%s", s->path);
     add(l, "model_type", true, "%s %s %s", s->model->arch, term_count((double)n_params).text,
-        main_type(s->model->file));
+        main_type(&s->model->plan));
     add(l, "model_size", false, "%llu", (unsigned long long)plan_weight_bytes(&s->model->plan));
     add(l, "model_n_params", false, "%llu", (unsigned long long)n_params);
     add(l, "n_batch", false, "%u", s->n_batch);

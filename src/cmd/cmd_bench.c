@@ -21,6 +21,7 @@ struct bench_opts {
     const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend, *device;
     uint32_t reps, n_batch, n_ubatch;
     enum block_type type_k, type_v;
+    struct requant requant;
     bool no_warmup, progress, profile;
 };
 
@@ -50,6 +51,8 @@ static const struct opt more_table[] = {
      AT(type_v), 0, 0},
     {"--backend", "NAME", MODEL_BACKENDS, "cpu, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
     {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
+    {"--requant", "SPEC", "load weights in other types: head=q6_k,attn=iq4_nl", "as they are",
+     OPT_REQUANT, AT(requant), 0, 0},
     {"--no-warmup", NULL, "no run before the first that counts", NULL, OPT_FLAG, AT(no_warmup), 0,
      0},
     {"--profile", NULL, "where a GPU's time goes, in tables behind the results; slower", NULL,
@@ -74,7 +77,7 @@ static const char notes[] =
     "Lists: 128,256,512, or FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR.\n"
     "Options, columns and field names are llama-bench's; bytes_per_token (weights and cache that "
     "a\n"
-    "generated token reads) and gb_per_s are tawny's.";
+    "generated token reads) and gb_per_s are tawny's.\n" REQUANT_NOTES;
 
 /* ---- what to measure ------------------------------------------------------------------------- */
 
@@ -256,11 +259,12 @@ static bool run_test(struct bench *b, struct bench_result *r, struct err *e)
         if (!run_once(b, t, &r->samples_ns[r->n_samples], e))
             return false;
     }
-    double kv = (double)plan_kv_bytes_per_token(&b->model->plan, b->opts->type_k, b->opts->type_v);
+    /* Of the token in the middle. */
+    const uint32_t depth = t->n_depth + (t->n_gen + 1) / 2;
     r->bytes_per_token = 0;
     if (!t->n_prompt)
         r->bytes_per_token =
-            plan_weight_bytes_per_token(&b->model->plan) + kv * (t->n_depth + (t->n_gen + 1) / 2.0);
+            plan_bytes_per_token(&b->model->plan, depth, b->opts->type_k, b->opts->type_v);
     return true;
 }
 
@@ -325,7 +329,8 @@ static bool open_model(struct bench *b, const char *path, struct err *e)
     if (!b->backend)
         return err_within(e, "bench");
     b->file = gguf_open(path, &log, e);
-    b->model = b->file ? model_open(b->file, &log, e) : NULL;
+    const struct model_params how = {.requant = b->opts->requant};
+    b->model = b->file ? model_open_with(b->file, &how, &log, e) : NULL;
     if (!b->model)
         return false;
     b->setup = (struct bench_setup){.model = b->model,

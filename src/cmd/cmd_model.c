@@ -22,6 +22,8 @@ static const struct opt model_table[] = {
      AT(type_v), 0, 0},
     {"--backend", "NAME", MODEL_BACKENDS, "cpu, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
     {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
+    {"--requant", "SPEC", "load weights in other types: head=q6_k,attn=iq4_nl", "as they are",
+     OPT_REQUANT, AT(requant), 0, 0},
 };
 #undef AT
 
@@ -49,6 +51,7 @@ struct engine_params model_params(const struct model_opts *o, const char *path)
         .type_k = o->type_k,
         .type_v = o->type_v,
         .n_threads = o->n_threads > 0 ? o->n_threads : 0,
+        .requant = o->requant,
     };
 }
 

@@ -17,12 +17,23 @@ struct model_opts {
     enum block_type type_k, type_v;
     const char *backend, *device;
     char cache_path[TERM_MAX_PATH]; /* of compiled kernels; "": none */
+    struct requant requant;
 };
 /* The words that --backend and --device take, for tables of other commands too. */
 #define MODEL_BACKENDS "cpu, vulkan, or ref: slow and exact"
 #define MODEL_DEVICES  "GPU by index or part of its name, see 'tawny devices'"
 /* The file that compiled kernels are kept in; NULL where there is no home for it. */
 const char *model_cache_path(char out[TERM_MAX_PATH]);
+/* How --requant is spelled, for the notes of --help. */
+#define REQUANT_NOTES                                                                              \
+    "--requant SPEC gives weights other types while they are loaded: ROLE=TYPE,... with the "      \
+    "roles\n"                                                                                      \
+    "embed, head (the output matrix), attn (linear attention included), experts, shared "          \
+    "(experts),\n"                                                                                 \
+    "ffn (dense), router; or a TYPE first, for all, as tawny quantize would write it. Types: "     \
+    "F32\n"                                                                                        \
+    "F16 BF16 Q8_0 Q6_K Q5_K Q5_1 Q5_0 Q4_K Q4_1 Q4_0 IQ4_NL MXFP4. What it saves and what it\n"   \
+    "costs: tawny show MODEL --requant SPEC --text FILE."
 /* The group for an option table; fills o with defaults. */
 struct opt_group model_group(struct model_opts *o);
 /* The engine's parameters from them. */

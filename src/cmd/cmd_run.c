@@ -47,7 +47,8 @@ static const struct opt_example examples[] = {
 static const char notes[] =
     "MODEL is a GGUF file or 'demo', the model that ships with tawny and the default.\n"
     "PROMPT and standard input, where it is no terminal, make one prompt; with neither, lines are\n"
-    "read from the terminal: Ctrl-C stops a reply, Ctrl-D ends, /help lists the commands.";
+    "read from the terminal: Ctrl-C stops a reply, Ctrl-D ends, /help lists the "
+    "commands.\n" REQUANT_NOTES;
 
 /* The words of the command line: [MODEL] [PROMPT], where a single word may be either. */
 static bool sort_words(const struct opt_words *w, const char **model, const char **prompt,

@@ -78,7 +78,7 @@ static const struct opt_example examples[] = {
 static const char notes[] =
     "Sampling options are the defaults for requests that leave them out.\n"
     "Clients: POST /v1/chat/completions and /v1/completions, GET /v1/models and /health.\n"
-    "Options are spelt as llama-server spells them. Ctrl-C ends the server.";
+    "Options are spelt as llama-server spells them. Ctrl-C ends the server.\n" REQUANT_NOTES;
 
 static bool check_opts(struct serve_opts *o, const struct opt_words *words, struct err *e)
 {

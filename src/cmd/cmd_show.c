@@ -8,8 +8,8 @@
 #include "cmd/show.h"
 
 struct show_opts {
-    uint32_t n_sessions;
-    const char *bandwidth;
+    uint32_t n_sessions, n_tokens;
+    const char *bandwidth, *text;
     bool tensors, json;
 };
 
@@ -19,6 +19,8 @@ static const struct opt show_table[] = {
     {"--json", NULL, "as JSON", NULL, OPT_FLAG, AT(json), 0, 0},
     {"--bandwidth", "GB/S", "predict speed for memory this fast, a list", NULL, OPT_TEXT,
      AT(bandwidth), 0, 0},
+    {"--text", "FILE", "measure on this text what --requant costs", NULL, OPT_TEXT, AT(text), 0, 0},
+    {"--tokens", "N", "read no more of the text", "4096", OPT_U32, AT(n_tokens), 1, 1 << 24},
     {"-np --parallel", "N", "sessions side by side, for the memory plan", "2", OPT_U32,
      AT(n_sessions), 1, 256},
 };
@@ -27,7 +29,7 @@ static const struct opt show_table[] = {
 static const struct opt_example examples[] = {
     {"tawny show model.gguf", "what is in it and what it needs"},
     {"tawny show model.gguf --bandwidth 212,256", "how fast could it be on two machines?"},
-    {"tawny show demo --tensors --json", "everything, for a program"},
+    {"tawny show model.gguf --requant head=q6_k --text notes.txt", "what does it save, and cost?"},
     {NULL, NULL},
 };
 
@@ -78,6 +80,8 @@ static void put_text(const struct shown *s, bool tensors, struct buf *out)
         show_tensors(s->file, out);
     if (s->planned)
         show_memory(s, out);
+    if (s->model && !requant_is_empty(&s->opts->requant))
+        show_diet(s, out);
     if (s->model)
         show_bytes(s, out);
 }
@@ -96,6 +100,8 @@ static void put_json(const struct shown *s, bool tensors, struct buf *out)
     show_json_tensors(&j, s->file, tensors);
     if (s->planned)
         show_json_memory(&j, s);
+    if (s->model && !requant_is_empty(&s->opts->requant))
+        show_json_diet(&j, s);
     if (s->model)
         show_json_bytes(&j, s);
     jout_end(&j, '}');
@@ -109,15 +115,29 @@ static bool shown_open(struct shown *s, const char *path, const struct log *log,
         return false;
     for (size_t i = 0; i < gguf_n_tensors(s->file); i++)
         s->n_params += gguf_tensor_at(s->file, i)->n_elems;
-    s->model = model_open(s->file, log, &s->why);
+    const struct model_params how = {.requant = s->opts->requant};
+    s->model = model_open_with(s->file, &how, log, &s->why);
     const struct engine_params p = show_params(s, s->opts->n_ctx);
     s->planned = s->model && engine_memory(s->model, &p, &s->n_ctx, &s->memory, &s->why);
-    return true;
+    if (s->why.code == ERR_USAGE) /* of the options, not of the file */
+        *e = s->why;
+    return s->why.code != ERR_USAGE;
+}
+
+static bool measure(struct shown *s, const struct show_opts *o, struct err *e)
+{
+    if (!o->text)
+        return true;
+    if (requant_is_empty(&s->opts->requant))
+        return err_set(e, ERR_USAGE, "show: --text: there is nothing to compare without --requant");
+    if (!s->model)
+        *e = s->why;
+    return s->model && show_measure(s, o->text, o->n_tokens, e);
 }
 
 int cmd_show(int argc, char **argv)
 {
-    struct show_opts o = {.n_sessions = 2};
+    struct show_opts o = {.n_sessions = 2, .n_tokens = 4096};
     struct model_opts m;
     struct opt_group groups[] = {OPT_GROUP("Options", show_table, &o), model_group(&m)};
     const struct opt_command c = {
@@ -129,6 +149,7 @@ int cmd_show(int argc, char **argv)
         .n_groups = sizeof groups / sizeof *groups,
         .min_words = 1,
         .max_words = 1,
+        .notes = REQUANT_NOTES,
     };
     struct opt_words words;
     int status;
@@ -140,7 +161,8 @@ int cmd_show(int argc, char **argv)
     struct shown s = {.opts = &m, .n_sessions = o.n_sessions};
     const struct log log = term_log(false);
     char *path = model_path(words.at[0], &e);
-    if (!path || !read_bandwidths(&s, o.bandwidth, &e) || !shown_open(&s, path, &log, &e)) {
+    if (!path || !read_bandwidths(&s, o.bandwidth, &e) || !shown_open(&s, path, &log, &e) ||
+        !measure(&s, &o, &e)) {
         status = term_fail(&e);
         goto done;
     }

@@ -41,7 +41,7 @@ static const char notes[] =
     "llama-3.2-1b; for trying things out tiny-qwen3moe, tiny-gpt-oss, tiny-qwen3next,\n"
     "tiny-qwen35moe, tiny-glm, tiny-qwen3, tiny-qwen2, tiny-llama.\n"
     "Weights are random, so the model says nothing sensible; speed and memory are those of the\n"
-    "real one. Fewer layers keep their pattern (windows, linear attention, dense first layers).\n";
+    "real one. Fewer layers keep their pattern (windows, linear attention, dense first layers).";
 
 struct synthesis {
     const char *out;
@@ -57,7 +57,7 @@ static bool plan(struct synthesis *s, const char *name, struct err *e)
     struct synth_options o = {
         .n_layers = s->opts.n_layers, .seed = s->opts.seed, .no_imatrix = s->opts.no_imatrix};
     o.has_type = s->opts.type != NULL;
-    if (o.has_type && !make_type(s->opts.type, false, &o.type, e))
+    if (o.has_type && !make_type(s->opts.type, &o.type, e))
         return false;
     if (s->opts.tokenizer && !(s->tokenizer = gguf_open(s->opts.tokenizer, &log, e)))
         return false;

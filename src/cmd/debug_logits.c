@@ -21,6 +21,7 @@ struct debug_opts {
     uint32_t n_batch, n_threads;
     enum block_type type_k, type_v;
     bool yarn_rounded;
+    struct requant requant;
 };
 
 #define AT(field) offsetof(struct debug_opts, field)
@@ -37,6 +38,8 @@ static const struct opt table[] = {
      OPT_CACHE_TYPE, AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f32 for ref, else f16",
      OPT_CACHE_TYPE, AT(type_v), 0, 0},
+    {"--requant", "SPEC", "load weights in other types: head=q6_k,attn=iq4_nl", "as they are",
+     OPT_REQUANT, AT(requant), 0, 0},
     {"--yarn-rounded", NULL, "gpt-oss: stretch its context as llama.cpp does, to compare with it",
      NULL, OPT_FLAG, AT(yarn_rounded), 0, 0},
 };
@@ -78,7 +81,7 @@ static bool open_all(struct debugging *d, const struct debug_opts *o, const char
     const struct backend *backend = backend_choose(name, o->device, e);
     if (!backend)
         return false;
-    const struct model_params how = {.yarn_rounded = o->yarn_rounded};
+    const struct model_params how = {.yarn_rounded = o->yarn_rounded, .requant = o->requant};
     const enum block_type preset = backend == &backend_ref ? BLOCK_F32 : BLOCK_F16;
     if (!read_tokens(o->tokens, &d->tokens, e) || !(d->file = gguf_open(path, &log, e)) ||
         !(d->model = model_open_with(d->file, &how, &log, e)))
@@ -157,7 +160,7 @@ int debug_logits(int argc, char **argv)
                                   1,
                                   1,
                                   1,
-                                  NULL};
+                                  REQUANT_NOTES};
     struct opt_words words;
     int status;
     if (!opts_parse(&c, argc, argv, &words, &status))

@@ -70,16 +70,14 @@ bool make_run(const char *label, const char *path, make_fn *write, void *ctx, st
     return ok;
 }
 
-bool make_type(const char *name, bool encodable, enum block_type *out, struct err *e)
+bool make_type(const char *name, enum block_type *out, struct err *e)
 {
     struct buf list = {0};
-    if (block_type_of(str_of(name), out) && (!encodable || block_info((uint32_t)*out)->encode))
+    if (block_type_of(str_of(name), out))
         return true;
-    for (uint32_t id = 0; id < BLOCK_TYPE_LIMIT; id++) {
-        const struct block_info *info = block_info(id);
-        if (info && (!encodable || info->encode))
-            buf_fmt(&list, "%s%s", list.n ? ", " : "", info->name);
-    }
+    for (uint32_t id = 0; id < BLOCK_TYPE_LIMIT; id++)
+        if (block_info(id))
+            buf_fmt(&list, "%s%s", list.n ? ", " : "", block_info(id)->name);
     err_set(e, ERR_USAGE, "type '%s' is not one of: %s", name, list.p);
     buf_free(&list);
     return false;

@@ -22,6 +22,5 @@ bool make_allowed(const struct make_opts *o, const char *path, struct err *e);
 /* Runs write(ctx, ...) with a bar. After Ctrl-C it fails with ERR_CANCELLED, and nothing half done
  * stays behind. Prints what was written, and how fast. */
 bool make_run(const char *label, const char *path, make_fn *write, void *ctx, struct err *e);
-/* The type called `name`; false and e, which lists what there is, when there is none. encodable:
- * only types that numbers can be encoded to. */
-bool make_type(const char *name, bool encodable, enum block_type *out, struct err *e);
+/* The type called `name`; false and e, which lists what there is, when there is none. */
+bool make_type(const char *name, enum block_type *out, struct err *e);

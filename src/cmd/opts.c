@@ -168,6 +168,13 @@ static bool store_cache_type(const struct opt_command *c, str name, str value, c
                    STRF(name), STRF(value));
 }
 
+static bool store_requant(const struct opt_command *c, str name, str value, char *to, struct err *e)
+{
+    struct err why;
+    return requant_parse(value, (struct requant *)(void *)to, &why) ||
+           err_set(e, ERR_USAGE, "%s: %.*s: %s", c->name, STRF(name), why.msg);
+}
+
 static bool store(const struct opt_command *c, const struct opt *o, void *into, str name,
                   const char *value, const struct log *notices, struct err *e)
 {
@@ -176,6 +183,7 @@ static bool store(const struct opt_command *c, const struct opt *o, void *into, 
     case OPT_FLAG: *(bool *)(void *)to = true; return true;
     case OPT_TEXT: *(const char **)(void *)to = value; return true;
     case OPT_CACHE_TYPE: return store_cache_type(c, name, str_of(value), to, e);
+    case OPT_REQUANT: return store_requant(c, name, str_of(value), to, e);
     case OPT_IGNORED: log_warn(notices, "%.*s is ignored: %s", STRF(name), o->help); return true;
     case OPT_U32:
     case OPT_I32:

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "gguf/block.h"
+#include "gguf/requant.h"
 
 enum opt_type {
     OPT_FLAG,       /* bool, set to true; takes no value */
@@ -20,6 +20,7 @@ enum opt_type {
     OPT_U64,        /* uint64_t, below 2^63 */
     OPT_F32,        /* float */
     OPT_CACHE_TYPE, /* enum block_type: f16, q8_0 or q4_0 */
+    OPT_REQUANT,    /* struct requant */
     OPT_IGNORED,    /* nothing is stored: accepted for other programs' command lines, with a notice
                        that ends in `help` */
 };

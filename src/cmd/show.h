@@ -1,6 +1,7 @@
 /* show: the parts of what `tawny show` prints, each as text and as members of a JSON object. */
 #pragma once
 #include "cmd/cmd_model.h"
+#include "cmd/quality.h"
 #include "cmd/term.h"
 
 enum { SHOW_MAX_BANDWIDTHS = 8, SHOW_MAX_TEXT = 60 /* bytes of a long value */ };
@@ -17,6 +18,8 @@ struct shown {
     const struct model_opts *opts;
     double bandwidths[SHOW_MAX_BANDWIDTHS]; /* bytes a second, to predict speed for */
     size_t n_bandwidths;
+    bool measured; /* show_measure has filled quality */
+    struct quality quality;
 };
 
 /* The engine's parameters for what is shown, with a context of n_ctx tokens (0: the default). */
@@ -38,3 +41,10 @@ void show_json_memory(struct jout *j, const struct shown *s);
  * model. */
 void show_bytes(const struct shown *s, struct buf *out);
 void show_json_bytes(struct jout *j, const struct shown *s);
+
+/* Runs the text in a file, at most max_tokens of it, through the model as its file has it and as it
+ * is loaded. Control tokens in the text count as such. */
+bool show_measure(struct shown *s, const char *path, size_t max_tokens, struct err *e);
+/* What --requant saves, and what show_measure found. */
+void show_diet(const struct shown *s, struct buf *out);
+void show_json_diet(struct jout *j, const struct shown *s);

@@ -159,7 +159,7 @@ static double states_moved(const struct shown *s)
 
 static double bytes_at(const struct shown *s, uint32_t depth)
 {
-    return plan_weight_bytes_per_token(&s->model->plan) + states_moved(s) + cache_read(s, depth);
+    return plan_bytes_per_token(&s->model->plan, depth, s->opts->type_k, s->opts->type_v);
 }
 
 static void put_bytes_row(const struct shown *s, uint32_t depth, struct table *t)

@@ -129,7 +129,8 @@ struct engine *engine_open(const struct engine_params *p, struct err *e)
     g->file = gguf_open(p->path, &p->log, e);
     if (!g->file)
         goto fail;
-    g->model = model_open(g->file, &p->log, e);
+    const struct model_params how = {.requant = p->requant};
+    g->model = model_open_with(g->file, &how, &p->log, e);
     if (!g->model)
         goto fail;
     open_tok(g, &p->log);

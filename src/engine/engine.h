@@ -27,6 +27,7 @@ struct engine_params {
     uint32_t n_ubatch;              /* [512] */
     enum block_type type_k, type_v; /* [BLOCK_F16]; BLOCK_F32 (0) cannot be asked for here */
     int n_threads;
+    struct requant requant; /* weights get other types while they are loaded [none] */
     struct log log;
     struct progress progress; /* loading, in bytes */
 };

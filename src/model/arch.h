@@ -10,6 +10,7 @@ struct builder {
     const struct gguf *file;
     const char *arch; /* prefix of the keys, as the file spells it */
     const struct model_params *params;
+    const enum block_type *types; /* of the file's tensors, as they are loaded; NULL: as they are */
     const struct log *log;
     struct hparams *hp;
     struct plan *plan;

@@ -58,16 +58,25 @@ static bool has_shape(struct builder *b, const struct gguf_tensor *t, struct sha
     return false;
 }
 
+/* The weight of t, in the type that the model is opened with. Its runs are for the whole tensor. */
+static struct weight *new_weight(struct builder *b, const struct gguf_tensor *t,
+                                 const uint64_t ne[3])
+{
+    const size_t i = (size_t)(t - gguf_tensor_at(b->file, 0));
+    struct weight *w = plan_weight(b->plan, t->name, b->types ? b->types[i] : t->type, ne);
+    w->file = b->file;
+    w->tensor = t;
+    w->runs[0].bytes = block_row_bytes(t->type, ne[0]) * ne[1] * ne[2];
+    return w;
+}
+
 const struct weight *bind_optional(struct builder *b, int block, const char *name,
                                    struct shape want)
 {
     const struct gguf_tensor *t = find(b, block, name);
     if (b->failed || !t || !has_shape(b, t, want))
         return NULL;
-    struct weight *w = plan_weight(b->plan, t->name, t->type, want.ne);
-    w->file = b->file;
-    w->tensor = t;
-    return w;
+    return new_weight(b, t, want.ne);
 }
 
 const struct weight *bind_tensor(struct builder *b, int block, const char *name, struct shape want)
@@ -94,10 +103,8 @@ const struct weight *bind_rows(struct builder *b, int block, const char *name, s
         return bind_tensor(b, block, name, part);
     if (!has_shape(b, t, matrices(part.ne[0], n_rows, part.ne[2])))
         return NULL;
-    struct weight *w = plan_weight(b->plan, t->name, t->type, part.ne);
+    struct weight *w = new_weight(b, t, part.ne);
     size_t row_bytes = block_row_bytes(t->type, part.ne[0]);
-    w->file = b->file;
-    w->tensor = t;
     w->runs[0] = (struct weight_run){.first = first_row * row_bytes,
                                      .stride = n_rows * row_bytes,
                                      .bytes = part.ne[1] * row_bytes,
@@ -116,10 +123,8 @@ const struct weight *bind_groups(struct builder *b, int block, const char *name,
         return NULL;
     for (uint32_t i = 0; i < n_parts; i++)
         n_rows += groups->n * parts[i].n;
-    struct weight *w = plan_weight(b->plan, t->name, t->type, matrix(groups->n_in, n_rows).ne);
+    struct weight *w = new_weight(b, t, matrix(groups->n_in, n_rows).ne);
     const size_t row_bytes = block_row_bytes(t->type, groups->n_in);
-    w->file = b->file;
-    w->tensor = t;
     w->n_runs = n_parts;
     for (uint32_t i = 0; i < n_parts; i++)
         w->runs[i] = (struct weight_run){.first = parts[i].first * row_bytes,

@@ -60,12 +60,19 @@ struct model *model_open_with(const struct gguf *file, const struct model_params
     if (!arch)
         return NULL;
     struct model *m = mem_new(1, sizeof *m);
+    enum block_type *types = NULL;
     m->file = file;
     m->arch = arch->name;
-    struct builder b = {file, prefix, params, log, &m->hp, &m->plan, e, false};
-    hparams_read(&b);
+    struct builder b = {file, prefix, params, NULL, log, &m->hp, &m->plan, e, false};
+    if (!requant_is_empty(&params->requant)) {
+        b.types = types = mem_new(gguf_n_tensors(file), sizeof *types);
+        b.failed = !requant_types(file, &params->requant, types, e);
+    }
+    if (!b.failed)
+        hparams_read(&b);
     if (!b.failed)
         arch->build(&b);
+    free(types);
     if (b.failed) {
         model_close(m);
         return NULL;

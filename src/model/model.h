@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "gguf/gguf.h"
+#include "gguf/requant.h"
 #include "model/plan.h"
 
 /* Keys common to all architectures (spec "architectures" 0.1), range-checked. */
@@ -39,6 +40,7 @@ struct model_params {
     /* gpt-oss: YaRN's limits rounded as llama.cpp does, to compare with it. The model was trained
      * with exact ones. */
     bool yarn_rounded;
+    struct requant requant; /* weights get other types while they are loaded */
 };
 
 /* Reads hyper-parameters, binds tensors, builds the plan. An unknown architecture, a missing key or

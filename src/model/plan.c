@@ -72,48 +72,6 @@ void plan_free(struct plan *p)
     *p = (struct plan){0};
 }
 
-/* Bytes [offset, offset + n) of a run. A fused tensor interleaves its parts, so a read goes piece
- * by piece. */
-static bool read_run(const struct weight *w, const struct weight_run *run, uint64_t offset,
-                     char *out, size_t n, struct err *e)
-{
-    while (n > 0) {
-        uint64_t inside = offset % run->bytes;
-        size_t piece = num_min(n, run->bytes - inside);
-        uint64_t at = run->first + offset / run->bytes * run->stride + inside;
-        if (!gguf_read(w->file, w->tensor, at, out, piece, e))
-            return false;
-        offset += piece;
-        out += piece;
-        n -= piece;
-    }
-    return true;
-}
-
-bool weight_read(const struct weight *w, uint64_t offset, void *out, size_t n, struct err *e)
-{
-    char *at = out;
-    assert(offset <= w->n_bytes && n <= w->n_bytes - offset);
-    if (!w->file) {
-        memcpy(out, (const char *)w->data + offset, n);
-        return true;
-    }
-    for (uint32_t i = 0; i < w->n_runs && n > 0; i++) {
-        const uint64_t run_bytes = w->runs[i].bytes * w->runs[i].n;
-        if (offset >= run_bytes) {
-            offset -= run_bytes;
-            continue;
-        }
-        const size_t piece = num_min(n, run_bytes - offset);
-        if (!read_run(w, &w->runs[i], offset, at, piece, e))
-            return false;
-        offset = 0;
-        at += piece;
-        n -= piece;
-    }
-    return true;
-}
-
 const char *op_name(enum op_kind kind)
 {
     static const char *const names[OP_KIND_COUNT] = {
@@ -281,6 +239,13 @@ uint64_t plan_state_bytes(const struct plan *p)
     for (size_t i = 0; i < p->n_states; i++)
         n_floats += (uint64_t)p->states[i].conv_width + p->states[i].memory_width;
     return n_floats * sizeof(float);
+}
+
+double plan_bytes_per_token(const struct plan *p, uint32_t n_tokens, enum block_type type_k,
+                            enum block_type type_v)
+{
+    return plan_weight_bytes_per_token(p) + 2.0 * (double)plan_state_bytes(p) +
+           (double)plan_kv_bytes_read(p, n_tokens, type_k, type_v);
 }
 
 uint64_t plan_weight_bytes(const struct plan *p)

@@ -28,22 +28,23 @@ struct weight_run {
 enum { WEIGHT_MAX_RUNS = 3 };
 
 /* A tensor of the model file, or a part of a fused one (q of attn_qkv, gate of ffn_gate_up_exps): a
- * reader sees it as if it were stored alone. Its bytes are read with weight_read when a backend
- * loads it. */
+ * reader sees it as if it were stored alone, and in `type`, which is the file's unless the model
+ * was opened with other types. Its bytes are read with weight_read when a backend loads it. */
 struct weight {
     str name;
     uint32_t index; /* its place in plan.weights: backends keep what they load in an array */
     enum block_type type;
-    uint64_t ne[3]; /* ne[0] columns (inputs), ne[1] rows (outputs), ne[2] experts; missing: 1 */
-    uint64_t n_bytes;
+    uint64_t ne[3];   /* ne[0] columns (inputs), ne[1] rows (outputs), ne[2] experts; missing: 1 */
+    uint64_t n_bytes; /* in `type` */
     const struct gguf *file; /* where the bytes are; NULL: in memory at `data` (tests) */
     const struct gguf_tensor *tensor;
     const void *data;
-    /* Where the n_bytes bytes are in the tensor's data: one piece after the other. */
+    /* Where they are in the tensor's data, in the type of the file: one piece after the other. */
     struct weight_run runs[WEIGHT_MAX_RUNS];
     uint32_t n_runs;
 };
-/* Copies bytes [offset, offset + n) of the weight, as stored in the file, into out. Thread-safe. */
+/* Copies bytes [offset, offset + n) of the weight into out, converted where the file has another
+ * type (any offset, but whole blocks are quicker). Thread-safe. */
 bool weight_read(const struct weight *w, uint64_t offset, void *out, size_t n, struct err *e);
 
 /* Index into plan.slots. */
@@ -301,8 +302,8 @@ struct op *plan_op(struct plan *p, enum op_kind kind, uint32_t layer);
 uint32_t plan_kv(struct plan *p, struct kv_layer kv);
 /* Returns the index for op_delta_net.state. */
 uint32_t plan_state(struct plan *p, struct state_layer state);
-/* A weight with .index, .n_bytes and one run set; ne[0] must be a multiple of the type's block. The
- * caller adds where the bytes are. The name is copied. */
+/* A weight with .index, .n_bytes and one run, for bytes of this type, set; ne[0] must be a multiple
+ * of the type's block. The caller adds where the bytes are. The name is copied. */
 struct weight *plan_weight(struct plan *p, str name, enum block_type type, const uint64_t ne[3]);
 
 const char *op_name(enum op_kind kind);
@@ -323,6 +324,10 @@ uint64_t plan_kv_bytes_read(const struct plan *p, uint32_t n_tokens, enum block_
 /* Bytes of the recurrent state of one sequence; 0: the plan has none, sequences can be cut back
  * anywhere. A generated token reads and writes all of it. */
 uint64_t plan_state_bytes(const struct plan *p);
-/* Bytes of all distinct weights as stored in the file. */
+/* All that the token behind n_tokens others moves: weights and cache read, states read and written.
+ */
+double plan_bytes_per_token(const struct plan *p, uint32_t n_tokens, enum block_type type_k,
+                            enum block_type type_v);
+/* Bytes of all distinct weights in their types. */
 uint64_t plan_weight_bytes(const struct plan *p);
 void plan_free(struct plan *p);
