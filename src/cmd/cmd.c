@@ -23,7 +23,7 @@ static const struct command commands[] = {
     {"bench", cmd_bench, "measures prompt and generation speed"},
     {"quantize", cmd_quantize, "writes a model file with its matrices in another type"},
     {"synth", cmd_synth, "writes a model file with known shapes and random weights"},
-    {"debug", cmd_debug, "what happens inside: logits, prompts"},
+    {"debug", cmd_debug, "what happens inside: logits, prompts, replies"},
     {NULL, NULL, NULL},
 };
 

@@ -14,6 +14,8 @@ static const struct kind {
 } kinds[] = {
     {"logits", debug_logits, "the raw logits of a model for given tokens"},
     {"render", debug_render, "the prompt that a conversation becomes"},
+    {"tokens", debug_tokens, "how a model cuts a text into tokens"},
+    {"parse", debug_parse, "the events that a model's reply becomes"},
     {NULL, NULL, NULL},
 };
 

@@ -71,14 +71,8 @@ static bool sort_words(const struct opt_words *w, const char **model, const char
 /* Appends what comes on stdin to the prompt. */
 static bool read_stdin(struct buf *prompt, struct err *e)
 {
-    struct buf in = {.max = MAX_INPUT};
-    char piece[65536];
-    size_t n;
-    while ((n = fread(piece, 1, sizeof piece, stdin)) > 0)
-        buf_put(&in, piece, n);
-    bool ok = ferror(stdin) ? err_sys(e, "standard input")
-              : in.over     ? err_set(e, ERR_LIMIT, "standard input is over %d bytes", MAX_INPUT)
-                            : true;
+    struct buf in = {0};
+    bool ok = term_read(stdin, "standard input", MAX_INPUT, &in, e);
     str text = str_trim(buf_view(&in));
     if (ok && text.n) {
         buf_str(prompt, prompt->n ? STR("\n\n") : STR(""));

@@ -3,4 +3,6 @@
 #pragma once
 
 int debug_logits(int argc, char **argv);
+int debug_parse(int argc, char **argv);
 int debug_render(int argc, char **argv);
+int debug_tokens(int argc, char **argv);

@@ -96,6 +96,17 @@ bool term_write(str text, FILE *f)
     return !text.n || fwrite(text.p, 1, text.n, f) == text.n;
 }
 
+bool term_read(FILE *f, const char *name, size_t max, struct buf *out, struct err *e)
+{
+    char piece[65536];
+    size_t n, n_read = 0;
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0 && (n_read += n) <= max)
+        buf_put(out, piece, n);
+    if (n_read > max)
+        return err_set(e, ERR_LIMIT, "%s is over %zu bytes", name, max);
+    return !ferror(f) || err_sys(e, "%s", name);
+}
+
 bool term_put(struct buf *out, struct err *e)
 {
     bool ok = term_write(buf_view(out), stdout) && fflush(stdout) == 0;

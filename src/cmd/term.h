@@ -40,6 +40,8 @@ void term_safe(str text, struct buf *out);
 
 /* Writes text as it is; false when f does not take it. Does not flush. */
 bool term_write(str text, FILE *f);
+/* Appends what f has to its end. Refuses more than max bytes. name: of f, for errors. */
+bool term_read(FILE *f, const char *name, size_t max, struct buf *out, struct err *e);
 /* Writes out to stdout and frees it; false and e when stdout refuses (a full disk, a closed pipe).
  */
 bool term_put(struct buf *out, struct err *e);
