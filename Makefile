@@ -146,6 +146,9 @@ isa: $(BUILD)/bench_isa tawny ## write docs/isa.md: what RADV makes of the shade
 bench-tok: $(BUILD)/bench_tok ## tokenizer speed on source code (M="FILE..." for other vocabularies)
 	@bench/tok $< $(M)
 
+bench-mask: $(BUILD)/bench_mask ## cost of constraints (V=vocabulary.gguf, M=replies.json for others than bench/mask.json)
+	@$< $(V) $(M)
+
 bench-cpu: $(BUILD)/bench_cpu ## kernels of the cpu backend: GB/s and GMAC/s per type (T=threads)
 	@$< $(T)
 
@@ -171,5 +174,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:
