@@ -96,6 +96,16 @@ void *kit_random_blocks(struct rng *rng, enum block_type type, uint64_t n_elems,
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+bool kit_checks(const char *backend)
+{
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    return strcmp(backend, "vulkan") != 0;
+#else
+    (void)backend;
+    return true;
+#endif
+}
+
 struct exec *kit_open_exec(const char *backend, const struct plan *plan,
                            const struct exec_params *params)
 {

@@ -62,6 +62,10 @@ void kit_check_refused(const struct kit_spec *spec, const char *says);
 
 /* Backend `name`, or NULL when this build or machine does not have it or when it does not run the
  * plan; it says so. */
+/* False for a backend that is not checked in this build: a driver that compiles its own code takes
+ * many times as long under a sanitizer and is not watched by it. */
+bool kit_checks(const char *backend);
+
 struct exec *kit_open_exec(const char *backend, const struct plan *plan,
                            const struct exec_params *params);
 /* Runs ids[from, to) as positions from.. of sequence 0 in pieces of n_batch rows (0: all at once);

@@ -208,7 +208,7 @@ static void rig_check(struct rig *r,
     CHECK(want != NULL);
     for (size_t i = 0; i < N_BACKENDS; i++) {
         const struct backend *b = backend_find(backends[i].name);
-        if (count->cases % backends[i].every)
+        if (!kit_checks(backends[i].name) || count->cases % backends[i].every)
             continue;
         float *got = b ? results_of(b, r) : NULL;
         if (b)

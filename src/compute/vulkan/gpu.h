@@ -46,6 +46,7 @@ struct step {
     uint32_t pipeline[2], n_tokens[2];
     uint32_t outs[MOST_OUTS], n_outs; /* STEP_PROJECT: which outputs of the op */
     uint32_t n_splits;                /* STEP_ROUTE */
+    bool several_only;                /* not for a single row */
     struct touched touched;
 };
 
@@ -94,7 +95,7 @@ struct gpu {
     uint32_t n_specs, specs_room;
 
     uint64_t *slot_at; /* [plan.n_slots] byte offsets in scratch */
-    uint64_t ready_at, partials_at, counters_at, route_at, logits_at;
+    uint64_t ready_at, sums_at, totals_at, counters_at, route_at, logits_at;
     uint64_t n_scratch;
     struct vk_buffer scratch;
     struct vk_buffer inputs;  /* ids, positions, sequences, wanted rows: [4][n_ubatch] */
@@ -124,7 +125,8 @@ bool program_make(struct gpu *g, struct err *e);
 bool program_compile(struct gpu *g, struct err *e);
 /* Floats of the scratch that the steps need beside the slots, by n_ubatch. */
 uint64_t program_ready_floats(const struct gpu *g);
-uint64_t program_partial_floats(const struct gpu *g);
+uint64_t program_sum_floats(const struct gpu *g);
+uint64_t program_total_floats(const struct gpu *g);
 uint64_t program_route_floats(const struct gpu *g);
 uint64_t program_counters(const struct gpu *g);
 /* Splits of the positions for a batch of n_rows whose longest row sees n_keys. */

@@ -11,10 +11,11 @@ enum {
     MOST_TOKENS = 8,          /* rows that share the unpacking of a weight block */
     MOST_TOKENS_SOFTWARE = 2, /* where compiling takes longer than running */
     STATIC_SHARED =
-        4096,           /* bytes of shared memory that the shaders take beside their activations */
-    TABLE_BYTES = 1024, /* of pairs of code values */
+        5120,           /* bytes of shared memory that the shaders take beside their activations */
+    TABLE_BYTES = 8192, /* of pairs of code values */
+    ATTEND_SHARED = 1024,
     MOST_HEAD = 512,
-    MOST_QUERIES = 32,
+    MOST_QUERIES = 30,
     FLOAT_SPLIT_COLS = 256,
     /* Bits of struct touched beside the slots'. */
     BIT_CACHE = 62, /* and the queries that are ready for it */
@@ -52,12 +53,11 @@ static uint64_t row_words(const struct matrix *m)
     return matrix_is_float(m) ? m->n_cols : m->n_cols / BLOCK_COLS * 9;
 }
 
-/* A pipeline over a matrix: constants 0 to 3 of matrix.glsl, then the shader's own. n_rows:
- * activation rows that must fit at least. */
+/* A pipeline over a matrix: constants 0 to 4 of matrix.glsl, then the shader's own. */
 struct over_matrix {
     enum vk_shader shader;
     const struct weight *w;
-    uint32_t n_rows;   /* activation rows of one token */
+    uint32_t n_parts;  /* activation rows that a token has side by side; 0: none are needed */
     uint32_t n_tokens; /* at most, of a workgroup */
     uint32_t own[4], n_own;
 };
@@ -66,7 +66,7 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
                             struct err *e)
 {
     const struct matrix *m = &g->weights.matrices[o->w->index];
-    const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_rows;
+    const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_parts;
     const uint64_t fixed = STATIC_SHARED + (has_table(m->layout) ? TABLE_BYTES : 0);
     uint32_t n_tokens = o->n_tokens;
     while (n_tokens > 1 && fixed + n_tokens * words * 4 > room)
@@ -78,12 +78,13 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
                        STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + words * 4),
                        (unsigned long long)room);
     struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
-                                    .n_consts = (uint16_t)(4 + o->n_own)};
+                                    .n_consts = (uint16_t)(5 + o->n_own)};
     spec.consts[0] = (uint32_t)m->layout;
     spec.consts[1] = m->n_cols;
     spec.consts[2] = n_tokens;
     spec.consts[3] = (uint32_t)(words * n_tokens);
-    memcpy(spec.consts + 4, o->own, o->n_own * sizeof *o->own);
+    spec.consts[4] = (uint32_t)num_max(o->n_parts, 1);
+    memcpy(spec.consts + 5, o->own, o->n_own * sizeof *o->own);
     s->pipeline[which] = add_spec(g, &spec);
     s->n_tokens[which] = n_tokens;
     return true;
@@ -149,14 +150,16 @@ static uint32_t cache_type(enum block_type type)
     return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
 }
 
-/* The largest tile of positions that fits into shared memory. */
+/* The largest tile of positions that fits into shared memory, see shaders/attend.comp; 0: none. */
 static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
 {
     const uint32_t queries = o->n_head / o->n_kv_head;
-    const uint64_t words = g->params.type_k == BLOCK_F32 ? o->head_dim : o->head_dim / 2;
+    const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
+    const uint64_t row = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
     for (uint32_t tile = 64; tile >= 16; tile /= 2) {
-        uint64_t bytes = 4 * (tile * (words + 1) + queries * (o->head_dim + tile + 3));
-        if (bytes + STATIC_SHARED <= vk_caps(g->vk)->shared_bytes)
+        const uint64_t bytes = tile * row + 4 * ((uint64_t)(queries + 1) * o->head_dim +
+                                                 o->head_dim_v + (uint64_t)queries * (tile + 3));
+        if (bytes + ATTEND_SHARED <= vk_caps(g->vk)->shared_bytes)
             return tile;
     }
     return 0;
@@ -166,7 +169,7 @@ static bool check_attend(const struct gpu *g, const struct op *op, struct err *e
 {
     const struct op_attend *o = &op->attend;
     const uint32_t queries = o->n_head / o->n_kv_head;
-    if (o->head_dim % 2 || o->head_dim_v % 2 || o->head_dim > MOST_HEAD ||
+    if (o->head_dim % 8 || o->head_dim_v % 8 || o->head_dim > MOST_HEAD ||
         o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES || !key_tile(g, o))
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u: %u query heads of %u and %u elements for one key head, the "
@@ -182,31 +185,44 @@ static bool check_attend(const struct gpu *g, const struct op *op, struct err *e
     return true;
 }
 
+static uint32_t float_bits(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+/* Single rows take one step where what is cached is what was computed, rounded at most to halves;
+ * else the heads are made and stored by a step of their own. */
 static bool add_attend(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_attend *o = &op->attend;
     if (!check_attend(g, op, e))
         return false;
     const uint32_t key = cache_type(g->params.type_k), value = cache_type(g->params.type_v);
+    const uint32_t n_rot = o->rope ? o->rope->n_rot : 0;
+    const bool adjacent = o->rope && o->rope->pairs == ROPE_ADJACENT, fused = key < 2 && value < 2;
     struct step *s = add_step(g, STEP_HEADS, op);
+    s->several_only = fused;
     s->touched.reads = slot_bit(o->q) | slot_bit(o->k) | slot_bit(o->v);
     s->touched.writes = 1ull << BIT_CACHE;
-    s->pipeline[0] = s->pipeline[1] =
-        add_spec(g, &(struct vk_pipeline_spec){
-                        .shader = VK_SHADER_HEADS,
-                        .n_consts = 9,
-                        .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head, o->n_kv_head,
-                                   o->rope ? o->rope->n_rot : 0,
-                                   o->rope && o->rope->pairs == ROPE_ADJACENT, o->gated}});
+    s->pipeline[0] = s->pipeline[1] = add_spec(
+        g, &(struct vk_pipeline_spec){.shader = VK_SHADER_HEADS,
+                                      .n_consts = 9,
+                                      .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head,
+                                                 o->n_kv_head, n_rot, adjacent, o->gated}});
+    struct vk_pipeline_spec spec = {.shader = VK_SHADER_ATTEND,
+                                    .n_consts = 15,
+                                    .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head,
+                                               o->n_head / o->n_kv_head, key_tile(g, o), o->window,
+                                               o->gated, 0, n_rot, adjacent, float_bits(o->eps),
+                                               float_bits(o->scale), g->params.n_ubatch}};
     s = add_step(g, STEP_ATTEND, op);
-    s->touched.reads = 1ull << BIT_CACHE | slot_bit(o->q);
-    s->touched.writes = slot_bit(o->out);
-    s->pipeline[0] = s->pipeline[1] =
-        add_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_ATTEND,
-                                               .n_consts = 9,
-                                               .consts = {o->head_dim, o->head_dim_v, key, value,
-                                                          o->n_kv_head, o->n_head / o->n_kv_head,
-                                                          key_tile(g, o), o->window, o->gated}});
+    s->touched.reads = 1ull << BIT_CACHE | slot_bit(o->q) | slot_bit(o->k) | slot_bit(o->v);
+    s->touched.writes = slot_bit(o->out) | 1ull << BIT_CACHE;
+    s->pipeline[1] = add_spec(g, &spec);
+    spec.consts[9] = fused;
+    s->pipeline[0] = add_spec(g, &spec);
     return true;
 }
 
@@ -268,7 +284,7 @@ static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
     struct step *s = add_step(g, STEP_EXPERTS_DOWN, op);
     s->touched.reads = slot_bit(o->in) | slot_bit(o->ids) | slot_bit(o->weights) | slot_bit(o->x);
     s->touched.writes = slot_bit(o->x);
-    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {o->n_used}, 1};
+    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0};
     return add_both(g, m, s, e);
 }
 
@@ -338,16 +354,30 @@ uint64_t program_ready_floats(const struct gpu *g)
     return most * g->params.n_ubatch;
 }
 
-uint64_t program_partial_floats(const struct gpu *g)
+/* Rows times splits, at most. */
+static uint64_t most_splits(const struct gpu *g)
 {
     enum { FEW_ROWS = 8 };
-    const uint64_t rows = num_max(g->params.n_ubatch, FEW_ROWS * MOST_SPLITS);
+    return num_max(g->params.n_ubatch, FEW_ROWS * MOST_SPLITS);
+}
+
+uint64_t program_sum_floats(const struct gpu *g)
+{
     uint64_t most = 0;
     for (uint32_t i = 0; i < g->n_steps; i++)
         if (g->steps[i].kind == STEP_ATTEND)
             most = num_max(most, (uint64_t)g->steps[i].op->attend.n_head *
-                                     (g->steps[i].op->attend.head_dim_v + 2));
-    return most * rows;
+                                     g->steps[i].op->attend.head_dim_v);
+    return most * most_splits(g);
+}
+
+uint64_t program_total_floats(const struct gpu *g)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < g->n_steps; i++)
+        if (g->steps[i].kind == STEP_ATTEND)
+            most = num_max(most, 2 * (uint64_t)g->steps[i].op->attend.n_head);
+    return most * most_splits(g);
 }
 
 uint64_t program_route_floats(const struct gpu *g)

@@ -147,24 +147,31 @@ static void attend(struct recorder *r, const struct step *s)
     const struct op_attend *o = &s->op->attend;
     const struct gpu_cache *cache = &r->g->caches[o->kv];
     const struct {
-        address ready, keys, values, gates, sinks, to, partials, counters, pos, seq;
-        uint32_t n_cache, n_splits;
+        address ready, q, k, v, q_norm, k_norm, rotations, keys, values, sinks, to, sums, counters,
+            pos;
+        uint32_t totals, n_cache, n_splits;
     } push = {
         .ready = r->g->scratch.address + r->g->ready_at,
+        .q = slot(r, o->q),
+        .k = slot(r, o->k),
+        .v = slot(r, o->v),
+        .q_norm = gpu_vector(r->g, o->q_norm),
+        .k_norm = gpu_vector(r->g, o->k_norm),
+        .rotations = rotations(r->g, o->rope),
         .keys = cache->keys.address,
         .values = cache->values.address,
-        .gates = o->gated ? slot(r, o->q) : 0,
         .sinks = gpu_vector(r->g, o->sinks),
         .to = slot(r, o->out),
-        .partials = r->g->scratch.address + r->g->partials_at,
+        .sums = r->g->scratch.address + r->g->sums_at,
         .counters = r->g->scratch.address + r->g->counters_at,
         .pos = input(r, INPUT_POS),
-        .seq = input(r, INPUT_SEQ),
+        .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
         .n_cache = r->g->params.n_ctx,
         .n_splits =
             o->window ? (uint32_t)num_min(r->n_splits, program_splits(1, o->window)) : r->n_splits,
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, o->n_kv_head * push.n_splits, r->n_rows, 1);
+    DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, o->n_kv_head * push.n_splits,
+             r->n_rows, 1);
 }
 
 static void add_project(struct recorder *r, const struct step *s)
@@ -308,7 +315,7 @@ static void record_step(struct recorder *r, const struct step *s)
     };
     const uint64_t reads = s->touched.reads, writes = s->touched.writes;
     if (r->since.writes & (reads | writes) || r->since.reads & writes) {
-        vk_cmds_barrier(r->cmds);
+        vk_cmds_barrier_dispatches(r->cmds);
         r->since = (struct touched){0, 0};
     }
     r->since.reads |= reads;
@@ -327,7 +334,8 @@ struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32
     if (g->params.profile)
         vk_cmds_stamp(r.cmds, "begin", 0);
     for (uint32_t i = 0; i < g->n_steps; i++)
-        if (n_wanted || g->steps[i].kind != STEP_HEAD)
+        if ((n_wanted || g->steps[i].kind != STEP_HEAD) &&
+            !(n_rows == 1 && g->steps[i].several_only))
             record_step(&r, &g->steps[i]);
     if (vk_cmds_end(r.cmds, e))
         return r.cmds;

@@ -164,6 +164,8 @@ void vk_cmds_dispatch_indirect(struct vk_cmds *c, VkPipeline pipeline, const voi
                                uint32_t n_push, const struct vk_buffer *b, uint64_t offset);
 /* Everything before is finished and seen by everything after (indirect counts included). */
 void vk_cmds_barrier(struct vk_cmds *c);
+/* The same between dispatches alone, indirect ones not: cheaper. */
+void vk_cmds_barrier_dispatches(struct vk_cmds *c);
 void vk_cmds_copy(struct vk_cmds *c, const struct vk_buffer *from, uint64_t from_offset,
                   const struct vk_buffer *to, uint64_t to_offset, uint64_t n_bytes);
 /* Writes a timestamp when everything before has ended; label is kept as a pointer. */

@@ -39,7 +39,7 @@ struct vk_cmds *vk_cmds_begin(struct vk *vk, struct err *e)
         return NULL;
     }
     /* What was submitted before is finished and seen. */
-    vk_barrier(&vk->api, c->commands, false);
+    vk_barrier(&vk->api, c->commands, VK_BETWEEN_ALL);
     return c;
 }
 
@@ -73,7 +73,13 @@ void vk_cmds_dispatch_indirect(struct vk_cmds *c, VkPipeline pipeline, const voi
 
 void vk_cmds_barrier(struct vk_cmds *c)
 {
-    vk_barrier(&c->vk->api, c->commands, false);
+    vk_barrier(&c->vk->api, c->commands, VK_BETWEEN_ALL);
+    c->n_barriers++;
+}
+
+void vk_cmds_barrier_dispatches(struct vk_cmds *c)
+{
+    vk_barrier(&c->vk->api, c->commands, VK_BETWEEN_DISPATCHES);
     c->n_barriers++;
 }
 
@@ -122,7 +128,7 @@ bool vk_cmds_end(struct vk_cmds *c, struct err *e)
 {
     if (c->failure != VK_SUCCESS)
         return vk_failed(c->vk, c->failure, e, "making timestamps");
-    vk_barrier(&c->vk->api, c->commands, true);
+    vk_barrier(&c->vk->api, c->commands, VK_BETWEEN_ALL_AND_HOST);
     return vk_commands_end(c->vk, c->commands, e);
 }
 

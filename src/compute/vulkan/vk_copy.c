@@ -48,13 +48,13 @@ static bool transfer(struct vk *vk, const struct vk_buffer *from, uint64_t from_
     uint64_t number;
     if (!vk_commands_begin(vk, commands, e))
         return false;
-    vk_barrier(api, commands, false);
+    vk_barrier(api, commands, VK_BETWEEN_ALL);
     if (from)
         api->CmdCopyBuffer(commands, from->buffer, to->buffer, 1,
                            &(VkBufferCopy){from_offset, to_offset, n_bytes});
     else
         api->CmdFillBuffer(commands, to->buffer, to_offset, n_bytes, 0);
-    vk_barrier(api, commands, true);
+    vk_barrier(api, commands, VK_BETWEEN_ALL_AND_HOST);
     return vk_commands_end(vk, commands, e) && vk_queue_submit(vk, commands, &number, e) &&
            vk_queue_wait(vk, number, VK_COPY_TIMEOUT_MS, e);
 }

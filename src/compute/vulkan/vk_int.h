@@ -93,9 +93,10 @@ void vk_command_pool_free(struct vk *vk, VkCommandPool pool);
 /* Begins recording, from nothing; ends it. */
 bool vk_commands_begin(struct vk *vk, VkCommandBuffer commands, struct err *e);
 bool vk_commands_end(struct vk *vk, VkCommandBuffer commands, struct err *e);
-/* A memory barrier between everything before and everything after, for the device; with_host: what
- * the device wrote is seen by the host too. */
-void vk_barrier(const struct vk_api *api, VkCommandBuffer commands, bool with_host);
+/* Who a memory barrier is between: dispatches alone (drivers wait for copies and indirect counts by
+ * dearer means), everything on the device, or that and then the host. */
+enum vk_between { VK_BETWEEN_DISPATCHES, VK_BETWEEN_ALL, VK_BETWEEN_ALL_AND_HOST };
+void vk_barrier(const struct vk_api *api, VkCommandBuffer commands, enum vk_between between);
 /* Submits one command buffer; *number is what the timeline reaches when it has ended. Any thread.
  */
 bool vk_queue_submit(struct vk *vk, VkCommandBuffer commands, uint64_t *number, struct err *e);

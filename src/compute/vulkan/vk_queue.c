@@ -65,20 +65,25 @@ bool vk_commands_end(struct vk *vk, VkCommandBuffer commands, struct err *e)
     return r == VK_SUCCESS || vk_failed(vk, r, e, "recording commands");
 }
 
-void vk_barrier(const struct vk_api *api, VkCommandBuffer commands, bool with_host)
+void vk_barrier(const struct vk_api *api, VkCommandBuffer commands, enum vk_between between)
 {
-    const VkPipelineStageFlags2 work = VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT |
-                                       VK_PIPELINE_STAGE_2_COPY_BIT | VK_PIPELINE_STAGE_2_CLEAR_BIT;
+    const bool all = between != VK_BETWEEN_DISPATCHES, host = between == VK_BETWEEN_ALL_AND_HOST;
+    const VkPipelineStageFlags2 work =
+        VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT |
+        (all ? VK_PIPELINE_STAGE_2_COPY_BIT | VK_PIPELINE_STAGE_2_CLEAR_BIT : 0);
     const VkMemoryBarrier2 memory = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2,
         .srcStageMask = work,
-        .srcAccessMask = VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT,
-        .dstStageMask = work | VK_PIPELINE_STAGE_2_DRAW_INDIRECT_BIT |
-                        (with_host ? VK_PIPELINE_STAGE_2_HOST_BIT : 0),
+        .srcAccessMask =
+            VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | (all ? VK_ACCESS_2_TRANSFER_WRITE_BIT : 0),
+        .dstStageMask = work | (all ? VK_PIPELINE_STAGE_2_DRAW_INDIRECT_BIT : 0) |
+                        (host ? VK_PIPELINE_STAGE_2_HOST_BIT : 0),
         .dstAccessMask = VK_ACCESS_2_SHADER_STORAGE_READ_BIT |
-                         VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | VK_ACCESS_2_TRANSFER_READ_BIT |
-                         VK_ACCESS_2_TRANSFER_WRITE_BIT | VK_ACCESS_2_INDIRECT_COMMAND_READ_BIT |
-                         (with_host ? VK_ACCESS_2_HOST_READ_BIT : 0),
+                         VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT |
+                         (all ? VK_ACCESS_2_TRANSFER_READ_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT |
+                                    VK_ACCESS_2_INDIRECT_COMMAND_READ_BIT
+                              : 0) |
+                         (host ? VK_ACCESS_2_HOST_READ_BIT : 0),
     };
     const VkDependencyInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO,

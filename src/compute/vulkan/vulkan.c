@@ -24,7 +24,8 @@ static void plan_scratch(struct gpu *g)
     for (size_t i = 0; i < g->plan->n_slots; i++)
         g->slot_at[i] = carve(&g->n_scratch, n * g->plan->slots[i].width * sizeof(float));
     g->ready_at = carve(&g->n_scratch, program_ready_floats(g) * sizeof(float));
-    g->partials_at = carve(&g->n_scratch, program_partial_floats(g) * sizeof(float));
+    g->sums_at = carve(&g->n_scratch, program_sum_floats(g) * sizeof(float));
+    g->totals_at = carve(&g->n_scratch, program_total_floats(g) * sizeof(float));
     g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
     g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
     g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));

@@ -20,26 +20,58 @@ void act_store(uint row_word, uint col, vec4 x)
     const ivec4 q = ivec4(roundEven(x * inverse)) & 255;
     s_act[row_word + col / 4] = uint(q.x | q.y << 8 | q.z << 16 | q.w << 24);
     if (col % 32 == 0)
-        s_act[row_word + N_BLOCKS * 8 + col / 32] = floatBitsToUint(d);
+        s_act[row_word + ROW_BLOCKS * 8 + col / 32] = floatBitsToUint(d);
 }
 
-// Whole rows of N_COLS columns: row t from in + rows[t] * N_COLS on.
-void act_rows(Float4s in_rows, uint row, uint row_word)
+// Loads under way at once: ACT_BATCH times four columns of each thread.
+const uint ACT_BATCH = 8;
+const uint ACT_STEPS = (ROW_COLS / 4 + THREADS - 1) / THREADS;
+const uint ACT_VECS = ROW_COLS / 4;
+
+void act_load(Float4s from, uint row, uint first, out vec4 x[ACT_BATCH])
 {
-    for (uint col = thread() * 4; col < N_COLS; col += THREADS * 4)
-        act_store(row_word, col, in_rows.v[(row * N_COLS + col) / 4]);
+    [[unroll]] for (uint i = 0; i < ACT_BATCH; i++)
+        if (i < ACT_STEPS)
+            x[i] = from.v[row * ACT_VECS + min(thread() + (first + i) * THREADS, ACT_VECS - 1)];
+}
+
+// Row `row` of from as it is.
+void act_row(Float4s from, uint row, uint row_word)
+{
+    for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
+        vec4 x[ACT_BATCH];
+        act_load(from, row, first, x);
+        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
+            const uint at = thread() + (first + i) * THREADS;
+            if (at < ACT_VECS)
+                act_store(row_word, at * 4, x[i]);
+        }
+    }
 }
 
 // The same, times norm / sqrt(mean square + eps); returns that root's inverse.
-float act_normed(Float4s in_rows, Float4s norm, float eps, uint row, uint row_word)
+float act_normed(Float4s from, Float4s norm, float eps, uint row, uint row_word)
 {
+    vec4 x[ACT_BATCH], w[ACT_BATCH];
     float squares = 0;
-    for (uint col = thread() * 4; col < N_COLS; col += THREADS * 4) {
-        const vec4 x = in_rows.v[(row * N_COLS + col) / 4];
-        squares += dot(x, x);
+    act_load(norm, 0, 0, w);
+    for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
+        act_load(from, row, first, x);
+        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++)
+            if (thread() + (first + i) * THREADS < ACT_VECS)
+                squares += dot(x[i], x[i]);
     }
-    const float scale = inversesqrt(workgroup_sum(squares) / N_COLS + eps);
-    for (uint col = thread() * 4; col < N_COLS; col += THREADS * 4)
-        act_store(row_word, col, in_rows.v[(row * N_COLS + col) / 4] * scale * norm.v[col / 4]);
-    return scale;
+    const float root = inversesqrt(workgroup_sum(squares) / N_COLS + eps);
+    for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
+        if (ACT_STEPS > ACT_BATCH) { // else both are there
+            act_load(from, row, first, x);
+            act_load(norm, 0, first, w);
+        }
+        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
+            const uint at = thread() + (first + i) * THREADS;
+            if (at < ACT_VECS)
+                act_store(row_word, at * 4, x[i] * root * w[i]);
+        }
+    }
+    return root;
 }

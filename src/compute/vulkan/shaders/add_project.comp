@@ -17,6 +17,12 @@ layout(push_constant) uniform Push
     uint n_tokens;
 } p;
 
+uint64_t place_group; // of the matrix at hand
+Place place_of(uint i)
+{
+    return Place(place_group, i, 1);
+}
+
 float gate_of(uint token)
 {
     float sum = 0;
@@ -31,12 +37,13 @@ void main()
     const uint64_t at = p.matrix + uint64_t(group) * GROUP_BYTES;
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
 
-    const Ahead ahead = matrix_ahead(at, 0, end);
+    place_group = at;
+    const Ahead ahead = matrix_ahead(0, end);
     table_fill();
     float factor = 1;
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
-        act_rows(p.from, token, n * ROW_WORDS);
+        act_row(p.from, token, n * ROW_WORDS);
         if (p.gate != 0) {
             const float g = gate_of(token);
             if (t / 16 == n)
@@ -48,7 +55,7 @@ void main()
     vec4 sum[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         sum[n] = vec4(0);
-    matrix_add(ahead, at, 0, end, 0, 1, sum);
+    matrix_add(ahead, 0, end, sum);
     float result = matrix_sum(sum);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;

@@ -5,7 +5,7 @@
 #include "matrix.glsl"
 #include "act.glsl"
 
-layout(constant_id = 4) const uint N_USED = 8;
+const uint N_USED = N_PARTS;
 
 layout(push_constant) uniform Push
 {
@@ -19,28 +19,37 @@ layout(push_constant) uniform Push
     uint n_groups; // of one expert
 } p;
 
+shared uint s_ids[N_USED];
+shared float s_weights[N_USED];
+
+Place place_of(uint i)
+{
+    const uint n = IS_FLOAT ? N_COLS : N_BLOCKS, j = i / n;
+    return Place(p.matrix + uint64_t(s_ids[j] * p.n_groups + gl_WorkGroupID.x) * GROUP_BYTES, i % n,
+                 s_weights[j]);
+}
+
 void main()
 {
     const uint t = thread(), group = gl_WorkGroupID.x, token = gl_WorkGroupID.y;
-    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+    const uint end = IS_FLOAT ? ROW_COLS : ROW_BLOCKS, o = group * 16 + t % 16;
+    if (t < N_USED) {
+        s_ids[t] = p.ids.v[token * N_USED + t];
+        s_weights[t] = p.weights.v[token * N_USED + t];
+    }
+    barrier();
+    const Ahead ahead = matrix_ahead(0, end);
     table_fill();
-    for (uint j = 0; j < N_USED; j++)
-        act_rows(p.from, token * N_USED + j, j * ROW_WORDS);
+    act_row(p.from, token, 0);
     barrier();
 
     vec4 sum[N_TOKENS]; // N_TOKENS is 1
     sum[0] = vec4(0);
-    float bias = 0;
-    const uint o = group * 16 + t % 16;
-    for (uint j = 0; j < N_USED; j++) {
-        const uint expert = p.ids.v[token * N_USED + j];
-        const float weight = p.weights.v[token * N_USED + j];
-        const uint64_t at = p.matrix + uint64_t(expert * p.n_groups + group) * GROUP_BYTES;
-        matrix_add(matrix_ahead(at, 0, end), at, 0, end, j * ROW_WORDS, weight, sum);
-        if (p.bias != 0 && t < 16 && o < p.n_out)
-            bias += weight * Floats(p.bias).v[expert * p.n_out + o];
+    matrix_add(ahead, 0, end, sum);
+    float result = matrix_sum(sum);
+    if (t < 16 && o < p.n_out) {
+        for (uint j = 0; j < N_USED && p.bias != 0; j++)
+            result += s_weights[j] * Floats(p.bias).v[s_ids[j] * p.n_out + o];
+        p.x.v[token * p.n_out + o] += result;
     }
-    const float result = matrix_sum(sum);
-    if (t < 16 && o < p.n_out)
-        p.x.v[token * p.n_out + o] += result + bias;
 }

@@ -5,8 +5,8 @@
 #include "matrix.glsl"
 #include "act.glsl"
 
-layout(constant_id = 4) const uint HAS_NORM = 0;
-layout(constant_id = 5) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
+layout(constant_id = 5) const uint HAS_NORM = 0;
+layout(constant_id = 6) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
 
 layout(push_constant) uniform Push
 {
@@ -22,6 +22,12 @@ layout(push_constant) uniform Push
     float eps;
     uint n_tokens;
 } p;
+
+uint64_t place_group; // of the matrix at hand
+Place place_of(uint i)
+{
+    return Place(place_group, i, 1);
+}
 
 float activate(float g, float u)
 {
@@ -43,24 +49,29 @@ void main()
         expert = Words(p.ids).v[first_token * p.n_used + j];
     const uint64_t offset = uint64_t(expert * p.n_groups + group) * GROUP_BYTES;
 
-    const Ahead gate_ahead = matrix_ahead(p.gate + offset, 0, end);
-    const Ahead up_ahead = matrix_ahead(p.up + offset, 0, end);
+    place_group = p.gate + offset;
+    const Ahead gate_ahead = matrix_ahead(0, end);
+    place_group = p.up + offset;
+    const Ahead up_ahead = matrix_ahead(0, end);
     table_fill();
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
         if (HAS_NORM != 0)
             act_normed(p.from, p.norm, p.eps, token, n * ROW_WORDS);
         else
-            act_rows(p.from, token, n * ROW_WORDS);
+            act_row(p.from, token, n * ROW_WORDS);
     }
     barrier();
 
     vec4 gate[N_TOKENS], up[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         gate[n] = up[n] = vec4(0);
-    matrix_add(gate_ahead, p.gate + offset, 0, end, 0, 1, gate);
-    matrix_add(up_ahead, p.up + offset, 0, end, 0, 1, up);
-    float g = matrix_sum(gate), u = matrix_sum(up);
+    place_group = p.gate + offset;
+    matrix_add(gate_ahead, 0, end, gate);
+    place_group = p.up + offset;
+    matrix_add(up_ahead, 0, end, up);
+    const vec2 both = matrix_sum_pair(gate, up);
+    float g = both.x, u = both.y;
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;
     if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {

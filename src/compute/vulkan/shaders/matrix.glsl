@@ -1,5 +1,5 @@
 // A group of 16 rows of a weight matrix (src/compute/layout.h) times activation rows in shared
-// memory.
+// memory. N_PARTS groups can lie behind one another: then the activations do, too.
 //
 // 16 bytes of a group are four rows of one quad (integer types) or of one column (floats). Threads:
 //   rows     thread % 4        which four of the 16 rows
@@ -16,6 +16,7 @@ layout(constant_id = 0) const uint TYPE = 0;
 layout(constant_id = 1) const uint N_COLS = 2048; // a multiple of 32
 layout(constant_id = 2) const uint N_TOKENS = 1;  // activation rows of a workgroup
 layout(constant_id = 3) const uint ACT_WORDS = 1024; // of s_act
+layout(constant_id = 4) const uint N_PARTS = 1;
 
 const bool IS_FLOAT = TYPE >= F32;
 const bool HAS_TABLE = TYPE == IQ4_NL || TYPE == IQ4_XS || TYPE == MXFP4;
@@ -46,36 +47,48 @@ const uint GROUP_BYTES =
      63) &
     ~63u;
 
-// Activations of a row: integer types N_BLOCKS * 8 words of four codes, then N_BLOCKS scales; float
-// types N_COLS floats.
-const uint ROW_WORDS = IS_FLOAT ? N_COLS : N_BLOCKS * 9;
+// Activations of a row: integer types ROW_BLOCKS * 8 words of four codes, then ROW_BLOCKS scales;
+// float types ROW_COLS floats.
+const uint ROW_COLS = N_COLS * N_PARTS;
+const uint ROW_BLOCKS = N_BLOCKS * N_PARTS;
+const uint ROW_WORDS = IS_FLOAT ? ROW_COLS : ROW_BLOCKS * 9;
 shared uint s_act[ACT_WORDS];
 
-// Two nibbles to their two values: low in the first byte, high in the third.
-shared uint s_pairs[HAS_TABLE ? 256 : 1];
+// Two nibbles to their two values: low in the first byte, high in the third. The copies lie in
+// banks of their own, so that threads with other nibbles seldom wait for each other.
+const uint COPIES = 8;
+shared uint s_pairs[HAS_TABLE ? 256 * COPIES : 1];
 
+// Values of the codes 0 to 15, four to a word. No array: drivers would keep it in memory.
 int code_value(uint code)
 {
-    const int iq4[16] =
-        int[](-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
-    const int mxfp4[16] = int[](0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-    return TYPE == MXFP4 ? mxfp4[code] : iq4[code];
+    uint four;
+    if (TYPE == MXFP4)
+        four = code < 8 ? (code < 4 ? 0x03020100 : 0x0c080604)
+                        : (code < 12 ? 0xfdfeff00 : 0xf4f8fafc);
+    else
+        four = code < 8 ? (code < 4 ? 0xbfad9881 : 0xf6eaddcf)
+                        : (code < 12 ? 0x26190d01 : 0x71594535);
+    return bitfieldExtract(int(four), int(8 * (code & 3)), 8);
 }
 
 // Before the first matrix_add; a barrier() must lie between.
 void table_fill()
 {
     if (HAS_TABLE) {
-        const uint t = thread();
-        s_pairs[t] = uint(code_value(t & 15) & 255) | uint(code_value(t >> 4) & 255) << 16;
+        [[unroll]] for (uint i = 0; i < COPIES; i++) {
+            const uint at = thread() + i * THREADS, pair = at / COPIES;
+            s_pairs[at] = uint(code_value(pair & 15) & 255) | uint(code_value(pair >> 4) & 255) << 16;
+        }
     }
 }
 
 // The values of eight nibbles: four low ones, four high ones.
 uvec2 lookup(uint w)
 {
-    uint ab = s_pairs[w & 255] | s_pairs[w >> 8 & 255] << 8;
-    uint cd = s_pairs[w >> 16 & 255] | s_pairs[w >> 24] << 8;
+    const uint copy = thread() % COPIES;
+    uint ab = s_pairs[(w & 255) * COPIES + copy] | s_pairs[(w >> 8 & 255) * COPIES + copy] << 8;
+    uint cd = s_pairs[(w >> 16 & 255) * COPIES + copy] | s_pairs[(w >> 24) * COPIES + copy] << 8;
     return uvec2(ab & 0xffff | cd << 16, ab >> 16 | cd & 0xffff0000);
 }
 
@@ -243,19 +256,18 @@ Factors factors_of(const Codes c)
 
 const bool HAS_MIN = TYPE == Q4_1 || TYPE == Q5_1 || TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K;
 
-// sum[t] += factor * the part's product with activation row t, whose words begin at act_row + t *
-// ROW_WORDS.
-void add_part(const Codes c, uint part, uint act_block, uint act_row, float factor,
+// sum[t] += factor * the part's product with activation row t, whose words begin at t * ROW_WORDS.
+void add_part(const Codes c, uint part, uint act_block, float factor,
               inout vec4 sum[N_TOKENS])
 {
     const Factors f = factors_of(c);
     const uvec2 q0 = codes_of(c, part, 0), q1 = codes_of(c, part, 1), q2 = codes_of(c, part, 2),
                 q3 = codes_of(c, part, 3);
     [[unroll]] for (uint t = 0; t < N_TOKENS; t++) {
-        const uint row = act_row + t * ROW_WORDS;
+        const uint row = t * ROW_WORDS;
         const int x = int(s_act[row + act_block * 8 + part]);
         const int y = int(s_act[row + act_block * 8 + part + 4]);
-        const float d = uintBitsToFloat(s_act[row + N_BLOCKS * 8 + act_block]) * factor;
+        const float d = uintBitsToFloat(s_act[row + ROW_BLOCKS * 8 + act_block]) * factor;
         ivec4 a = ivec4(dotPacked4x8EXT(int(q0.x), x), dotPacked4x8EXT(int(q1.x), x),
                         dotPacked4x8EXT(int(q2.x), x), dotPacked4x8EXT(int(q3.x), x));
         ivec4 b = ivec4(dotPacked4x8EXT(int(q0.y), y), dotPacked4x8EXT(int(q1.y), y),
@@ -289,77 +301,123 @@ vec4 load_column(uint64_t group, uint col, uint rows)
     return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000, w.y << 16, w.y & 0xffff0000));
 }
 
-// ---- the group ---------------------------------------------------------------------------------
+// ---- the groups --------------------------------------------------------------------------------
 
-// Loads that are under way while the activations are made: the first STEPS blocks or columns of a
-// thread.
-const uint SLICES = IS_FLOAT ? 64 : 16;
-const uint STEPS = 4;
-struct Ahead {
-    Codes codes[STEPS];
-    vec4 columns[STEPS];
+// Where block or column i of the row lies, 0 <= i < ROW_BLOCKS or ROW_COLS, and what its product is
+// multiplied with. Each shader has its own.
+struct Place {
+    uint64_t group;
+    uint at;
+    float factor;
 };
+Place place_of(uint i);
 
-// From column or block `first` on.
-Ahead matrix_ahead(uint64_t group, uint first, uint end)
+const uint SLICES = IS_FLOAT ? 64 : 16;
+uint slice()
 {
-    const uint t = thread(), rows = t % 4, part = t / 4 % 4, slice = IS_FLOAT ? t / 4 : t / 16;
-    Ahead a;
-    [[unroll]] for (uint i = 0; i < STEPS; i++) {
-        const uint at = min(first + slice + i * SLICES, end - 1);
-        if (IS_FLOAT)
-            a.columns[i] = load_column(group, at, rows);
-        else
-            a.codes[i] = load_codes(group, at, part, rows);
-    }
-    return a;
+    return IS_FLOAT ? thread() / 4 : thread() / 16;
 }
 
-// sum[t] += factor * (blocks or columns [first, end) of the group) x (row t of the activations from
-// word act_row of s_act on).
-void matrix_add(const Ahead ahead, uint64_t group, uint first, uint end, uint act_row, float factor,
-                inout vec4 sum[N_TOKENS])
+// One block or column of a thread, on its way from memory.
+struct Load {
+    Codes codes;
+    vec4 column;
+    float factor;
+};
+
+Load load_at(uint i)
 {
-    const uint t = thread(), rows = t % 4, part = t / 4 % 4, slice = IS_FLOAT ? t / 4 : t / 16;
-    Ahead a = ahead;
-    for (uint at = first + slice; at < end;) {
-        [[unroll]] for (uint i = 0; i < STEPS; i++, at += SLICES) {
-            if (at >= end)
-                break;
-            if (IS_FLOAT) {
-                [[unroll]] for (uint n = 0; n < N_TOKENS; n++)
-                    sum[n] += a.columns[i] *
-                              (uintBitsToFloat(s_act[act_row + n * ROW_WORDS + at]) * factor);
-            } else {
-                add_part(a.codes[i], part, at, act_row, factor, sum);
-            }
+    const uint t = thread();
+    const Place p = place_of(i);
+    Load l;
+    l.factor = p.factor;
+    if (IS_FLOAT)
+        l.column = load_column(p.group, p.at, t % 4);
+    else
+        l.codes = load_codes(p.group, p.at, t / 4 % 4, t % 4);
+    return l;
+}
+
+// The first loads of a thread, under way while other work is done.
+struct Ahead {
+    Load a, b;
+};
+
+// Of the blocks or columns before `end`, those of this thread from `first` + slice() on.
+Ahead matrix_ahead(uint first, uint end)
+{
+    return Ahead(load_at(min(first + slice(), end - 1)),
+                 load_at(min(first + slice() + SLICES, end - 1)));
+}
+
+// sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t. A
+// loop with two loads under way, not unrolled: the code of a step is long, and each workgroup goes
+// through it only a few times.
+void matrix_add(Ahead ahead, uint first, uint end, inout vec4 sum[N_TOKENS])
+{
+    const uint part = thread() / 4 % 4;
+    [[dont_unroll]] for (uint at = first + slice(); at < end; at += SLICES) {
+        const Load l = ahead.a;
+        ahead.a = ahead.b;
+        ahead.b = load_at(min(at + 2 * SLICES, end - 1));
+        if (IS_FLOAT) {
+            [[unroll]] for (uint n = 0; n < N_TOKENS; n++)
+                sum[n] += l.column * (uintBitsToFloat(s_act[n * ROW_WORDS + at]) * l.factor);
+        } else {
+            add_part(l.codes, part, at, l.factor, sum);
         }
-        if (at < end)
-            a = matrix_ahead(group, at - slice, end);
     }
 }
 
 // Adds the sums of all threads. Afterwards thread 16 n + i < 16 N_TOKENS holds row i of the group
-// for activation row n. All threads call it; it ends behind a barrier.
-shared float s_rows[32 * 16];
+// for activation row n. All threads call it, once.
+const uint SUBGROUPS = 32; // at most: subgroups of 8
+shared float s_rows[2 * SUBGROUPS * 16];
+
+// Sums of a subgroup to half `half` of s_rows.
+void rows_put(vec4 x, uint part)
+{
+    for (uint lane = 4; lane < gl_SubgroupSize; lane *= 2)
+        x += subgroupShuffleXor(x, lane);
+    if (gl_SubgroupInvocationID < 4) {
+        const uint row = (part * SUBGROUPS + gl_SubgroupID) * 16 + gl_SubgroupInvocationID * 4;
+        [[unroll]] for (uint r = 0; r < 4; r++)
+            s_rows[row + r] = x[r];
+    }
+}
+
+float rows_get(uint part)
+{
+    float x = 0;
+    for (uint i = 0; i < gl_NumSubgroups; i++)
+        x += s_rows[(part * SUBGROUPS + i) * 16 + thread() % 16];
+    return x;
+}
+
 float matrix_sum(vec4 sum[N_TOKENS])
 {
-    const uint t = thread();
     float result = 0;
     [[unroll]] for (uint n = 0; n < N_TOKENS; n++) {
-        vec4 x = sum[n];
-        for (uint lane = 4; lane < gl_SubgroupSize; lane *= 2)
-            x += subgroupShuffleXor(x, lane);
-        if (gl_SubgroupInvocationID < 4) {
-            const uint row = gl_SubgroupID * 16 + gl_SubgroupInvocationID * 4;
-            [[unroll]] for (uint r = 0; r < 4; r++)
-                s_rows[row + r] = x[r];
-        }
+        rows_put(sum[n], n % 2);
         barrier();
-        if (t / 16 == n)
-            for (uint i = 0; i < gl_NumSubgroups; i++)
-                result += s_rows[i * 16 + t % 16];
+        if (thread() / 16 == n)
+            result = rows_get(n % 2);
+    }
+    return result;
+}
+
+// The same for two matrices.
+vec2 matrix_sum_pair(vec4 a[N_TOKENS], vec4 b[N_TOKENS])
+{
+    vec2 result = vec2(0);
+    [[unroll]] for (uint n = 0; n < N_TOKENS; n++) {
+        if (n > 0)
+            barrier();
+        rows_put(a[n], 0);
+        rows_put(b[n], 1);
         barrier();
+        if (thread() / 16 == n)
+            result = vec2(rows_get(0), rows_get(1));
     }
     return result;
 }

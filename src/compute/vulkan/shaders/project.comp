@@ -5,7 +5,7 @@
 #include "matrix.glsl"
 #include "act.glsl"
 
-layout(constant_id = 4) const uint HAS_NORM = 1;
+layout(constant_id = 5) const uint HAS_NORM = 1;
 
 struct Output {
     uint64_t matrix, bias, to; // bias: 0 or [n_out]
@@ -22,6 +22,12 @@ layout(push_constant) uniform Push
     uint n_tokens;
 } p;
 
+uint64_t place_group; // of the matrix at hand
+Place place_of(uint i)
+{
+    return Place(place_group, i, 1);
+}
+
 void main()
 {
     const uint t = thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
@@ -30,7 +36,8 @@ void main()
     const uint64_t at = p.outs[i].matrix + uint64_t(group) * GROUP_BYTES;
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
 
-    const Ahead ahead = matrix_ahead(at, 0, end);
+    place_group = at;
+    const Ahead ahead = matrix_ahead(0, end);
     table_fill();
     for (uint n = 0; n < N_TOKENS; n++) {
         uint row = min(first_token + n, p.n_tokens - 1);
@@ -39,14 +46,14 @@ void main()
         if (HAS_NORM != 0)
             act_normed(p.from, p.norm, p.eps, row, n * ROW_WORDS);
         else
-            act_rows(p.from, row, n * ROW_WORDS);
+            act_row(p.from, row, n * ROW_WORDS);
     }
     barrier();
 
     vec4 sum[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         sum[n] = vec4(0);
-    matrix_add(ahead, at, 0, end, 0, 1, sum);
+    matrix_add(ahead, 0, end, sum);
     float result = matrix_sum(sum);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;

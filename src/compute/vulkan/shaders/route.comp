@@ -5,10 +5,10 @@
 #include "matrix.glsl"
 #include "act.glsl"
 
-layout(constant_id = 4) const uint N_EXPERTS = 128;
-layout(constant_id = 5) const uint N_USED = 8;
-layout(constant_id = 6) const uint GATING = 0; // enum gating of src/model/plan.h
-layout(constant_id = 7) const uint N_SPLITS = 1;
+layout(constant_id = 5) const uint N_EXPERTS = 128;
+layout(constant_id = 6) const uint N_USED = 8;
+layout(constant_id = 7) const uint GATING = 0; // enum gating of src/model/plan.h
+layout(constant_id = 8) const uint N_SPLITS = 1;
 
 layout(push_constant) uniform Push
 {
@@ -25,7 +25,14 @@ layout(push_constant) uniform Push
     float scale;
 } p;
 
-shared float s_logits[N_EXPERTS]; // what is compared
+uint64_t place_group; // of the matrix at hand
+Place place_of(uint i)
+{
+    return Place(place_group, i, 1);
+}
+
+// Filled up to a multiple of 8 with what comes last.
+shared float s_logits[(N_EXPERTS + 7) / 8 * 8]; // what is compared
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 
@@ -34,18 +41,24 @@ uint rank_of(uint e)
 {
     const float mine = s_logits[e];
     uint rank = 0;
-    for (uint i = 0; i < N_EXPERTS; i++)
-        rank += uint(s_logits[i] > mine || s_logits[i] == mine && i < e);
+    for (uint i = 0; i < N_EXPERTS; i += 8)
+        [[unroll]] for (uint k = i; k < i + 8; k++)
+            rank += uint(s_logits[k] > mine || s_logits[k] == mine && k < e);
     return rank;
 }
 
 void choose(uint token)
 {
     const uint t = thread();
+    if (t < 8 && N_EXPERTS % 8 != 0)
+        s_logits[N_EXPERTS / 8 * 8 + t] = -1e38; // those of experts follow behind a barrier
+    barrier();
     for (uint e = t; e < N_EXPERTS; e += THREADS) {
-        float logit = 0;
-        for (uint s = 0; s < N_SPLITS; s++)
-            logit += p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
+        float logit = 0, parts[N_SPLITS];
+        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
+            parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
+        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
+            logit += parts[s];
         if (p.bias != 0)
             logit += Floats(p.bias).v[e];
         const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
@@ -87,9 +100,10 @@ void main()
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS, step = (n + N_SPLITS - 1) / N_SPLITS;
     const uint first = min(split * step, n), end = min(first + step, n);
 
+    place_group = at;
     Ahead ahead;
     if (first < end)
-        ahead = matrix_ahead(at, first, end);
+        ahead = matrix_ahead(first, end);
     table_fill();
     const float root = act_normed(p.x, p.norm, p.eps, token, 0);
     barrier();
@@ -101,7 +115,7 @@ void main()
     vec4 sum[N_TOKENS]; // N_TOKENS is 1
     sum[0] = vec4(0);
     if (first < end)
-        matrix_add(ahead, at, first, end, 0, 1, sum);
+        matrix_add(ahead, first, end, sum);
     const float logit = matrix_sum(sum);
     const uint e = group * 16 + t;
     if (t < 16 && e < N_EXPERTS)
