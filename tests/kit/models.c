@@ -111,7 +111,7 @@ struct exec *kit_open_exec(const char *backend, const struct plan *plan,
 {
     struct err e = {0};
     const struct backend *b = backend_find(backend);
-    if (!b)
+    if (!b || !kit_checks(backend))
         return NULL;
     struct exec_params on = *params;
     on.allow_software = true;
