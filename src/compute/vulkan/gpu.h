@@ -13,7 +13,7 @@ enum {
     THREADS = 256,     /* of a workgroup, see shaders/common.glsl */
     HEAD_ROWS = 64,    /* rows whose logits are made at once */
     MOST_OUTS = 3,     /* matrices of one projecting step */
-    MOST_SPLITS = 64,  /* of the positions of one row's attention */
+    MOST_SPLITS = 32,  /* of the positions of one row's attention */
     N_RECORDINGS = 12, /* kept for other numbers of rows */
     ROUTE_SPLITS = 8,  /* of the columns of a router */
     RUN_TIMEOUT_MS = 20000,

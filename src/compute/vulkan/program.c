@@ -12,7 +12,7 @@ enum {
     MOST_TOKENS_SOFTWARE = 2, /* where compiling takes longer than running */
     STATIC_SHARED =
         5120,           /* bytes of shared memory that the shaders take beside their activations */
-    TABLE_BYTES = 8192, /* of pairs of code values */
+    TABLE_BYTES = 1024, /* of pairs of code values */
     ATTEND_SHARED = 1024,
     MOST_HEAD = 512,
     MOST_QUERIES = 30,

@@ -53,7 +53,7 @@ shared uvec4 s_values[TILE * VALUE_VECS];
 // The queries; FUSED: then the new key and the new value.
 const uint QUERY_ROWS = N_QUERIES + FUSED;
 shared float s_query[QUERY_ROWS * HEAD_DIM + FUSED * HEAD_DIM_V];
-const uint MOST_SPLITS = 64;
+const uint MOST_SPLITS = 32; // of src/compute/vulkan/gpu.h
 shared float s_score[N_QUERIES * TILE];
 shared float s_most[N_QUERIES], s_total[N_QUERIES], s_keep[N_QUERIES];
 

@@ -54,10 +54,8 @@ const uint ROW_BLOCKS = N_BLOCKS * N_PARTS;
 const uint ROW_WORDS = IS_FLOAT ? ROW_COLS : ROW_BLOCKS * 9;
 shared uint s_act[ACT_WORDS];
 
-// Two nibbles to their two values: low in the first byte, high in the third. The copies lie in
-// banks of their own, so that threads with other nibbles seldom wait for each other.
-const uint COPIES = 8;
-shared uint s_pairs[HAS_TABLE ? 256 * COPIES : 1];
+// Two nibbles to their two values: low in the first byte, high in the third.
+shared uint s_pairs[HAS_TABLE ? 256 : 1];
 
 // Values of the codes 0 to 15, four to a word. No array: drivers would keep it in memory.
 int code_value(uint code)
@@ -76,19 +74,16 @@ int code_value(uint code)
 void table_fill()
 {
     if (HAS_TABLE) {
-        [[unroll]] for (uint i = 0; i < COPIES; i++) {
-            const uint at = thread() + i * THREADS, pair = at / COPIES;
-            s_pairs[at] = uint(code_value(pair & 15) & 255) | uint(code_value(pair >> 4) & 255) << 16;
-        }
+        const uint pair = thread();
+        s_pairs[pair] = uint(code_value(pair & 15) & 255) | uint(code_value(pair >> 4) & 255) << 16;
     }
 }
 
 // The values of eight nibbles: four low ones, four high ones.
 uvec2 lookup(uint w)
 {
-    const uint copy = thread() % COPIES;
-    uint ab = s_pairs[(w & 255) * COPIES + copy] | s_pairs[(w >> 8 & 255) * COPIES + copy] << 8;
-    uint cd = s_pairs[(w >> 16 & 255) * COPIES + copy] | s_pairs[(w >> 24) * COPIES + copy] << 8;
+    const uint ab = s_pairs[w & 255] | s_pairs[w >> 8 & 255] << 8;
+    const uint cd = s_pairs[w >> 16 & 255] | s_pairs[w >> 24] << 8;
     return uvec2(ab & 0xffff | cd << 16, ab >> 16 | cd & 0xffff0000);
 }
 
