@@ -86,13 +86,37 @@ static uint32_t raw_and_end(struct toolcall *t)
     return grammar_call(g, t->raw);
 }
 
+/* Nothing but its type limits the value. */
+static bool is_plain(const struct json *schema)
+{
+    static const char *const limits[] = {"enum", "const", "allOf", "anyOf", "oneOf", "not", "$ref"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (json_get(schema, limits[i]))
+            return false;
+    return json_get(schema, "type") != NULL;
+}
+
+/* Qwen's template prints earlier booleans and nulls with Python's words, so its models write them
+ * too, and the parser (chat_value.c) takes them for what they are. */
+static uint32_t python_words(struct toolcall *t, unsigned types, uint32_t alts[3])
+{
+    uint32_t n = 0;
+    if (types & CHAT_BOOL) {
+        alts[n++] = grammar_bytes(t->g, STR("True"));
+        alts[n++] = grammar_bytes(t->g, STR("False"));
+    }
+    if (types & CHAT_NULL)
+        alts[n++] = grammar_bytes(t->g, STR("None"));
+    return n;
+}
+
 /* A parameter's value and what ends it. */
 static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name,
                       const struct json *schema)
 {
     struct grammar *g = t->g;
     unsigned types = chat_types_of(tool, name.p);
-    uint32_t alts[2], n = 0;
+    uint32_t alts[2], words[4], n = 0, n_words = 0;
     char path[128];
     snprintf(path, sizeof path, "%.*s.%.*s", STRF(str_sub(tool->name, 0, 60)),
              STRF(str_sub(name, 0, 60)));
@@ -103,8 +127,10 @@ static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name
         alts[n++] = schema_builder_raw(t->schemas, tool->parameters, schema,
                                        &(struct text_ends){raw_and_end(t), end}, path);
     if (types != CHAT_STRING) {
-        uint32_t json = schema_builder_not_string(t->schemas, tool->parameters, schema, path);
-        alts[n++] = grammar_seq2(g, json, end);
+        if (t->p->format == CHAT_QWEN_XML && is_plain(schema))
+            n_words = python_words(t, types, words);
+        words[n_words++] = schema_builder_not_string(t->schemas, tool->parameters, schema, path);
+        alts[n++] = grammar_seq2(g, grammar_alt(g, words, n_words), end);
     }
     return grammar_alt(g, alts, n);
 }

@@ -146,6 +146,20 @@ TEST(toolcall_xml_opens_where_the_parser_does)
 #define HERMES(arguments)                                                                          \
     "<tool_call>\n{\"name\": \"read_file\", \"arguments\": " arguments "}\n</tool_call>"
 
+/* The template prints earlier booleans so: a model that may not write them so says the opposite. */
+TEST(toolcall_xml_takes_the_words_of_python)
+{
+#define XML_EDIT                                                                                   \
+    "<tool_call>\n<function=edit>\n<parameter=edits>\n[{\"old\":\"a\",\"new\":\"b\"}]\n</"         \
+    "parameter>\n"                                                                                 \
+    "<parameter=dry_run>\n"
+    static const char *const good[] = {XML_EDIT "False\n</parameter>\n" XML_END,
+                                       XML_EDIT "true\n</parameter>\n" XML_END, NULL};
+    static const char *const bad[] = {XML_EDIT "None\n</parameter>\n" XML_END,
+                                      XML_EDIT "Falsey\n</parameter>\n" XML_END, NULL};
+    check_texts(CHAT_QWEN_XML, (struct shape){0}, good, bad);
+}
+
 TEST(toolcall_hermes_opens_where_the_parser_does)
 {
     static const char *const good[] = {
