@@ -15,6 +15,7 @@ enum {
     TABLE_BYTES = 1024, /* of pairs of code values */
     ATTEND_SHARED = 1024,
     MOST_HEAD = 512,
+    FEW_ROWS = 8, /* at most so many rows have their attention split */
     MOST_QUERIES = 30,
     FLOAT_SPLIT_COLS = 256,
     /* Bits of struct touched beside the slots'. */
@@ -337,7 +338,7 @@ bool program_compile(struct gpu *g, struct err *e)
 
 uint32_t program_splits(uint32_t n_rows, uint32_t n_keys)
 {
-    enum { KEYS_PER_SPLIT = 128, FEW_ROWS = 8 };
+    enum { KEYS_PER_SPLIT = 128 };
     uint32_t n = 1;
     while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
         n *= 2;
@@ -357,7 +358,6 @@ uint64_t program_ready_floats(const struct gpu *g)
 /* Rows times splits, at most. */
 static uint64_t most_splits(const struct gpu *g)
 {
-    enum { FEW_ROWS = 8 };
     return num_max(g->params.n_ubatch, FEW_ROWS * MOST_SPLITS);
 }
 
