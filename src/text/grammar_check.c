@@ -144,19 +144,43 @@ static uint32_t within(uint32_t n)
     return n >= GRAMMAR_NO_NEED ? GRAMMAR_NO_NEED : n + 1;
 }
 
+static int by_need(const void *x, const void *y)
+{
+    uint32_t a = *(const uint32_t *)x, b = *(const uint32_t *)y;
+    return a < b ? -1 : a > b;
+}
+
+/* The depth at which n members that are not required can come: the n that need least, or one that
+ * comes n times. */
+static uint32_t need_of_optional(const struct grammar *g, const struct set_def *set, uint32_t n)
+{
+    uint32_t needs[GRAMMAR_MAX_MEMBERS], n_needs = 0, least_many = GRAMMAR_NO_NEED;
+    for (uint32_t i = 0; i < set->n; i++) {
+        uint32_t need = g->need[set->members[i].start];
+        if (set->many >> i & 1 && need < least_many)
+            least_many = need;
+        if (!(set->required >> i & 1))
+            needs[n_needs++] = need;
+    }
+    qsort(needs, n_needs, sizeof *needs, by_need);
+    uint32_t least = n <= n_needs ? needs[n - 1] : GRAMMAR_NO_NEED;
+    return least < least_many ? least : least_many;
+}
+
 static uint32_t need_of_set(const struct grammar *g, const struct set_def *set)
 {
     uint32_t need = g->need[set->next];
     uint32_t n_required = (uint32_t)__builtin_popcountll(set->required);
-    bool all = set->min > n_required; /* some optional ones, too: whichever */
+    if (set->min > set->max || n_required > set->max)
+        return GRAMMAR_NO_NEED;
     if (n_required > 1 || set->min > 1)
         need = max_u32(need, within(g->need[set->separator_start]));
     for (uint32_t i = 0; i < set->n; i++)
-        if (all || set->required >> i & 1)
+        if (set->required >> i & 1)
             need = max_u32(need, within(g->need[set->members[i].start]));
-    if (set->min > set->n && !set->many)
-        return GRAMMAR_NO_NEED;
-    return n_required > set->max ? GRAMMAR_NO_NEED : need;
+    if (set->min > n_required)
+        need = max_u32(need, within(need_of_optional(g, set, set->min - n_required)));
+    return need;
 }
 
 static uint32_t need_of(const struct grammar *g, const struct gstate *s)

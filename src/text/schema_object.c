@@ -94,6 +94,8 @@ static void read_object(struct schema_builder *b, const struct conj *c, bool onl
             forbids = false;
     }
     o->open = !forbids && (o->n == 0 || (asks && !only_named) || o->min > o->n);
+    if (o->open && o->min > 1)
+        schema_note(b, "minProperties (a name may come twice)");
 }
 
 /* ---- names ---- */

@@ -142,6 +142,10 @@ static const struct schema_case cases[] = {
      "\"additionalProperties\":false,\"minProperties\":2,\"maxProperties\":2}",
      {"{\"c\":1,\"a\":1}", "{\"b\":1,\"c\":1}"},
      {"{\"c\":1}", "{\"a\":1,\"b\":1}", "{\"a\":1,\"b\":1,\"c\":1}"}},
+    {"{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{\"enum\":[]},\"c\":{}},"
+     "\"additionalProperties\":false,\"minProperties\":2}",
+     {"{\"c\":1,\"a\":1}"},
+     {"{\"c\":1}", "{\"a\":1,\"b\":1}"}},
     {"{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^x-\"},"
      "\"additionalProperties\":{\"type\":\"string\"}}",
      {"{}", "{\"x-a\":\"b\"}"},
@@ -270,6 +274,7 @@ TEST(schema_relaxes_what_it_cannot_honour_and_names_it)
         {"{\"if\":{},\"then\":{}}", "schema: if", "3"},
         {"{\"type\":\"string\",\"pattern\":\"^a+$\",\"minLength\":3}",
          "schema: minLength and maxLength beside", "\"a\""},
+        {"{\"type\":\"object\",\"minProperties\":2}", "schema: minProperties", "{\"x\":1,\"x\":2}"},
     };
     for (size_t i = 0; i < sizeof relaxed / sizeof *relaxed; i++) {
         struct buf notes = {0};
@@ -374,10 +379,15 @@ TEST(schema_survives_hostile_schemas)
 TEST(schema_that_allows_nothing_is_refused)
 {
     static const char *const nothing[] = {
-        "false", "{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}",
+        "false",
+        "{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}",
         "{\"type\":\"string\",\"const\":1}",
         "{\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"n\":{\"$ref\":\"#/$defs/n\"}},"
-        "\"required\":[\"n\"]}},\"$ref\":\"#/$defs/n\"}"};
+        "\"required\":[\"n\"]}},\"$ref\":\"#/$defs/n\"}",
+        "{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{},\"c\":{}},\"required\":[\"c\"],"
+        "\"minProperties\":4,\"maxProperties\":2}",
+        "{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{\"enum\":[]}},"
+        "\"additionalProperties\":false,\"minProperties\":2}"};
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
         struct err e = {0};
         struct json *schema = parse(nothing[i]);
