@@ -19,7 +19,7 @@ OPT_cov     := -O0 -g --coverage
 OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DFUZZING
 CFLAGS  += -std=gnu11 $(WARN) $(OPT_$(MODE)) $(if $(WERROR),-Werror) -pthread
 LDFLAGS += $(OPT_$(MODE)) -pthread
-PACKAGES := json-c libutf8proc libmicrohttpd libedit
+PACKAGES := json-c libutf8proc libmicrohttpd libedit libzstd zlib
 CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 

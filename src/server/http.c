@@ -293,6 +293,13 @@ str http_body(const struct http_request *r)
     return buf_view(&r->body);
 }
 
+void http_set_body(struct http_request *r, struct buf *body)
+{
+    buf_free(&r->body);
+    r->body = *body;
+    *body = (struct buf){0};
+}
+
 void http_set(struct http_request *r, const char *name, const char *value)
 {
     if (r->n_set < MAX_SET) {

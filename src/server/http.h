@@ -42,6 +42,8 @@ str http_path(const struct http_request *r);
 /* The value of a request header, name in any case; empty when absent. */
 str http_header(const struct http_request *r, const char *name);
 str http_body(const struct http_request *r);
+/* Takes over what body owns as the request's body (it was unpacked). */
+void http_set_body(struct http_request *r, struct buf *body);
 
 /* Adds a header to the answer that follows; at most 4, static strings. */
 void http_set(struct http_request *r, const char *name, const char *value);

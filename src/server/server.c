@@ -9,9 +9,10 @@
 #include "server/constrain.h"
 #include "server/guard.h"
 #include "server/serve.h"
+#include "server/unpack.h"
 
 /* What sampled replies take at most; one of 500 tokens takes about 5 KiB. */
-enum { REPLAY_BYTES = 64 << 20 };
+enum { REPLAY_BYTES = 64 << 20, MAX_BODY = 64 << 20 };
 
 void server_refuse(struct http_request *http, const struct openai_error *e)
 {
@@ -166,9 +167,32 @@ static void admit(void *ctx, struct http_request *http)
         server_refuse(http, &e);
 }
 
+/* A body that came compressed is put in its place as it was before. */
+static bool unpack_body(const struct server *s, struct http_request *http, struct openai_error *e)
+{
+    str encoding = http_header(http, "Content-Encoding");
+    struct buf plain = {0};
+    struct err why;
+    if (encoding.n == 0)
+        return true;
+    if (unpack(encoding, http_body(http), s->params.max_body, &plain, &why)) {
+        http_set_body(http, &plain);
+        return true;
+    }
+    buf_free(&plain);
+    if (why.code == ERR_LIMIT)
+        return openai_fail(e, 413, "request_too_large", "%s", why.msg);
+    return openai_fail(e, why.code == ERR_UNSUPPORTED ? 415 : 400, "content_encoding", "%s",
+                       why.msg);
+}
+
 static void handle(void *ctx, struct http_request *http)
 {
-    find_route(http_path(http))->handle(ctx, http);
+    struct openai_error e;
+    if (unpack_body(ctx, http, &e))
+        find_route(http_path(http))->handle(ctx, http);
+    else
+        server_refuse(http, &e);
 }
 
 /* ---- the server ---- */
@@ -210,6 +234,8 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     s->dates = dates_open();
     if (!s->params.host)
         s->params.host = "127.0.0.1";
+    if (!s->params.max_body)
+        s->params.max_body = MAX_BODY;
     if (!s->params.keepalive_ms)
         s->params.keepalive_ms = 5000;
     s->loopback = guard_is_loopback(str_of(s->params.host));
@@ -250,7 +276,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
         http = http_open(&(struct http_params){.host = s.params.host,
                                                .port = p->port,
                                                .max_connections = p->max_connections,
-                                               .max_body = p->max_body,
+                                               .max_body = s.params.max_body,
                                                .too_large = buf_view(&s.too_large),
                                                .admit = admit,
                                                .handle = handle,

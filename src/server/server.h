@@ -18,7 +18,8 @@ struct server_params {
     str chat_template;        /* Jinja [the model file's] */
     const char *model_id;     /* the name clients see [the file's name without .gguf] */
     uint32_t max_connections; /* [128] */
-    size_t max_body;          /* bytes of a request [64 MiB] */
+    size_t max_body;          /* bytes of a request, before and after it is unpacked
+                                 [64 MiB] */
     uint32_t keepalive_ms; /* a silent stream gets a comment so often [5000], and every third time
                               an empty chunk, for clients that count only data */
     struct log log;
