@@ -479,11 +479,11 @@ uint64_t exec_state_bytes(const struct backend *b, const struct plan *p,
     return b->state_bytes ? b->state_bytes(p, &filled) : 0;
 }
 
-void exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out)
+bool exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out, struct err *e)
 {
     const struct exec_reach at = exec_reach(x, seq);
     assert(x->backend->state_copy && at.first <= n_tokens && n_tokens <= at.last);
-    x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.to = out});
+    return x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.to = out}, e);
 }
 
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
@@ -493,7 +493,10 @@ bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const v
     if (n_tokens > x->held[seq].n)
         return err_set(e, ERR_USAGE, "the state is behind %u tokens, sequence %u holds %u",
                        n_tokens, seq, x->held[seq].n);
-    x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.from = in});
+    if (!x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.from = in}, e)) {
+        x->held[seq] = (struct held){0};
+        return false;
+    }
     x->held[seq] = (struct held){
         .n = n_tokens,
         .whole = x->has_rings ? n_tokens : 0,

@@ -106,9 +106,11 @@ struct backend {
     /* A saved state: what a row behind n_tokens tokens of a sequence needs beside the layers that
      * keep all of it, which is the recurrent states and of every ring the positions that the row
      * sees (exec_kv_saved). state_bytes long, in the backend's own layout. NULL, both: a backend
-     * that refuses plans with states and keeps all positions of every layer. */
+     * that refuses plans with states and keeps all positions of every layer. False and e where a
+     * device fails. */
     uint64_t (*state_bytes)(const struct plan *p, const struct exec_params *params);
-    void (*state_copy)(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
+    bool (*state_copy)(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
+                       struct err *e);
     /* Tables of where the time went, as text. NULL: the backend measures nothing. */
     void (*profile)(void *state, struct buf *out);
     void (*close)(void *state);
@@ -173,10 +175,10 @@ static inline bool exec_within(struct exec_reach at, uint32_t n)
 uint64_t exec_state_bytes(const struct backend *b, const struct plan *p,
                           const struct exec_params *params);
 /* Copies into out, exec_state_bytes long, what the sequence needs to go on behind its first
- * n_tokens tokens, which is within its reach. */
-void exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out);
+ * n_tokens tokens, which is within its reach. ERR_DEVICE: out is worth nothing. */
+bool exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out, struct err *e);
 /* Cuts a sequence back to n_tokens tokens and to the state saved from it behind them. It must have
- * held them ever since: ERR_USAGE where it holds fewer. */
+ * held them ever since: ERR_USAGE where it holds fewer. ERR_DEVICE: the sequence is empty. */
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
                         struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */

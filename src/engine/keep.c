@@ -74,8 +74,8 @@ static void take(struct keeper *k, uint32_t n, bool passing)
     if (session_snapshot(s, n))
         return;
     struct snapshot *room = session_snapshot_room(s, g->n_jobs);
-    exec_state_save(g->exec, k->seq, n, room->bytes);
-    room->n = n;
+    struct err e = {0};
+    room->n = exec_state_save(g->exec, k->seq, n, room->bytes, &e) ? n : 0;
     room->last_used = g->n_jobs;
 }
 

@@ -290,7 +290,7 @@ TEST(exec_goes_back_to_a_saved_state_to_the_bit)
             CHECK_OK(run_rows(x, &r, 0, at, got, &e));
         CHECK_INT(exec_reach(x, 0).first, at);
         CHECK_INT(exec_reach(x, 0).last, at);
-        exec_state_save(x, 0, at, saved);
+        CHECK_OK(exec_state_save(x, 0, at, saved, &e));
         CHECK_OK(run_rows(x, &r, at, r.n_rows, want, &e));
         CHECK_OK(exec_state_restore(x, 0, at, saved, &e));
         CHECK_OK(run_rows(x, &r, at, r.n_rows, got, &e));
@@ -315,7 +315,7 @@ TEST(exec_refuses_to_cut_back_what_has_a_state)
     struct exec *x = rig_exec(&r, &backend_ref, 1);
     void *saved = mem_new(exec_state_bytes(&backend_ref, &r.plan, &rig_params), 1);
     CHECK_OK(run_rows(x, &r, 0, 4, out, &e));
-    exec_state_save(x, 0, 4, saved);
+    CHECK_OK(exec_state_save(x, 0, 4, saved, &e));
     CHECK_OK(run_rows(x, &r, 4, 8, out, &e));
     CHECK(!run_rows(x, &r, 6, 7, out, &e));
     CHECK_STR(

@@ -216,7 +216,8 @@ size_t delta_scratch_floats(const struct op_delta_net *o);
 
 /* Saved states (state.c), as in struct backend. */
 uint64_t cpu_state_bytes(const struct plan *p, const struct exec_params *params);
-void cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
+bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
+                    struct err *e);
 
 /* The backend with a lower instruction set, for tests and measurements. */
 extern const struct backend backend_cpu_portable;

@@ -132,7 +132,8 @@ bool ref_make_cache(struct ref *r, struct err *e);
 bool ref_make_states(struct ref *r, struct err *e);
 /* As in struct backend. */
 uint64_t ref_state_bytes(const struct plan *p, const struct exec_params *params);
-void ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy);
+bool ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
+                    struct err *e);
 
 void ref_embed(struct ref *r, const struct op_embed *o);
 void ref_project(struct ref *r, const struct op_project *o);

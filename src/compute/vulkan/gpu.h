@@ -52,7 +52,8 @@ struct step {
 
 /* Cache of one attention layer. */
 struct gpu_cache {
-    struct vk_buffer keys, values;
+    struct vk_buffer keys, values; /* [n_seqs][n_kv_head][n_rows] rows */
+    uint32_t n_rows;               /* position p is in row p modulo this, see exec_kv_rows */
 };
 
 struct gpu_rope {
@@ -100,6 +101,7 @@ struct gpu {
     struct vk_buffer scratch;
     struct vk_buffer inputs;  /* ids, positions, sequences, wanted rows: [4][n_ubatch] */
     struct vk_buffer logits;  /* [HEAD_ROWS][n_vocab], for the host */
+    struct vk_buffer saved;   /* a saved state on its way, where there are any; for the host */
     struct gpu_cache *caches; /* [plan.n_kv] */
     struct gpu_rope *ropes;
     uint32_t n_ropes;
@@ -118,6 +120,14 @@ void profile_print(const struct gpu *g, struct buf *out);
 struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, bool statistics,
                     const struct log *log, struct err *e);
 void gpu_free(struct gpu *g);
+
+/* Submits and waits. */
+bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e);
+
+/* state.c: struct backend's. */
+uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params);
+bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
+                    struct err *e);
 
 /* program.c: fills steps and specs. False for ops or sizes that the device cannot do. */
 bool program_make(struct gpu *g, struct err *e);

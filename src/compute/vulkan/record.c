@@ -135,7 +135,7 @@ static void heads(struct recorder *r, const struct step *s)
         .ready = r->g->scratch.address + r->g->ready_at,
         .pos = input(r, INPUT_POS),
         .seq = input(r, INPUT_SEQ),
-        .n_cache = r->g->params.n_ctx,
+        .n_cache = cache->n_rows,
         .eps = o->eps,
         .scale = o->scale,
     };
@@ -166,7 +166,7 @@ static void attend(struct recorder *r, const struct step *s)
         .counters = r->g->scratch.address + r->g->counters_at,
         .pos = input(r, INPUT_POS),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
-        .n_cache = r->g->params.n_ctx,
+        .n_cache = cache->n_rows,
         .n_splits =
             o->window ? (uint32_t)num_min(r->n_splits, program_splits(1, o->window)) : r->n_splits,
     };

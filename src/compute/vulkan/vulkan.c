@@ -35,7 +35,8 @@ static uint64_t cache_bytes(const struct gpu *g, const struct op_attend *o, bool
 {
     const uint64_t row = values ? gpu_cache_row(g->params.type_v, o->head_dim_v)
                                 : gpu_cache_row(g->params.type_k, o->head_dim);
-    return (uint64_t)g->params.n_seqs * o->n_kv_head * g->params.n_ctx * row;
+    return (uint64_t)g->params.n_seqs * o->n_kv_head *
+           exec_kv_rows(&g->plan->kv[o->kv], &g->params) * row;
 }
 
 static uint64_t all_cache_bytes(const struct gpu *g)
@@ -72,6 +73,7 @@ void gpu_free(struct gpu *g)
         vk_buffer_free(g->vk, &g->scratch);
         vk_buffer_free(g->vk, &g->inputs);
         vk_buffer_free(g->vk, &g->logits);
+        vk_buffer_free(g->vk, &g->saved);
         vk_close(g->vk);
     }
     if (g->pool)
@@ -131,6 +133,9 @@ static bool gpu_memory(const struct plan *p, const struct exec_params *params,
     mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
     mem_table_add_kv(out, p, params, all_cache_bytes(g));
     mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
+    const uint64_t n_saved = gpu_state_bytes(p, params);
+    if (n_saved)
+        mem_table_add(out, "saved state", 1, n_saved, "one on its way");
     gpu_free(g);
     return true;
 }
@@ -209,13 +214,16 @@ static bool make_caches(struct gpu *g, struct err *e)
             continue;
         const struct op_attend *o = &g->plan->ops[i].attend;
         struct gpu_cache *c = &g->caches[o->kv];
+        c->n_rows = exec_kv_rows(&g->plan->kv[o->kv], &g->params);
         if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, cache_bytes(g, o, false), "kv cache", &c->keys,
                             e) ||
             !vk_buffer_make(g->vk, VK_PLACE_DEVICE, cache_bytes(g, o, true), "kv cache", &c->values,
                             e))
             return false;
     }
-    return true;
+    const uint64_t n_saved = gpu_state_bytes(g->plan, &g->params);
+    return n_saved == 0 ||
+           vk_buffer_make(g->vk, VK_PLACE_READBACK, n_saved, "saved state", &g->saved, e);
 }
 
 static bool make_rope(struct gpu *g, const struct rope *rope, struct err *e)
@@ -298,7 +306,7 @@ static struct vk_cmds *cmds_for(struct gpu *g, uint32_t n_rows, uint32_t n_wante
     return oldest->cmds;
 }
 
-static bool submit(struct gpu *g, struct vk_cmds *cmds, struct err *e)
+bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e)
 {
     const uint32_t timeout = vk_caps(g->vk)->is_software ? SOFTWARE_TIMEOUT_MS : RUN_TIMEOUT_MS;
     return vk_submit(g->vk, cmds, e) && vk_wait(g->vk, timeout, e);
@@ -342,7 +350,7 @@ static bool gpu_run(void *state, const struct batch *b, float *logits, struct er
         return false;
     const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
     struct vk_cmds *cmds = cmds_for(g, b->n, n_first, program_splits(b->n, n_keys), e);
-    if (!cmds || !submit(g, cmds, e))
+    if (!cmds || !gpu_submit(g, cmds, e))
         return false;
     if (g->params.profile)
         profile_add(g, cmds, b->n);
@@ -351,7 +359,7 @@ static bool gpu_run(void *state, const struct batch *b, float *logits, struct er
     for (uint32_t from = n_first; from < n_wanted; from += HEAD_ROWS) {
         const uint32_t n = (uint32_t)num_min(n_wanted - from, HEAD_ROWS);
         cmds = record_head(g, from, n, e);
-        const bool ok = cmds && submit(g, cmds, e);
+        const bool ok = cmds && gpu_submit(g, cmds, e);
         if (cmds)
             vk_cmds_free(cmds);
         if (!ok)
@@ -387,6 +395,8 @@ const struct backend backend_vulkan = {
     .run = gpu_run,
     .slot_get = gpu_slot_get,
     .slot_put = gpu_slot_put,
+    .state_bytes = gpu_state_bytes,
+    .state_copy = gpu_state_copy,
     .profile = gpu_profile,
     .close = gpu_close,
 };

@@ -1,0 +1,85 @@
+/* Saved states of a sequence: of every ring the positions that the row to come sees, gathered by
+ * the device in one submit. Caches that the host could read are uncached memory as a rule, so they
+ * too go through a buffer made for reading. */
+#include "base/num.h"
+#include "compute/vulkan/gpu.h"
+
+uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params)
+{
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct op_attend *o = &p->ops[i].attend;
+        if (p->ops[i].kind == OP_ATTEND)
+            n_bytes += (uint64_t)exec_kv_saved(&p->kv[o->kv], params) * o->n_kv_head *
+                       (gpu_cache_row(params->type_k, o->head_dim) +
+                        gpu_cache_row(params->type_v, o->head_dim_v));
+    }
+    return n_bytes;
+}
+
+/* A copy being recorded: what comes next lies at `at` of gpu.saved. */
+struct copying {
+    struct gpu *g;
+    struct vk_cmds *cmds;
+    bool is_save;
+    uint64_t at;
+};
+
+static void copy_part(struct copying *c, const struct vk_buffer *b, uint64_t offset,
+                      uint64_t n_bytes)
+{
+    if (n_bytes == 0)
+        return;
+    if (c->is_save)
+        vk_cmds_copy(c->cmds, b, offset, &c->g->saved, c->at, n_bytes);
+    else
+        vk_cmds_copy(c->cmds, &c->g->saved, c->at, b, offset, n_bytes);
+    c->at += n_bytes;
+}
+
+/* Positions [first, end) of all heads: at most two runs of rows each, round the ring's end. */
+static void copy_rows(struct copying *c, const struct vk_buffer *b, uint64_t row_bytes,
+                      uint32_t n_rows, uint64_t first_head, uint32_t n_heads, uint32_t first,
+                      uint32_t end)
+{
+    const uint32_t from = first % n_rows;
+    const uint32_t n = (uint32_t)num_min(end - first, n_rows - from);
+    for (uint64_t head = first_head; head < first_head + n_heads; head++) {
+        copy_part(c, b, (head * n_rows + from) * row_bytes, n * row_bytes);
+        copy_part(c, b, head * n_rows * row_bytes, (end - first - n) * row_bytes);
+    }
+}
+
+static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
+{
+    const struct gpu *g = c->g;
+    for (size_t i = 0; i < g->plan->n_ops; i++) {
+        const struct op_attend *o = &g->plan->ops[i].attend;
+        if (g->plan->ops[i].kind != OP_ATTEND || !exec_kv_saved(&g->plan->kv[o->kv], &g->params))
+            continue;
+        const struct gpu_cache *cache = &g->caches[o->kv];
+        const uint32_t first = exec_window_first(g->plan->kv[o->kv].window, n_tokens);
+        const uint64_t head = (uint64_t)seq * o->n_kv_head;
+        copy_rows(c, &cache->keys, gpu_cache_row(g->params.type_k, o->head_dim), cache->n_rows,
+                  head, o->n_kv_head, first, n_tokens);
+        copy_rows(c, &cache->values, gpu_cache_row(g->params.type_v, o->head_dim_v), cache->n_rows,
+                  head, o->n_kv_head, first, n_tokens);
+    }
+}
+
+bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
+                    struct err *e)
+{
+    struct gpu *g = state;
+    struct copying c = {g, vk_cmds_begin(g->vk, e), copy->to != NULL, 0};
+    if (!c.cmds)
+        return false;
+    copy_rings(&c, seq, n_tokens);
+    if (!c.is_save)
+        state_copy_bytes(copy, g->saved.host, c.at);
+    const bool ok = vk_cmds_end(c.cmds, e) && gpu_submit(g, c.cmds, e);
+    if (ok && c.is_save)
+        state_copy_bytes(copy, g->saved.host, c.at);
+    vk_cmds_free(c.cmds);
+    return ok;
+}
