@@ -46,7 +46,7 @@ struct step {
     uint32_t pipeline[2], n_tokens[2];
     uint32_t outs[MOST_OUTS], n_outs; /* STEP_PROJECT: which outputs of the op */
     uint32_t n_splits;                /* STEP_ROUTE */
-    bool several_only;                /* not for a single row */
+    uint32_t min_rows, max_rows;      /* batches that it is a part of; max 0: all from min on */
     struct touched touched;
 };
 
@@ -134,13 +134,15 @@ bool program_make(struct gpu *g, struct err *e);
 /* Makes the pipelines of the specs. */
 bool program_compile(struct gpu *g, struct err *e);
 /* Floats of the scratch that the steps need beside the slots, by n_ubatch. */
-uint64_t program_ready_floats(const struct gpu *g);
-uint64_t program_sum_floats(const struct gpu *g);
-uint64_t program_total_floats(const struct gpu *g);
 uint64_t program_route_floats(const struct gpu *g);
 uint64_t program_counters(const struct gpu *g);
-/* Splits of the positions for a batch of n_rows whose longest row sees n_keys. */
-uint32_t program_splits(uint32_t n_rows, uint32_t n_keys);
+
+/* attention.c: the same; and the splits of the positions for a batch of n_rows whose longest row
+ * sees n_keys. */
+uint64_t attention_ready_floats(const struct gpu *g);
+uint64_t attention_sum_floats(const struct gpu *g);
+uint64_t attention_total_floats(const struct gpu *g);
+uint32_t attention_splits(uint32_t n_rows, uint32_t n_keys);
 
 /* record.c: commands for n_rows rows of which the n_wanted first wanted ones get logits. */
 struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_splits,

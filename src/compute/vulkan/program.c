@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "compute/vulkan/gpu.h"
+#include "compute/vulkan/steps.h"
 #include "compute/vulkan/vk_shaders.h"
 
 enum {
@@ -13,24 +13,12 @@ enum {
     STATIC_SHARED =
         5120,           /* bytes of shared memory that the shaders take beside their activations */
     TABLE_BYTES = 1024, /* of pairs of code values */
-    ATTEND_SHARED = 1024,
-    MOST_HEAD = 512,
-    FEW_ROWS = 8, /* at most so many rows have their attention split */
-    MOST_QUERIES = 30,
     FLOAT_SPLIT_COLS = 256,
-    /* Bits of struct touched beside the slots'. */
-    BIT_CACHE = 62, /* and the queries that are ready for it */
-    BIT_OTHER = 63, /* slots past the 61st share a bit */
 };
-
-static uint64_t slot_bit(slot_id s)
-{
-    return 1ull << (s < BIT_CACHE ? s : BIT_OTHER);
-}
 
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
-static uint32_t add_spec(struct gpu *g, const struct vk_pipeline_spec *spec)
+uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *spec)
 {
     for (uint32_t i = 0; i < g->n_specs; i++)
         if (!memcmp(&g->specs[i], spec, sizeof *spec))
@@ -86,7 +74,7 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
     spec.consts[3] = (uint32_t)(words * n_tokens);
     spec.consts[4] = (uint32_t)num_max(o->n_parts, 1);
     memcpy(spec.consts + 5, o->own, o->n_own * sizeof *o->own);
-    s->pipeline[which] = add_spec(g, &spec);
+    s->pipeline[which] = step_spec(g, &spec);
     s->n_tokens[which] = n_tokens;
     return true;
 }
@@ -106,7 +94,7 @@ static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static struct step *add_step(struct gpu *g, enum step_kind kind, const struct op *op)
+struct step *step_add(struct gpu *g, enum step_kind kind, const struct op *op)
 {
     struct step *s = &g->steps[g->n_steps++];
     *s = (struct step){.kind = kind, .op = op};
@@ -115,8 +103,8 @@ static struct step *add_step(struct gpu *g, enum step_kind kind, const struct op
 
 static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
 {
-    struct step *s = add_step(g, STEP_EMBED, op);
-    s->touched.writes = slot_bit(op->embed.x);
+    struct step *s = step_add(g, STEP_EMBED, op);
+    s->touched.writes = step_slot(op->embed.x);
     return add_both(g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0}, s, e);
 }
 
@@ -129,13 +117,13 @@ static bool add_project(struct gpu *g, const struct op *op, struct err *e)
     for (uint32_t i = 0; i < o->n_out; i++) {
         if (done >> i & 1)
             continue;
-        struct step *s = add_step(g, STEP_PROJECT, op);
-        s->touched.reads = slot_bit(o->in);
+        struct step *s = step_add(g, STEP_PROJECT, op);
+        s->touched.reads = step_slot(o->in);
         for (uint32_t j = i; j < o->n_out && s->n_outs < MOST_OUTS; j++) {
             if (done >> j & 1 || o->out[j].w->type != o->out[i].w->type)
                 continue;
             s->outs[s->n_outs++] = j;
-            s->touched.writes |= slot_bit(o->out[j].out);
+            s->touched.writes |= step_slot(o->out[j].out);
             done |= 1u << j;
         }
         const struct over_matrix m = {VK_SHADER_PROJECT, o->out[i].w,       1,
@@ -146,93 +134,12 @@ static bool add_project(struct gpu *g, const struct op *op, struct err *e)
     return true;
 }
 
-static uint32_t cache_type(enum block_type type)
-{
-    return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
-}
-
-/* The largest tile of positions that fits into shared memory, see shaders/attend.comp; 0: none. */
-static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
-{
-    const uint32_t queries = o->n_head / o->n_kv_head;
-    const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
-    const uint64_t row = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
-    for (uint32_t tile = 64; tile >= 16; tile /= 2) {
-        const uint64_t bytes = tile * row + 4 * ((uint64_t)(queries + 1) * o->head_dim +
-                                                 o->head_dim_v + (uint64_t)queries * (tile + 3));
-        if (bytes + ATTEND_SHARED <= vk_caps(g->vk)->shared_bytes)
-            return tile;
-    }
-    return 0;
-}
-
-static bool check_attend(const struct gpu *g, const struct op *op, struct err *e)
-{
-    const struct op_attend *o = &op->attend;
-    const uint32_t queries = o->n_head / o->n_kv_head;
-    if (o->head_dim % 8 || o->head_dim_v % 8 || o->head_dim > MOST_HEAD ||
-        o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES || !key_tile(g, o))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "layer %u: %u query heads of %u and %u elements for one key head, the "
-                       "vulkan backend takes up to %d of %d: use the cpu backend",
-                       op->layer, queries, o->head_dim, o->head_dim_v, MOST_QUERIES, MOST_HEAD);
-    if (block_row_bytes(g->params.type_k, o->head_dim) == 0 ||
-        block_row_bytes(g->params.type_v, o->head_dim_v) == 0)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "cache types %s and %s hold blocks of 32, heads have %u keys and %u values: "
-                       "use f16",
-                       block_info(g->params.type_k)->name, block_info(g->params.type_v)->name,
-                       o->head_dim, o->head_dim_v);
-    return true;
-}
-
-static uint32_t float_bits(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-
-/* Single rows take one step where what is cached is what was computed, rounded at most to halves;
- * else the heads are made and stored by a step of their own. */
-static bool add_attend(struct gpu *g, const struct op *op, struct err *e)
-{
-    const struct op_attend *o = &op->attend;
-    if (!check_attend(g, op, e))
-        return false;
-    const uint32_t key = cache_type(g->params.type_k), value = cache_type(g->params.type_v);
-    const uint32_t n_rot = o->rope ? o->rope->n_rot : 0;
-    const bool adjacent = o->rope && o->rope->pairs == ROPE_ADJACENT, fused = key < 2 && value < 2;
-    struct step *s = add_step(g, STEP_HEADS, op);
-    s->several_only = fused;
-    s->touched.reads = slot_bit(o->q) | slot_bit(o->k) | slot_bit(o->v);
-    s->touched.writes = 1ull << BIT_CACHE;
-    s->pipeline[0] = s->pipeline[1] = add_spec(
-        g, &(struct vk_pipeline_spec){.shader = VK_SHADER_HEADS,
-                                      .n_consts = 9,
-                                      .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head,
-                                                 o->n_kv_head, n_rot, adjacent, o->gated}});
-    struct vk_pipeline_spec spec = {.shader = VK_SHADER_ATTEND,
-                                    .n_consts = 15,
-                                    .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head,
-                                               o->n_head / o->n_kv_head, key_tile(g, o), o->window,
-                                               o->gated, 0, n_rot, adjacent, float_bits(o->eps),
-                                               float_bits(o->scale), g->params.n_ubatch}};
-    s = add_step(g, STEP_ATTEND, op);
-    s->touched.reads = 1ull << BIT_CACHE | slot_bit(o->q) | slot_bit(o->k) | slot_bit(o->v);
-    s->touched.writes = slot_bit(o->out) | 1ull << BIT_CACHE;
-    s->pipeline[1] = add_spec(g, &spec);
-    spec.consts[9] = fused;
-    s->pipeline[0] = add_spec(g, &spec);
-    return true;
-}
-
 static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_add_project *o = &op->add_project;
-    struct step *s = add_step(g, STEP_ADD_PROJECT, op);
-    s->touched.reads = slot_bit(o->in) | slot_bit(o->x) | (o->gate ? slot_bit(o->gate_in) : 0);
-    s->touched.writes = slot_bit(o->x);
+    struct step *s = step_add(g, STEP_ADD_PROJECT, op);
+    s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
+    s->touched.writes = step_slot(o->x);
     return add_both(g, (struct over_matrix){VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0}, s,
                     e);
 }
@@ -240,9 +147,9 @@ static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
 static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_glu *o = &op->glu;
-    struct step *s = add_step(g, STEP_GLU, op);
-    s->touched.reads = slot_bit(o->in);
-    s->touched.writes = slot_bit(o->out);
+    struct step *s = step_add(g, STEP_GLU, op);
+    s->touched.reads = step_slot(o->in);
+    s->touched.writes = step_slot(o->out);
     if (o->gate->type != o->up->type)
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
@@ -256,9 +163,9 @@ static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
 static bool add_route(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_route *o = &op->route;
-    struct step *s = add_step(g, STEP_ROUTE, op);
-    s->touched.reads = slot_bit(o->x);
-    s->touched.writes = slot_bit(o->normed) | slot_bit(o->ids) | slot_bit(o->weights);
+    struct step *s = step_add(g, STEP_ROUTE, op);
+    s->touched.reads = step_slot(o->x);
+    s->touched.writes = step_slot(o->normed) | step_slot(o->ids) | step_slot(o->weights);
     s->n_splits = (uint32_t)num_min(ROUTE_SPLITS, 1 + (o->router->ne[0] - 1) / FLOAT_SPLIT_COLS);
     const struct over_matrix m = {
         VK_SHADER_ROUTE, o->router, 1, 1, {o->n_expert, o->n_used, o->gating, s->n_splits}, 4};
@@ -268,9 +175,9 @@ static bool add_route(struct gpu *g, const struct op *op, struct err *e)
 static bool add_experts_up(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_experts_up *o = &op->experts_up;
-    struct step *s = add_step(g, STEP_EXPERTS_UP, op);
-    s->touched.reads = slot_bit(o->in) | slot_bit(o->ids);
-    s->touched.writes = slot_bit(o->out);
+    struct step *s = step_add(g, STEP_EXPERTS_UP, op);
+    s->touched.reads = step_slot(o->in) | step_slot(o->ids);
+    s->touched.writes = step_slot(o->out);
     if (o->gate->type != o->up->type)
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
@@ -282,17 +189,18 @@ static bool add_experts_up(struct gpu *g, const struct op *op, struct err *e)
 static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_experts_down *o = &op->experts_down;
-    struct step *s = add_step(g, STEP_EXPERTS_DOWN, op);
-    s->touched.reads = slot_bit(o->in) | slot_bit(o->ids) | slot_bit(o->weights) | slot_bit(o->x);
-    s->touched.writes = slot_bit(o->x);
+    struct step *s = step_add(g, STEP_EXPERTS_DOWN, op);
+    s->touched.reads =
+        step_slot(o->in) | step_slot(o->ids) | step_slot(o->weights) | step_slot(o->x);
+    s->touched.writes = step_slot(o->x);
     const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0};
     return add_both(g, m, s, e);
 }
 
 static bool add_head(struct gpu *g, const struct op *op, struct err *e)
 {
-    struct step *s = add_step(g, STEP_HEAD, op);
-    s->touched.reads = slot_bit(op->head.x);
+    struct step *s = step_add(g, STEP_HEAD, op);
+    s->touched.reads = step_slot(op->head.x);
     const struct over_matrix m = {VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1}, 1};
     return add_both(g, m, s, e);
 }
@@ -302,7 +210,7 @@ static bool add_op(struct gpu *g, const struct op *op, struct err *e)
     switch (op->kind) {
     case OP_EMBED: return add_embed(g, op, e);
     case OP_PROJECT: return add_project(g, op, e);
-    case OP_ATTEND: return add_attend(g, op, e);
+    case OP_ATTEND: return attention_add(g, op, e);
     case OP_ADD_PROJECT: return add_add_project(g, op, e);
     case OP_GLU: return add_glu(g, op, e);
     case OP_ROUTE: return add_route(g, op, e);
@@ -335,50 +243,6 @@ bool program_compile(struct gpu *g, struct err *e)
 }
 
 /* ---- scratch --------------------------------------------------------------------------------- */
-
-uint32_t program_splits(uint32_t n_rows, uint32_t n_keys)
-{
-    enum { KEYS_PER_SPLIT = 128 };
-    uint32_t n = 1;
-    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
-        n *= 2;
-    return n;
-}
-
-uint64_t program_ready_floats(const struct gpu *g)
-{
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < g->n_steps; i++)
-        if (g->steps[i].kind == STEP_HEADS)
-            most = num_max(most, (uint64_t)g->steps[i].op->attend.n_head *
-                                     g->steps[i].op->attend.head_dim);
-    return most * g->params.n_ubatch;
-}
-
-/* Rows times splits, at most. */
-static uint64_t most_splits(const struct gpu *g)
-{
-    return num_max(g->params.n_ubatch, FEW_ROWS * MOST_SPLITS);
-}
-
-uint64_t program_sum_floats(const struct gpu *g)
-{
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < g->n_steps; i++)
-        if (g->steps[i].kind == STEP_ATTEND)
-            most = num_max(most, (uint64_t)g->steps[i].op->attend.n_head *
-                                     g->steps[i].op->attend.head_dim_v);
-    return most * most_splits(g);
-}
-
-uint64_t program_total_floats(const struct gpu *g)
-{
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < g->n_steps; i++)
-        if (g->steps[i].kind == STEP_ATTEND)
-            most = num_max(most, 2 * (uint64_t)g->steps[i].op->attend.n_head);
-    return most * most_splits(g);
-}
 
 uint64_t program_route_floats(const struct gpu *g)
 {

@@ -1,28 +1,6 @@
 /* Steps to dispatches. The structs are the push constants of shaders/NAME.comp. */
 #include "base/num.h"
-#include "compute/vulkan/gpu.h"
-
-typedef VkDeviceAddress address;
-
-/* A recording under way. */
-struct recorder {
-    struct gpu *g;
-    struct vk_cmds *cmds;
-    uint32_t n_rows, n_wanted, n_splits;
-    uint32_t first_wanted;
-    struct touched since; /* what was touched since the last barrier */
-};
-
-static address slot(const struct recorder *r, slot_id s)
-{
-    return r->g->scratch.address + r->g->slot_at[s];
-}
-
-enum input { INPUT_IDS, INPUT_POS, INPUT_SEQ, INPUT_WANTED };
-static address input(const struct recorder *r, enum input i)
-{
-    return r->g->inputs.address + (uint64_t)i * r->g->params.n_ubatch * sizeof(uint32_t);
-}
+#include "compute/vulkan/steps.h"
 
 static uint32_t groups(const struct recorder *r, const struct weight *w)
 {
@@ -37,15 +15,12 @@ static VkPipeline pick(const struct recorder *r, const struct step *s, uint32_t 
     return r->g->pipelines[s->pipeline[which]];
 }
 
-#define DISPATCH(r, pipeline, push, x, y, z)                                                       \
-    vk_cmds_dispatch((r)->cmds, pipeline, &(push), sizeof(push), x, y, z)
-
 static void embed(struct recorder *r, const struct step *s)
 {
     const struct op_embed *o = &s->op->embed;
     const struct {
         address table, ids, x;
-    } push = {gpu_matrix(r->g, o->table), input(r, INPUT_IDS), slot(r, o->x)};
+    } push = {gpu_matrix(r->g, o->table), recorder_input(r, INPUT_IDS), recorder_slot(r, o->x)};
     DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, 1, r->n_rows, 1);
 }
 
@@ -63,7 +38,7 @@ static void project(struct recorder *r, const struct step *s)
 {
     const struct op_project *o = &s->op->project;
     struct push_project push = {
-        .from = slot(r, o->in),
+        .from = recorder_slot(r, o->in),
         .norm = gpu_vector(r->g, o->norm),
         .eps = o->eps,
         .n_tokens = r->n_rows,
@@ -77,7 +52,7 @@ static void project(struct recorder *r, const struct step *s)
         const uint32_t j = s->outs[i];
         push.outs[i].matrix = gpu_matrix(r->g, o->out[j].w);
         push.outs[i].bias = gpu_vector(r->g, o->out[j].bias);
-        push.outs[i].to = slot(r, o->out[j].out);
+        push.outs[i].to = recorder_slot(r, o->out[j].out);
         push.n_out[i] = (uint32_t)o->out[j].w->ne[1];
         n_groups += groups(r, o->out[j].w);
     }
@@ -90,9 +65,9 @@ static void head(struct recorder *r, const struct step *s)
     const struct op_head *o = &s->op->head;
     const uint32_t n_groups = groups(r, o->w);
     struct push_project push = {
-        .from = slot(r, o->x),
+        .from = recorder_slot(r, o->x),
         .norm = gpu_vector(r->g, o->norm),
-        .map = input(r, INPUT_WANTED) + r->first_wanted * sizeof(uint32_t),
+        .map = recorder_input(r, INPUT_WANTED) + r->first_wanted * sizeof(uint32_t),
         .outs[0] = {gpu_matrix(r->g, o->w), 0, r->g->scratch.address + r->g->logits_at},
         .first = {n_groups, n_groups},
         .n_out[0] = (uint32_t)o->w->ne[1],
@@ -107,73 +82,6 @@ static void head(struct recorder *r, const struct step *s)
                  (uint64_t)r->n_wanted * r->g->plan->n_vocab * sizeof(float));
 }
 
-static address rotations(const struct gpu *g, const struct rope *rope)
-{
-    for (uint32_t i = 0; i < g->n_ropes; i++)
-        if (g->ropes[i].rope == rope)
-            return g->ropes[i].table.address;
-    return 0;
-}
-
-static void heads(struct recorder *r, const struct step *s)
-{
-    const struct op_attend *o = &s->op->attend;
-    const struct gpu_cache *cache = &r->g->caches[o->kv];
-    const struct {
-        address q, k, v, q_norm, k_norm, rotations, keys, values, ready, pos, seq;
-        uint32_t n_cache;
-        float eps, scale;
-    } push = {
-        .q = slot(r, o->q),
-        .k = slot(r, o->k),
-        .v = slot(r, o->v),
-        .q_norm = gpu_vector(r->g, o->q_norm),
-        .k_norm = gpu_vector(r->g, o->k_norm),
-        .rotations = rotations(r->g, o->rope),
-        .keys = cache->keys.address,
-        .values = cache->values.address,
-        .ready = r->g->scratch.address + r->g->ready_at,
-        .pos = input(r, INPUT_POS),
-        .seq = input(r, INPUT_SEQ),
-        .n_cache = cache->n_rows,
-        .eps = o->eps,
-        .scale = o->scale,
-    };
-    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, o->n_head + 2 * o->n_kv_head, r->n_rows, 1);
-}
-
-static void attend(struct recorder *r, const struct step *s)
-{
-    const struct op_attend *o = &s->op->attend;
-    const struct gpu_cache *cache = &r->g->caches[o->kv];
-    const struct {
-        address ready, q, k, v, q_norm, k_norm, rotations, keys, values, sinks, to, sums, counters,
-            pos;
-        uint32_t totals, n_cache, n_splits;
-    } push = {
-        .ready = r->g->scratch.address + r->g->ready_at,
-        .q = slot(r, o->q),
-        .k = slot(r, o->k),
-        .v = slot(r, o->v),
-        .q_norm = gpu_vector(r->g, o->q_norm),
-        .k_norm = gpu_vector(r->g, o->k_norm),
-        .rotations = rotations(r->g, o->rope),
-        .keys = cache->keys.address,
-        .values = cache->values.address,
-        .sinks = gpu_vector(r->g, o->sinks),
-        .to = slot(r, o->out),
-        .sums = r->g->scratch.address + r->g->sums_at,
-        .counters = r->g->scratch.address + r->g->counters_at,
-        .pos = input(r, INPUT_POS),
-        .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
-        .n_cache = cache->n_rows,
-        .n_splits =
-            o->window ? (uint32_t)num_min(r->n_splits, program_splits(1, o->window)) : r->n_splits,
-    };
-    DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, o->n_kv_head * push.n_splits,
-             r->n_rows, 1);
-}
-
 static void add_project(struct recorder *r, const struct step *s)
 {
     const struct op_add_project *o = &s->op->add_project;
@@ -181,12 +89,12 @@ static void add_project(struct recorder *r, const struct step *s)
         address from, matrix, bias, x, gate, gate_in;
         uint32_t n_out, n_gate, n_tokens;
     } push = {
-        .from = slot(r, o->in),
+        .from = recorder_slot(r, o->in),
         .matrix = gpu_matrix(r->g, o->w),
         .bias = gpu_vector(r->g, o->bias),
-        .x = slot(r, o->x),
+        .x = recorder_slot(r, o->x),
         .gate = gpu_vector(r->g, o->gate),
-        .gate_in = o->gate ? slot(r, o->gate_in) : 0,
+        .gate_in = o->gate ? recorder_slot(r, o->gate_in) : 0,
         .n_out = (uint32_t)o->w->ne[1],
         .n_gate = o->gate ? (uint32_t)o->gate->ne[0] : 0,
         .n_tokens = r->n_rows,
@@ -207,13 +115,13 @@ static void glu(struct recorder *r, const struct step *s)
 {
     const struct op_glu *o = &s->op->glu;
     const struct push_glu push = {
-        .from = slot(r, o->in),
+        .from = recorder_slot(r, o->in),
         .norm = gpu_vector(r->g, o->norm),
         .gate = gpu_matrix(r->g, o->gate),
         .up = gpu_matrix(r->g, o->up),
         .gate_bias = gpu_vector(r->g, o->gate_bias),
         .up_bias = gpu_vector(r->g, o->up_bias),
-        .to = slot(r, o->out),
+        .to = recorder_slot(r, o->out),
         .n_out = (uint32_t)o->gate->ne[1],
         .n_used = 1,
         .n_groups = groups(r, o->gate),
@@ -229,13 +137,13 @@ static void experts_up(struct recorder *r, const struct step *s)
 {
     const struct op_experts_up *o = &s->op->experts_up;
     const struct push_glu push = {
-        .from = slot(r, o->in),
+        .from = recorder_slot(r, o->in),
         .gate = gpu_matrix(r->g, o->gate),
         .up = gpu_matrix(r->g, o->up),
         .gate_bias = gpu_vector(r->g, o->gate_bias),
         .up_bias = gpu_vector(r->g, o->up_bias),
-        .ids = slot(r, o->ids),
-        .to = slot(r, o->out),
+        .ids = recorder_slot(r, o->ids),
+        .to = recorder_slot(r, o->out),
         .n_out = (uint32_t)o->gate->ne[1],
         .n_used = o->n_used,
         .n_groups = groups(r, o->gate),
@@ -251,14 +159,14 @@ static void route(struct recorder *r, const struct step *s)
         address x, norm, matrix, bias, select_bias, normed, ids, weights, partials, counters;
         float eps, scale;
     } push = {
-        .x = slot(r, o->x),
+        .x = recorder_slot(r, o->x),
         .norm = gpu_vector(r->g, o->norm),
         .matrix = gpu_matrix(r->g, o->router),
         .bias = gpu_vector(r->g, o->bias),
         .select_bias = gpu_vector(r->g, o->select_bias),
-        .normed = slot(r, o->normed),
-        .ids = slot(r, o->ids),
-        .weights = slot(r, o->weights),
+        .normed = recorder_slot(r, o->normed),
+        .ids = recorder_slot(r, o->ids),
+        .weights = recorder_slot(r, o->weights),
         .partials = r->g->scratch.address + r->g->route_at,
         .counters = r->g->scratch.address + r->g->counters_at,
         .eps = o->eps,
@@ -275,12 +183,12 @@ static void experts_down(struct recorder *r, const struct step *s)
         address from, matrix, bias, ids, weights, x;
         uint32_t n_out, n_groups;
     } push = {
-        .from = slot(r, o->in),
+        .from = recorder_slot(r, o->in),
         .matrix = gpu_matrix(r->g, o->down),
         .bias = gpu_vector(r->g, o->bias),
-        .ids = slot(r, o->ids),
-        .weights = slot(r, o->weights),
-        .x = slot(r, o->x),
+        .ids = recorder_slot(r, o->ids),
+        .weights = recorder_slot(r, o->weights),
+        .x = recorder_slot(r, o->x),
         .n_out = (uint32_t)o->down->ne[1],
         .n_groups = groups(r, o->down),
     };
@@ -292,8 +200,8 @@ static void record_step(struct recorder *r, const struct step *s)
     static void (*const kinds[])(struct recorder * r, const struct step *s) = {
         [STEP_EMBED] = embed,
         [STEP_PROJECT] = project,
-        [STEP_HEADS] = heads,
-        [STEP_ATTEND] = attend,
+        [STEP_HEADS] = attention_heads,
+        [STEP_ATTEND] = attention_attend,
         [STEP_ADD_PROJECT] = add_project,
         [STEP_GLU] = glu,
         [STEP_ROUTE] = route,
@@ -325,6 +233,11 @@ static void record_step(struct recorder *r, const struct step *s)
         vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
 }
 
+static bool takes_rows(const struct step *s, uint32_t n_rows)
+{
+    return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows);
+}
+
 struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_splits,
                        struct err *e)
 {
@@ -334,8 +247,7 @@ struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32
     if (g->params.profile)
         vk_cmds_stamp(r.cmds, "begin", 0);
     for (uint32_t i = 0; i < g->n_steps; i++)
-        if ((n_wanted || g->steps[i].kind != STEP_HEAD) &&
-            !(n_rows == 1 && g->steps[i].several_only))
+        if ((n_wanted || g->steps[i].kind != STEP_HEAD) && takes_rows(&g->steps[i], n_rows))
             record_step(&r, &g->steps[i]);
     if (vk_cmds_end(r.cmds, e))
         return r.cmds;

@@ -23,9 +23,9 @@ static void plan_scratch(struct gpu *g)
     const uint64_t n = g->params.n_ubatch;
     for (size_t i = 0; i < g->plan->n_slots; i++)
         g->slot_at[i] = carve(&g->n_scratch, n * g->plan->slots[i].width * sizeof(float));
-    g->ready_at = carve(&g->n_scratch, program_ready_floats(g) * sizeof(float));
-    g->sums_at = carve(&g->n_scratch, program_sum_floats(g) * sizeof(float));
-    g->totals_at = carve(&g->n_scratch, program_total_floats(g) * sizeof(float));
+    g->ready_at = carve(&g->n_scratch, attention_ready_floats(g) * sizeof(float));
+    g->sums_at = carve(&g->n_scratch, attention_sum_floats(g) * sizeof(float));
+    g->totals_at = carve(&g->n_scratch, attention_total_floats(g) * sizeof(float));
     g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
     g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
     g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));
@@ -349,7 +349,7 @@ static bool gpu_run(void *state, const struct batch *b, float *logits, struct er
     if (!write_inputs(g, b, &n_wanted, &n_keys, e))
         return false;
     const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
-    struct vk_cmds *cmds = cmds_for(g, b->n, n_first, program_splits(b->n, n_keys), e);
+    struct vk_cmds *cmds = cmds_for(g, b->n, n_first, attention_splits(b->n, n_keys), e);
     if (!cmds || !gpu_submit(g, cmds, e))
         return false;
     if (g->params.profile)

@@ -1,0 +1,56 @@
+/* steps: what the files that turn ops into steps and steps into commands share. program.c and
+ * record.c have the ops of one shader over one matrix; attention has a file of its own. */
+#pragma once
+#include "compute/vulkan/gpu.h"
+
+/* ---- making steps ----------------------------------------------------------------------------
+ */
+
+/* Bits of struct touched beside the slots'. */
+enum {
+    BIT_CACHE = 62, /* and the queries that are ready for it */
+    BIT_OTHER = 63, /* slots past the 61st share a bit */
+};
+static inline uint64_t step_slot(slot_id s)
+{
+    return 1ull << (s < BIT_CACHE ? s : BIT_OTHER);
+}
+
+struct step *step_add(struct gpu *g, enum step_kind kind, const struct op *op);
+/* Index of the pipeline in gpu.pipelines; equal specs share it. */
+uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *spec);
+
+/* ---- recording -------------------------------------------------------------------------------
+ */
+
+typedef VkDeviceAddress address;
+
+/* A recording under way. */
+struct recorder {
+    struct gpu *g;
+    struct vk_cmds *cmds;
+    uint32_t n_rows, n_wanted, n_splits;
+    uint32_t first_wanted;
+    struct touched since; /* what was touched since the last barrier */
+};
+
+static inline address recorder_slot(const struct recorder *r, slot_id s)
+{
+    return r->g->scratch.address + r->g->slot_at[s];
+}
+
+enum input { INPUT_IDS, INPUT_POS, INPUT_SEQ, INPUT_WANTED };
+static inline address recorder_input(const struct recorder *r, enum input i)
+{
+    return r->g->inputs.address + (uint64_t)i * r->g->params.n_ubatch * sizeof(uint32_t);
+}
+
+#define DISPATCH(r, pipeline, push, x, y, z)                                                       \
+    vk_cmds_dispatch((r)->cmds, pipeline, &(push), sizeof(push), x, y, z)
+
+/* ---- attention.c -----------------------------------------------------------------------------
+ */
+
+bool attention_add(struct gpu *g, const struct op *op, struct err *e);
+void attention_heads(struct recorder *r, const struct step *s);
+void attention_attend(struct recorder *r, const struct step *s);
