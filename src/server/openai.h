@@ -113,6 +113,7 @@ struct openai_request {
     struct sampling sampling;
     const str *stops;
     size_t n_stops;
+    const char *prompt_at;            /* the field that the prompt is in */
     struct chat_request conversation; /* chat; no tools when tool_choice is "none" */
     enum openai_content content;
     const struct json *schema; /* OPENAI_SCHEMA */
@@ -137,5 +138,6 @@ void openai_request_free(struct openai_request *r);
 bool openai_parse_messages(struct openai_request *r, struct openai_error *e);
 bool openai_parse_tools(struct openai_request *r, struct openai_error *e);
 /* In openai_shape.c: the shape of the content, and "tool_choice" when the tools are known. */
+bool openai_parse_stops(struct openai_request *r, struct openai_error *e);
 bool openai_parse_shape(struct openai_request *r, struct openai_error *e);
 bool openai_parse_tool_choice(struct openai_request *r, struct openai_error *e);

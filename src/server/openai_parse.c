@@ -64,7 +64,7 @@ static bool parse_stream_options(struct openai_request *r, struct openai_error *
                          FIELD_COUNT(table), r, e);
 }
 
-static bool parse_stops(struct openai_request *r, struct openai_error *e)
+bool openai_parse_stops(struct openai_request *r, struct openai_error *e)
 {
     const struct json *stop = json_get(r->body, "stop");
     bool many = json_type(stop) == JSON_ARRAY;
@@ -181,7 +181,8 @@ bool openai_parse(str body, bool chat, const struct sampling *defaults, struct o
                   struct openai_error *e)
 {
     struct err why;
-    *out = (struct openai_request){.chat = chat, .sampling = *defaults};
+    *out = (struct openai_request){
+        .chat = chat, .sampling = *defaults, .prompt_at = chat ? "messages" : "prompt"};
     out->body = json_parse(body, &why);
     if (!out->body) {
         openai_refuse(e, NULL, "The body is not JSON: %s", why.msg);
@@ -192,7 +193,7 @@ bool openai_parse(str body, bool chat, const struct sampling *defaults, struct o
         goto fail;
     }
     if (!openai_fields(out->body, "", common_fields, FIELD_COUNT(common_fields), out, e) ||
-        !parse_stream_options(out, e) || !parse_stops(out, e) || !parse_logit_bias(out, e) ||
+        !parse_stream_options(out, e) || !openai_parse_stops(out, e) || !parse_logit_bias(out, e) ||
         !openai_parse_shape(out, e) || !(chat ? parse_chat(out, e) : parse_text(out, e)))
         goto fail;
     const struct json *seed = json_get(out->body, "seed");

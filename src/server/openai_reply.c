@@ -114,7 +114,7 @@ static void put_warning(const struct openai_head *h, struct buf *out)
     if (h->warning.n == 0)
         return;
     buf_str(out, STR(",\"warnings\":["));
-    json_quote(buf_view(&h->warning), out);
+    json_quote(h->warning, out);
     buf_byte(out, ']');
 }
 

@@ -16,7 +16,7 @@ struct openai_head {
     int64_t created; /* seconds since 1970 */
     str model;
     bool usage_in_chunks; /* include_usage: chunks say "usage":null, as OpenAI's do */
-    struct buf warning;   /* for the client, in the body or the chunk with the finish reason */
+    str warning;          /* for the client, in the body or the chunk with the finish reason */
 };
 
 struct openai_usage {

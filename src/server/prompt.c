@@ -24,7 +24,7 @@ static bool encode_chat(const struct server *s, const struct openai_request *q, 
     struct chat_request r = q->conversation;
     struct err why;
     if (!s->chat)
-        return openai_refuse(e, "messages", "%s", s->no_chat.msg);
+        return openai_refuse(e, q->prompt_at, "%s", s->no_chat.msg);
     r.now_unix = dates_of(s->dates, &r, clock_unix());
     r.messages = replay_messages(s->replay, r.messages, r.n_messages, &arena);
     bool ok = chat_render(s->chat, &r, &prompt, &why);
@@ -35,7 +35,7 @@ static bool encode_chat(const struct server *s, const struct openai_request *q, 
     }
     chat_prompt_free(&prompt);
     arena_free(&arena);
-    return ok || openai_refuse(e, "messages", "%s", why.msg);
+    return ok || openai_refuse(e, q->prompt_at, "%s", why.msg);
 }
 
 bool prompt_encode(const struct server *s, const struct openai_request *q, struct prompt *out,

@@ -1,6 +1,6 @@
 /* reply: one request on its way: prompt -> tokens -> job -> tokens -> text -> stop strings -> chat
- * parser -> chunks or one body. All of it runs on the connection's thread; the engine's thread only
- * feeds the job's events. */
+ * parser -> what the protocol makes of it. All of it runs on the connection's thread; the engine's
+ * thread only feeds the job's events. */
 #include "server/serve.h"
 
 #include <stdlib.h>
@@ -10,13 +10,10 @@
 #include "base/mem.h"
 #include "server/constrain.h"
 #include "server/logprobs.h"
-#include "server/openai_reply.h"
+#include "server/protocol.h"
 #include "server/stops.h"
 
-enum {
-    POLL_MS = 20,         /* how late a hung-up client is noticed while nothing else happens */
-    IDLE_CHUNK_EVERY = 3, /* keep-alives: so many comments, then a chunk */
-};
+enum { POLL_MS = 20 }; /* how late a hung-up client is noticed while nothing else happens */
 
 struct collected_call {
     str id, name;
@@ -26,8 +23,8 @@ struct collected_call {
 struct reply {
     const struct server *server;
     struct http_request *http;
-    struct openai_request request;
-    struct openai_head head;
+    struct reply_request to;
+    struct openai_request *request; /* of .to */
     struct job *job;
 
     struct prompt prompt;
@@ -42,19 +39,19 @@ struct reply {
     struct logprobs logprobs;
     struct job_event progress; /* the last JOB_PREFILL */
 
-    struct buf *out; /* streaming: where chunks go at the moment */
+    struct buf *out; /* streaming: where bytes go at the moment */
     struct buf content, reasoning;
-    struct buf warning; /* what the model wrote breaks the schema that was asked for */
+    struct buf warning, why; /* what the model wrote breaks the schema that was asked for */
     struct collected_call *calls;
     size_t n_calls;
 
-    bool started;   /* the first chunk is out */
+    bool started;   /* the beginning is out */
     bool gone;      /* nobody is there to read the rest */
     bool call_done; /* the one call that was allowed is complete */
     const char *finish;
     struct err error; /* code ERR_NONE: none */
     uint64_t sent_ns;
-    uint32_t n_keepalives;
+    unsigned n_idle;
 };
 
 /* ---- what the parser says ---- */
@@ -62,7 +59,7 @@ struct reply {
 /* Is what the model wrote compared with a schema in the end? */
 static bool is_checked(const struct reply *r)
 {
-    return r->request.content == OPENAI_SCHEMA || r->request.n_strict;
+    return r->request->content == OPENAI_SCHEMA || r->request->n_strict;
 }
 
 static struct collected_call *call_at(struct reply *r, size_t i)
@@ -81,8 +78,8 @@ static void collect(struct reply *r, const struct chat_event *event)
     case CHAT_REASONING: buf_str(&r->reasoning, event->text); break;
     case CHAT_CALL_BEGIN: {
         struct collected_call *call = call_at(r, event->i_call);
-        call->id = arena_str(&r->request.arena, event->id);
-        call->name = arena_str(&r->request.arena, event->name);
+        call->id = arena_str(&r->request->arena, event->id);
+        call->name = arena_str(&r->request->arena, event->name);
         break;
     }
     case CHAT_CALL_ARGUMENTS: buf_str(&call_at(r, event->i_call)->arguments, event->text); break;
@@ -90,10 +87,11 @@ static void collect(struct reply *r, const struct chat_event *event)
     }
 }
 
-static void send_chunk(struct reply *r, const struct chat_event *event)
+/* Log probabilities go with the text that they begin in; those of a reply at once, in the end. */
+static void tell(struct reply *r, const struct chat_event *event)
 {
-    size_t n = logprobs_before(&r->logprobs, r->n_clean);
-    openai_chunk_event(&r->head, event, n ? r->logprobs.tokens : NULL, n, r->out);
+    size_t n = r->out ? logprobs_before(&r->logprobs, r->n_clean) : 0;
+    r->to.protocol->event(r->to.state, event, n ? r->logprobs.tokens : NULL, n, r->out);
     logprobs_drop(&r->logprobs, n);
 }
 
@@ -104,16 +102,15 @@ static void on_event(void *ctx, const struct chat_event *event)
         return;
     replay_event(&r->sampled, event);
     r->brought_reasoning |= event->kind == CHAT_REASONING;
-    if (r->request.stream)
-        send_chunk(r, event);
-    if (!r->request.stream || is_checked(r))
+    tell(r, event);
+    if (!r->request->stream || is_checked(r))
         collect(r, event);
     if (event->kind == CHAT_CALL_END && event->flaw != CHAT_SOUND)
-        log_info(&r->server->params.log, "%s: the arguments of call %zu %s", r->head.id,
+        log_info(&r->server->params.log, "%s: the arguments of call %zu %s", r->to.id,
                  event->i_call,
                  event->flaw == CHAT_MENDED ? "were not quite JSON and were put right"
                                             : "are no complete JSON");
-    r->call_done = event->kind == CHAT_CALL_END && r->request.one_call;
+    r->call_done = event->kind == CHAT_CALL_END && r->request->one_call;
 }
 
 /* ---- tokens to text ---- */
@@ -169,7 +166,7 @@ static void take_token(struct reply *r, const struct job_event *event)
     int32_t id = event->token.id;
     r->n_tokens++;
     replay_token(&r->sampled, id);
-    if (r->request.want_logprobs)
+    if (r->request->want_logprobs)
         logprobs_put(&r->logprobs, r->server->tok, event, r->n_decoded);
     r->brought_reasoning = false;
     if (r->parser && chat_is_mark(r->server->format, r->server->tok, id))
@@ -183,25 +180,25 @@ static void take_token(struct reply *r, const struct job_event *event)
  * broken. */
 static void check_schemas(struct reply *r)
 {
-    const struct openai_request *q = &r->request;
+    const struct openai_request *q = r->request;
     if (q->content == OPENAI_SCHEMA && r->n_calls == 0 &&
-        !constrain_check(q->schema, q->schema, buf_view(&r->content), &r->warning))
-        buf_fmt(&r->head.warning, "The content does not keep to the schema: %.*s.",
-                STRF(buf_view(&r->warning)));
+        !constrain_check(q->schema, q->schema, buf_view(&r->content), &r->why))
+        buf_fmt(&r->warning, "The content does not keep to the schema: %.*s.",
+                STRF(buf_view(&r->why)));
     for (size_t i = 0; i < r->n_calls && q->n_strict; i++) {
         const struct chat_tool *tool = NULL;
         for (size_t k = 0; k < q->conversation.n_tools && !tool; k++)
             if (str_eq(q->conversation.tools[k].name, r->calls[i].name))
                 tool = &q->conversation.tools[k];
-        buf_clear(&r->warning);
+        buf_clear(&r->why);
         if (tool && json_bool(json_get(tool->spec, "strict")) &&
             !constrain_check(tool->parameters, tool->parameters, buf_view(&r->calls[i].arguments),
-                             &r->warning))
-            buf_fmt(&r->head.warning, "The arguments of '%.*s' do not keep to its schema: %.*s. ",
-                    STRF(tool->name), STRF(buf_view(&r->warning)));
+                             &r->why))
+            buf_fmt(&r->warning, "The arguments of '%.*s' do not keep to its schema: %.*s. ",
+                    STRF(tool->name), STRF(buf_view(&r->why)));
     }
-    if (r->head.warning.n)
-        log_warn(&r->server->params.log, "%s: %.*s", r->head.id, STRF(buf_view(&r->head.warning)));
+    if (r->warning.n)
+        log_warn(&r->server->params.log, "%s: %.*s", r->to.id, STRF(buf_view(&r->warning)));
 }
 
 /* A call that the model itself left broken is one all the same: a client that gets its arguments
@@ -254,7 +251,7 @@ static void abandon(struct reply *r)
         &r->server->params.log,
         "%s: the client went away after %zu of %zu prompt tokens and %zu generated; stopped in "
         "%.0f ms",
-        r->head.id, r->progress.n_done, r->progress.n_total, r->n_tokens,
+        r->to.id, r->progress.n_done, r->progress.n_total, r->n_tokens,
         1e-6 * (double)(clock_ns() - from));
 }
 
@@ -309,7 +306,7 @@ static void log_reply(struct reply *r)
     log_info(&r->server->params.log,
              "%s: %zu prompt tokens (%zu cached), %zu generated, %s; queued %.2f s, prompt %.2f s, "
              "reply %.2f s",
-             r->head.id, u.n_prompt, u.n_cached, u.n_generated,
+             r->to.id, u.n_prompt, u.n_cached, u.n_generated,
              r->error.code ? r->error.msg : r->finish, 1e-9 * (double)j.queue_ns,
              1e-9 * (double)j.prefill_ns, 1e-9 * (double)j.decode_ns);
 }
@@ -331,45 +328,58 @@ static void close_reply(void *ctx)
     buf_free(&r->content);
     buf_free(&r->reasoning);
     buf_free(&r->warning);
-    buf_free(&r->head.warning);
+    buf_free(&r->why);
     replay_reply_free(&r->sampled);
     prompt_free(&r->prompt);
-    openai_request_free(&r->request);
+    r->to.protocol->close(r->to.state);
     free(r);
+}
+
+/* ---- the end ---- */
+
+/* What there is to tell of it. The tokens' log probabilities begin in text that is on the wire. */
+static struct reply_end end_of(struct reply *r)
+{
+    size_t n = logprobs_before(&r->logprobs, r->n_clean);
+    struct chat_call *calls = arena_new(&r->request->arena, r->n_calls + 1, sizeof *calls);
+    for (size_t i = 0; i < r->n_calls; i++)
+        calls[i] =
+            (struct chat_call){r->calls[i].id, r->calls[i].name, buf_view(&r->calls[i].arguments)};
+    return (struct reply_end){.finish = r->finish,
+                              .usage = usage_of(r),
+                              .warning = buf_view(&r->warning),
+                              .tokens = n || !r->request->stream ? r->logprobs.tokens : NULL,
+                              .n_tokens = n,
+                              .content = buf_view(&r->content),
+                              .reasoning = buf_view(&r->reasoning),
+                              .calls = calls,
+                              .n_calls = r->n_calls};
 }
 
 /* ---- streamed ---- */
 
-/* Some clients count bytes, some count data events: a comment each interval, sometimes a chunk. */
 static void keep_alive(struct reply *r)
 {
     uint64_t interval_ns = (uint64_t)r->server->params.keepalive_ms * 1000000;
     if (clock_ns() - r->sent_ns < interval_ns)
         return;
-    if (++r->n_keepalives % IDLE_CHUNK_EVERY == 0)
-        openai_chunk_idle(&r->head, r->out);
-    else
-        buf_fmt(r->out, ": %zu of %zu prompt tokens read\n\n", r->progress.n_done,
-                r->progress.n_total);
+    r->to.protocol->idle(r->to.state,
+                         &(struct reply_progress){.n_read = r->progress.n_done,
+                                                  .n_prompt = r->progress.n_total,
+                                                  .n_idle = r->n_idle++},
+                         r->out);
 }
 
 static void finish_stream(struct reply *r)
 {
+    struct openai_error e;
     if (r->error.code) {
-        struct openai_error e;
         openai_fail(&e, 500, NULL, "%s", r->error.msg);
-        buf_str(r->out, STR("data: "));
-        openai_error_body(&e, r->out);
-        buf_str(r->out, STR("\n\n"));
+        r->to.protocol->fail(r->to.state, &e, r->out);
         return;
     }
-    size_t n = logprobs_before(&r->logprobs, r->n_clean);
-    openai_chunk_finish(&r->head, r->finish, n ? r->logprobs.tokens : NULL, n, r->out);
-    if (r->request.include_usage) {
-        struct openai_usage u = usage_of(r);
-        openai_chunk_usage(&r->head, &u, r->out);
-    }
-    openai_chunk_done(r->out);
+    struct reply_end end = end_of(r);
+    r->to.protocol->end(r->to.state, &end, r->out);
 }
 
 static bool next_bytes(void *ctx, struct buf *out)
@@ -378,7 +388,7 @@ static bool next_bytes(void *ctx, struct buf *out)
     r->out = out;
     if (!r->started) {
         r->started = true;
-        openai_chunk_first(&r->head, out);
+        r->to.protocol->begin(r->to.state, out);
     }
     while (out->n == 0) {
         if (!advance(r)) {
@@ -400,22 +410,8 @@ static bool next_bytes(void *ctx, struct buf *out)
 static void send_whole(struct reply *r)
 {
     struct buf body = {0};
-    struct chat_call *calls = arena_new(&r->request.arena, r->n_calls + 1, sizeof *calls);
-    for (size_t i = 0; i < r->n_calls; i++)
-        calls[i] =
-            (struct chat_call){r->calls[i].id, r->calls[i].name, buf_view(&r->calls[i].arguments)};
-    openai_reply_body(&r->head,
-                      &(struct openai_reply){
-                          .content = buf_view(&r->content),
-                          .reasoning = buf_view(&r->reasoning),
-                          .calls = calls,
-                          .n_calls = r->n_calls,
-                          .finish = r->finish,
-                          .tokens = r->request.want_logprobs ? r->logprobs.tokens : NULL,
-                          .n_tokens = logprobs_before(&r->logprobs, r->n_clean),
-                          .usage = usage_of(r),
-                      },
-                      &body);
+    struct reply_end end = end_of(r);
+    r->to.protocol->whole(r->to.state, &end, &body);
     http_send(r->http, 200, "application/json", buf_view(&body));
     buf_free(&body);
 }
@@ -430,7 +426,7 @@ static void answer_at_once(struct reply *r)
     else if (r->error.code)
         openai_fail(&e, 500, NULL, "%s", r->error.msg);
     if (r->gone || r->error.code)
-        server_refuse(r->http, &e);
+        r->to.protocol->refuse(r->to.state, r->http, &e);
     else
         send_whole(r);
     if (!r->gone)
@@ -443,8 +439,8 @@ static bool submit(struct reply *r, struct openai_error *e)
 {
     const struct tok_ids *ids = &r->prompt.ids;
     struct constraint *constraint;
-    const struct openai_request *q = &r->request;
-    const char *param = q->chat ? "messages" : "prompt";
+    const struct openai_request *q = r->request;
+    const char *param = q->prompt_at;
     size_t n_ctx = engine_n_ctx(r->server->engine);
     struct err why;
     if (ids->n == 0)
@@ -476,35 +472,20 @@ static bool submit(struct reply *r, struct openai_error *e)
     return openai_fail(e, 500, NULL, "%s", why.msg);
 }
 
-static void make_head(struct reply *r)
-{
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    struct buf id = {0};
-    buf_str(&id, r->request.chat ? STR("chatcmpl-") : STR("cmpl-"));
-    for (int i = 0; i < 24; i++)
-        buf_byte(&id, letters[server_random() % (sizeof letters - 1)]);
-    r->head = (struct openai_head){.chat = r->request.chat,
-                                   .created = clock_unix(),
-                                   .model = r->server->model_id,
-                                   .usage_in_chunks = r->request.include_usage};
-    memcpy(r->head.id, id.p, id.n + 1);
-    buf_free(&id);
-}
-
 static struct reply *open_reply(const struct server *s, struct http_request *http,
-                                struct openai_request *request)
+                                const struct reply_request *to)
 {
     struct reply *r = mem_new(1, sizeof *r);
     r->server = s;
     r->http = http;
-    r->request = *request;
+    r->to = *to;
+    r->request = to->request;
     r->sent_ns = clock_ns();
     r->decode.tok = s->tok;
-    r->stops.list = request->stops;
-    r->stops.n = request->n_stops;
-    if (r->request.random_seed)
-        r->request.sampling.seed = server_random();
-    make_head(r);
+    r->stops.list = r->request->stops;
+    r->stops.n = r->request->n_stops;
+    if (r->request->random_seed)
+        r->request->sampling.seed = server_random();
     return r;
 }
 
@@ -512,8 +493,8 @@ static void open_parser(struct reply *r)
 {
     r->parser = chat_parser_open(&(struct chat_parser_params){
         .format = r->server->format,
-        .tools = r->request.conversation.tools,
-        .n_tools = r->request.conversation.n_tools,
+        .tools = r->request->conversation.tools,
+        .n_tools = r->request->conversation.n_tools,
         .in_reasoning = r->prompt.in_reasoning,
         .id_seed = server_random(),
         .sink = on_event,
@@ -521,17 +502,17 @@ static void open_parser(struct reply *r)
     });
 }
 
-void reply_run(const struct server *s, struct http_request *http, struct openai_request *request)
+void reply_run(const struct server *s, struct http_request *http, const struct reply_request *to)
 {
-    struct reply *r = open_reply(s, http, request);
+    struct reply *r = open_reply(s, http, to);
     struct openai_error e;
-    bool running = prompt_encode(s, &r->request, &r->prompt, &e) && submit(r, &e);
-    if (running && r->request.chat)
+    bool running = prompt_encode(s, r->request, &r->prompt, &e) && submit(r, &e);
+    if (running && r->request->chat)
         open_parser(r);
     if (!running) {
-        server_refuse(http, &e);
+        to->protocol->refuse(to->state, http, &e);
         close_reply(r);
-    } else if (r->request.stream) {
+    } else if (r->request->stream) {
         http_sse(http, &(struct http_source){next_bytes, close_reply, r});
     } else {
         answer_at_once(r);

@@ -10,6 +10,7 @@
 #include "server/dates.h"
 #include "server/http.h"
 #include "server/openai.h"
+#include "server/protocol.h"
 #include "server/replay.h"
 #include "server/server.h"
 #include "text/chat.h"
@@ -56,5 +57,11 @@ bool prompt_encode(const struct server *s, const struct openai_request *q, struc
                    struct openai_error *e);
 void prompt_free(struct prompt *p);
 
-/* Runs a checked request and answers it, streamed or at once. Takes over what request owns. */
-void reply_run(const struct server *s, struct http_request *http, struct openai_request *request);
+/* Bytes of an id: letters and digits. out: n + 1 bytes. */
+void server_make_id(char *out, size_t n);
+
+/* Runs a checked request and answers it, streamed or at once. Takes over what `to` refers to. */
+void reply_run(const struct server *s, struct http_request *http, const struct reply_request *to);
+
+/* POST /v1/chat/completions and /v1/completions (openai_serve.c). */
+void openai_serve(const struct server *s, struct http_request *http, bool chat);

@@ -11,8 +11,10 @@
 #include "server/serve.h"
 #include "server/unpack.h"
 
-/* What sampled replies take at most; one of 500 tokens takes about 5 KiB. */
-enum { REPLAY_BYTES = 64 << 20, MAX_BODY = 64 << 20 };
+enum {
+    REPLAY_BYTES = 64 << 20,    /* sampled replies; one of 500 tokens takes about 5 KiB */
+    MAX_BODY = 64 << 20,
+};
 
 void server_refuse(struct http_request *http, const struct openai_error *e)
 {
@@ -28,6 +30,14 @@ uint64_t server_random(void)
     if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
         bits = clock_ns(); /* ids need not be secret */
     return bits;
+}
+
+void server_make_id(char *out, size_t n)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t i = 0; i < n; i++)
+        out[i] = letters[server_random() % (sizeof letters - 1)];
+    out[n] = 0;
 }
 
 /* ---- endpoints ---- */
@@ -73,59 +83,49 @@ static void get_model(const struct server *s, struct http_request *http)
     server_refuse(http, &e);
 }
 
-static void generate(const struct server *s, struct http_request *http, bool chat)
-{
-    struct openai_request request;
-    struct openai_error e;
-    struct sampling defaults;
-    engine_sampling_defaults(s->engine, &defaults);
-    if (!openai_parse(http_body(http), chat, &defaults, &request, &e)) {
-        server_refuse(http, &e);
-        return;
-    }
-    if (request.notice[0])
-        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), request.notice);
-    reply_run(s, http, &request);
-}
-
 static void post_chat(const struct server *s, struct http_request *http)
 {
-    generate(s, http, true);
+    openai_serve(s, http, true);
 }
 
 static void post_completion(const struct server *s, struct http_request *http)
 {
-    generate(s, http, false);
+    openai_serve(s, http, false);
 }
 
 /* ---- routes ---- */
 
 static const struct route {
-    const char *path;
-    bool post; /* else GET and HEAD */
-    bool open; /* needs no key */
+    const char *path;    /* ending in "/": and something behind it */
+    const char *methods; /* OPTIONS is answered by admit */
+    bool open;           /* needs no key */
     void (*handle)(const struct server *s, struct http_request *http);
 } routes[] = {
-    {"/health", false, true, get_health},
-    {"/v1/models", false, false, get_models},
-    {"/v1/chat/completions", true, false, post_chat},
-    {"/v1/completions", true, false, post_completion},
+    {"/health", "GET, HEAD, OPTIONS", true, get_health},
+    {"/v1/models", "GET, HEAD, OPTIONS", false, get_models},
+    {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model},
+    {"/v1/chat/completions", "POST, OPTIONS", false, post_chat},
+    {"/v1/completions", "POST, OPTIONS", false, post_completion},
 };
-static const struct route model_route = {"", false, false, get_model};
 
 static const struct route *find_route(str path)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
-        if (str_eq(path, str_of(routes[i].path)))
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        str known = str_of(routes[i].path);
+        if (str_ends(known, STR("/")) ? str_starts(path, known) && path.n > known.n
+                                      : str_eq(path, known))
             return &routes[i];
-    return str_starts(path, model_prefix) && path.n > model_prefix.n ? &model_route : NULL;
+    }
+    return NULL;
 }
 
 static bool method_fits(const struct route *route, str method)
 {
-    if (route->post)
-        return str_eq(method, STR("POST"));
-    return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD"));
+    str rest = str_of(route->methods);
+    while (rest.n && !str_eq(method, STR("OPTIONS")))
+        if (str_eq(str_trim(str_cut(rest, ',', &rest)), method))
+            return true;
+    return false;
 }
 
 /* Everything that can be said no to before the body is read. */
@@ -142,9 +142,9 @@ static bool check_head(const struct server *s, struct http_request *http, struct
         return openai_fail(e, 404, "unknown_url", "Unknown request URL: %.*s %.*s.", STRF(method),
                            (int)(path.n < 200 ? path.n : 200), path.p);
     if (!method_fits(route, method)) {
-        http_set(http, "Allow", route->post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+        http_set(http, "Allow", route->methods);
         return openai_fail(e, 405, "method_not_allowed", "%.*s takes %s, not %.*s.", STRF(path),
-                           route->post ? "POST" : "GET", STRF(method));
+                           route->methods, STRF(method));
     }
     if (s->params.api_key && !route->open &&
         !guard_key_ok(http_header(http, "Authorization"), http_header(http, "x-api-key"),
