@@ -18,6 +18,7 @@
 #include "text/tok.h"
 
 struct constrain_cache; /* constrain.h */
+struct responses_store; /* responses_store.h */
 
 /* Set up before the first connection, not changed after: all threads read it. */
 struct server {
@@ -30,6 +31,7 @@ struct server {
     bool may_reason; /* the model's template knows reasoning */
     struct constrain_cache *constrain;
     struct replay *replay;
+    struct responses_store *responses;
     struct dates *dates;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
@@ -65,3 +67,6 @@ void reply_run(const struct server *s, struct http_request *http, const struct r
 
 /* POST /v1/chat/completions and /v1/completions (openai_serve.c). */
 void openai_serve(const struct server *s, struct http_request *http, bool chat);
+/* POST /v1/responses, and GET and DELETE of the response with this id (responses_serve.c). */
+void responses_serve(const struct server *s, struct http_request *http);
+void responses_serve_kept(const struct server *s, struct http_request *http, str id);

@@ -8,11 +8,13 @@
 #include "base/clock.h"
 #include "server/constrain.h"
 #include "server/guard.h"
+#include "server/responses_store.h"
 #include "server/serve.h"
 #include "server/unpack.h"
 
 enum {
     REPLAY_BYTES = 64 << 20,    /* sampled replies; one of 500 tokens takes about 5 KiB */
+    RESPONSES_BYTES = 64 << 20, /* responses that can be continued */
     MAX_BODY = 64 << 20,
 };
 
@@ -93,6 +95,12 @@ static void post_completion(const struct server *s, struct http_request *http)
     openai_serve(s, http, false);
 }
 
+static void kept_response(const struct server *s, struct http_request *http)
+{
+    str path = http_path(http);
+    responses_serve_kept(s, http, str_sub(path, STR("/v1/responses/").n, path.n));
+}
+
 /* ---- routes ---- */
 
 static const struct route {
@@ -106,6 +114,8 @@ static const struct route {
     {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model},
     {"/v1/chat/completions", "POST, OPTIONS", false, post_chat},
     {"/v1/completions", "POST, OPTIONS", false, post_completion},
+    {"/v1/responses", "POST, OPTIONS", false, responses_serve},
+    {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response},
 };
 
 static const struct route *find_route(str path)
@@ -231,6 +241,7 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         log_warn(&p->log, "no conversations: %s", s->no_chat.msg);
     s->format = s->chat ? chat_template_format(s->chat) : CHAT_PLAIN;
     s->replay = replay_open(REPLAY_BYTES);
+    s->responses = responses_store_open(RESPONSES_BYTES);
     s->dates = dates_open();
     if (!s->params.host)
         s->params.host = "127.0.0.1";
@@ -292,6 +303,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     chat_template_close(s.chat);
     constrain_close(s.constrain);
     replay_close(s.replay);
+    responses_store_close(s.responses);
     dates_close(s.dates);
     buf_free(&s.model_entry);
     buf_free(&s.too_large);

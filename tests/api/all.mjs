@@ -2,5 +2,6 @@
 import './chat.mjs';
 import './tools.mjs';
 import './shapes.mjs';
+import './responses.mjs';
 import './errors.mjs';
 import './abort.mjs';
