@@ -120,10 +120,12 @@ static bool check_field(const struct openai_field *f, const struct json *v, cons
     }
     bool is_number = type == JSON_INT || type == JSON_FLOAT;
     double x = json_float(v);
-    if (is_number && (f->min != 0 || f->max != 0) && !(x >= f->min && x <= f->max))
-        return openai_refuse(e, path, "'%s' must be from %.10g to %.10g, not %.10g.", path, f->min,
-                             f->max, x);
-    return true;
+    if (!is_number || (f->min == 0 && f->max == 0) || (x >= f->min && x <= f->max))
+        return true;
+    if (f->min >= f->max)
+        return openai_refuse(e, path, "'%s' must be %.10g, not %.10g.", path, f->min, x);
+    return openai_refuse(e, path, "'%s' must be from %.10g to %.10g, not %.10g.", path, f->min,
+                         f->max, x);
 }
 
 bool openai_fields(const struct json *object, const char *where, const struct openai_field *table,

@@ -30,6 +30,8 @@ static const struct openai_field common_fields[] = {
     FIELD_CHECKED("logit_bias", TYPE_OBJECT),
     FIELD_CHECKED("stop", TYPE_STRING | TYPE_ARRAY),
     FIELD_RANGED("n", TYPE_INT, 1, 1, STORE_NOTHING, 0),
+    FIELD_STORED("return_progress", TYPE_BOOL, STORE_BOOL, IN(want_progress)),
+    FIELD_STORED("timings_per_token", TYPE_BOOL, STORE_BOOL, IN(want_timings)),
     FIELD_STORED("ignore_eos", TYPE_BOOL, STORE_BOOL, IN(ignore_stop)),
     FIELD_CHECKED("user", TYPE_STRING),
 };
@@ -45,6 +47,9 @@ static const struct openai_field chat_fields[] = {
     FIELD_CHECKED("response_format", TYPE_OBJECT),
     FIELD_STORED("reasoning_effort", TYPE_STRING, STORE_STR, IN(conversation.effort)),
     FIELD_CHECKED("chat_template_kwargs", TYPE_OBJECT),
+    FIELD_CHECKED("enable_thinking", TYPE_BOOL),
+    FIELD_CHECKED("thinking", TYPE_OBJECT),
+    FIELD_CHECKED("reasoning", TYPE_OBJECT),
 };
 
 static const struct openai_field text_fields[] = {
@@ -166,6 +171,37 @@ static bool parse_text(struct openai_request *r, struct openai_error *e)
     return parse_prompt(r, e);
 }
 
+/* How clients of other servers switch reasoning: Qwen's "enable_thinking", DeepSeek's and Z.ai's
+ * "thinking": {"type"}, OpenRouter's "reasoning": {"effort", "enabled"}. */
+static bool parse_thinking(struct openai_request *r, struct openai_error *e)
+{
+    static const struct openai_field thinking_fields[] = {FIELD_CHECKED("type", TYPE_STRING)};
+    static const struct openai_field reasoning_fields[] = {
+        FIELD_CHECKED("effort", TYPE_STRING),
+        FIELD_CHECKED("enabled", TYPE_BOOL),
+    };
+    const struct json *thinking = json_get(r->body, "thinking");
+    const struct json *reasoning = json_get(r->body, "reasoning");
+    const struct json *flags[] = {json_get(r->body, "enable_thinking"),
+                                  json_get(reasoning, "enabled")};
+    str type = json_str(json_get(thinking, "type")),
+        effort = json_str(json_get(reasoning, "effort"));
+    bool on = str_eq(type, STR("enabled")), off = str_eq(type, STR("disabled"));
+    if (!openai_fields(thinking, "thinking", thinking_fields, FIELD_COUNT(thinking_fields), NULL,
+                       e) ||
+        !openai_fields(reasoning, "reasoning", reasoning_fields, FIELD_COUNT(reasoning_fields),
+                       NULL, e))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        on = on || json_bool(flags[i]);
+        off = off || (flags[i] && !json_bool(flags[i]));
+    }
+    if (!r->conversation.effort.n)
+        r->conversation.effort = off ? STR("none") : effort;
+    r->conversation.think = on && !off;
+    return true;
+}
+
 static bool parse_chat(struct openai_request *r, struct openai_error *e)
 {
     if (!openai_fields(r->body, "", chat_fields, FIELD_COUNT(chat_fields), r, e))
@@ -173,7 +209,7 @@ static bool parse_chat(struct openai_request *r, struct openai_error *e)
     const struct json *parallel = json_get(r->body, "parallel_tool_calls");
     r->one_call = parallel && !json_bool(parallel);
     r->conversation.settings = json_get(r->body, "chat_template_kwargs");
-    return openai_parse_messages(r, e) && openai_parse_tools(r, e) &&
+    return parse_thinking(r, e) && openai_parse_messages(r, e) && openai_parse_tools(r, e) &&
            openai_parse_tool_choice(r, e);
 }
 
@@ -198,6 +234,7 @@ bool openai_parse(str body, bool chat, const struct sampling *defaults, struct o
         goto fail;
     const struct json *seed = json_get(out->body, "seed");
     out->random_seed = !seed || json_int(seed) == -1;
+    out->want_timings |= out->want_progress;
     if (out->sampling.top_k < 0)
         out->sampling.top_k = 0;
     return true;

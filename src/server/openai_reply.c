@@ -118,10 +118,26 @@ static void put_warning(const struct openai_head *h, struct buf *out)
     buf_byte(out, ']');
 }
 
+/* Per token and per second, of n tokens in ns. */
+static void put_speed(const char *what, size_t n, uint64_t ns, struct buf *out)
+{
+    double ms = 1e-6 * (double)ns;
+    buf_fmt(out, "\"%s_n\":%zu,\"%s_ms\":%.3f,", what, n, what, ms);
+    buf_fmt(out, "\"%s_per_token_ms\":%.3f,\"%s_per_second\":%.3f", what, n ? ms / (double)n : 0,
+            what, ns ? 1e9 * (double)n / (double)ns : 0);
+}
+
+static void put_timings(const struct openai_usage *u, struct buf *out)
+{
+    buf_fmt(out, ",\"timings\":{\"cache_n\":%zu,", u->n_cached);
+    put_speed("prompt", u->n_prompt - u->n_cached, u->prompt_ns, out);
+    buf_byte(out, ',');
+    put_speed("predicted", u->n_generated, u->reply_ns, out);
+    buf_byte(out, '}');
+}
+
 static void close_chunk(const struct openai_head *h, struct buf *out)
 {
-    buf_byte(out, ']');
-    put_warning(h, out);
     buf_str(out, h->usage_in_chunks ? STR(",\"usage\":null}\n\n") : STR("}\n\n"));
 }
 
@@ -133,7 +149,7 @@ static void put_chunk(const struct openai_head *h, str delta, const struct opena
     buf_str(out, h->chat ? STR("{\"index\":0,\"delta\":") : STR("{\"index\":0,\"text\":"));
     buf_str(out, delta);
     put_choice_end(h, tokens, n_tokens, finish, out);
-    close_chunk(h, out);
+    buf_byte(out, ']');
 }
 
 static str empty_delta(const struct openai_head *h)
@@ -145,17 +161,34 @@ void openai_chunk_first(const struct openai_head *h, struct buf *out)
 {
     str delta = h->chat ? STR("{\"role\":\"assistant\",\"content\":\"\"}") : empty_delta(h);
     put_chunk(h, delta, NULL, 0, NULL, out);
+    close_chunk(h, out);
 }
 
 void openai_chunk_idle(const struct openai_head *h, struct buf *out)
 {
     put_chunk(h, empty_delta(h), NULL, 0, NULL, out);
+    close_chunk(h, out);
+}
+
+void openai_chunk_progress(const struct openai_head *h, size_t n_prompt, size_t n_cached,
+                           size_t n_read, uint64_t ns, struct buf *out)
+{
+    put_chunk(h, empty_delta(h), NULL, 0, NULL, out);
+    buf_fmt(out,
+            ",\"prompt_progress\":{\"total\":%zu,\"cache\":%zu,\"processed\":%zu,\"time_ms\":%llu}",
+            n_prompt, n_cached, n_read, (unsigned long long)(ns / 1000000));
+    close_chunk(h, out);
 }
 
 void openai_chunk_finish(const struct openai_head *h, const char *finish,
-                         const struct openai_token *tokens, size_t n_tokens, struct buf *out)
+                         const struct openai_token *tokens, size_t n_tokens,
+                         const struct openai_usage *u, struct buf *out)
 {
     put_chunk(h, empty_delta(h), tokens, n_tokens, finish, out);
+    put_warning(h, out);
+    if (h->timings)
+        put_timings(u, out);
+    close_chunk(h, out);
 }
 
 static void put_delta(const struct chat_event *event, struct buf *out)
@@ -195,8 +228,10 @@ void openai_chunk_event(const struct openai_head *h, const struct chat_event *ev
         json_quote(event->text, &delta);
     else
         put_delta(event, &delta);
-    if (delta.n)
+    if (delta.n) {
         put_chunk(h, buf_view(&delta), tokens, n_tokens, NULL, out);
+        close_chunk(h, out);
+    }
     buf_free(&delta);
 }
 
@@ -250,5 +285,7 @@ void openai_reply_body(const struct openai_head *h, const struct openai_reply *r
     put_warning(h, out);
     buf_str(out, STR(",\"usage\":"));
     put_usage(&r->usage, out);
+    if (h->timings)
+        put_timings(&r->usage, out);
     buf_str(out, STR("}\n"));
 }

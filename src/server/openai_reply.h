@@ -15,12 +15,14 @@ struct openai_head {
     char id[48];
     int64_t created; /* seconds since 1970 */
     str model;
+    bool timings;         /* as llama-server has them, in the body or the chunk that ends it */
     bool usage_in_chunks; /* include_usage: chunks say "usage":null, as OpenAI's do */
     str warning;          /* for the client, in the body or the chunk with the finish reason */
 };
 
 struct openai_usage {
     size_t n_prompt, n_cached, n_generated, n_reasoning;
+    uint64_t prompt_ns, reply_ns;
 };
 
 /* One token's log probability as clients see it, and the most likely ones in its place. */
@@ -43,11 +45,15 @@ void openai_chunk_event(const struct openai_head *h, const struct chat_event *ev
                         const struct openai_token *tokens, size_t n_tokens, struct buf *out);
 /* delta: {}; for clients whose timers count data only. */
 void openai_chunk_idle(const struct openai_head *h, struct buf *out);
+/* How much of the prompt was read, as llama-server says it: n_read counts cached ones too. */
+void openai_chunk_progress(const struct openai_head *h, size_t n_prompt, size_t n_cached,
+                           size_t n_read, uint64_t ns, struct buf *out);
 /* finish: "stop", "length", "tool_calls" or OPENAI_REPETITION: the model repeated itself until it
  * was stopped. Clients know no such finish reason and get "length", with it as "stop_reason". */
 #define OPENAI_REPETITION "repetition"
 void openai_chunk_finish(const struct openai_head *h, const char *finish,
-                         const struct openai_token *tokens, size_t n_tokens, struct buf *out);
+                         const struct openai_token *tokens, size_t n_tokens,
+                         const struct openai_usage *u, struct buf *out);
 void openai_chunk_usage(const struct openai_head *h, const struct openai_usage *u, struct buf *out);
 void openai_chunk_done(struct buf *out);
 

@@ -38,11 +38,18 @@ static void idle(void *p, const struct reply_progress *at, struct buf *out)
         buf_fmt(out, ": %zu of %zu prompt tokens read\n\n", at->n_read, at->n_prompt);
 }
 
+static void progress(void *p, const struct reply_progress *at, struct buf *out)
+{
+    const struct answer *a = p;
+    if (out && a->request.want_progress)
+        openai_chunk_progress(&a->head, at->n_prompt, at->n_cached, at->n_read, at->ns, out);
+}
+
 static void end(void *p, const struct reply_end *e, struct buf *out)
 {
     struct answer *a = p;
     a->head.warning = e->warning;
-    openai_chunk_finish(&a->head, e->finish, e->tokens, e->n_tokens, out);
+    openai_chunk_finish(&a->head, e->finish, e->tokens, e->n_tokens, &e->usage, out);
     if (a->request.include_usage)
         openai_chunk_usage(&a->head, &e->usage, out);
     openai_chunk_done(out);
@@ -91,6 +98,7 @@ static const struct protocol protocol = {
     .begin = begin,
     .event = event,
     .idle = idle,
+    .progress = progress,
     .end = end,
     .fail = fail,
     .whole = whole,
@@ -116,6 +124,7 @@ void openai_serve(const struct server *s, struct http_request *http, bool chat)
     a->head = (struct openai_head){.chat = chat,
                                    .created = clock_unix(),
                                    .model = s->model_id,
+                                   .timings = a->request.want_timings,
                                    .usage_in_chunks = a->request.include_usage};
     struct reply_request to = {.protocol = &protocol, .state = a, .request = &a->request};
     snprintf(a->head.id, sizeof a->head.id, "%s%s", chat ? "chatcmpl-" : "cmpl-", id);

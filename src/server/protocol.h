@@ -6,6 +6,7 @@
  * buffer, then whole, or refuse. */
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/str.h"
@@ -30,7 +31,9 @@ struct reply_end {
 /* How far it is. */
 struct reply_progress {
     size_t n_read, n_prompt; /* tokens of the prompt */
-    unsigned n_idle;         /* how often it was told before */
+    size_t n_cached;         /* of those read, from earlier requests */
+    uint64_t ns;             /* since the request was queued */
+    unsigned n_idle;         /* how often idle was called before */
 };
 
 struct protocol {
@@ -41,6 +44,8 @@ struct protocol {
                   size_t n_tokens, struct buf *out);
     /* A sign of life, whenever nothing else was told for a while. */
     void (*idle)(void *p, const struct reply_progress *at, struct buf *out);
+    /* More of the prompt was read. NULL: not of interest. */
+    void (*progress)(void *p, const struct reply_progress *at, struct buf *out);
     void (*end)(void *p, const struct reply_end *end, struct buf *out);
     void (*fail)(void *p, const struct openai_error *e, struct buf *out);
     /* The body of a reply at once. */

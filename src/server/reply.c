@@ -50,7 +50,7 @@ struct reply {
     bool call_done; /* the one call that was allowed is complete */
     const char *finish;
     struct err error; /* code ERR_NONE: none */
-    uint64_t sent_ns;
+    uint64_t queued_ns, sent_ns;
     unsigned n_idle;
 };
 
@@ -265,6 +265,23 @@ static void done(struct reply *r, const struct job_event *event)
         finish(r, event->finish);
 }
 
+static struct reply_progress progress_of(struct reply *r)
+{
+    return (struct reply_progress){.n_read = r->progress.n_done,
+                                   .n_prompt = r->progress.n_total,
+                                   .n_cached = job_usage(r->job).n_cached,
+                                   .ns = clock_ns() - r->queued_ns,
+                                   .n_idle = r->n_idle};
+}
+
+static void take_progress(struct reply *r, const struct job_event *event)
+{
+    r->progress = *event;
+    struct reply_progress at = progress_of(r);
+    if (r->to.protocol->progress)
+        r->to.protocol->progress(r->to.state, &at, r->out);
+}
+
 /* Takes the job's next event, waiting a moment for it. False: the reply has ended (finish is set,
  * or gone, or error). */
 static bool advance(struct reply *r)
@@ -277,7 +294,7 @@ static bool advance(struct reply *r)
     job_next(r->job, POLL_MS, &event);
     switch (event.kind) {
     case JOB_TIMEOUT: return true;
-    case JOB_PREFILL: r->progress = event; return true;
+    case JOB_PREFILL: take_progress(r, &event); return true;
     case JOB_TOKEN:
         take_token(r, &event);
         if (!is_cut(r))
@@ -296,7 +313,9 @@ static struct openai_usage usage_of(struct reply *r)
     return (struct openai_usage){.n_prompt = u.n_prompt,
                                  .n_cached = u.n_cached,
                                  .n_generated = is_cut(r) ? r->n_tokens : u.n_generated,
-                                 .n_reasoning = r->n_reasoning};
+                                 .n_reasoning = r->n_reasoning,
+                                 .prompt_ns = u.prefill_ns,
+                                 .reply_ns = u.decode_ns};
 }
 
 static void log_reply(struct reply *r)
@@ -363,11 +382,9 @@ static void keep_alive(struct reply *r)
     uint64_t interval_ns = (uint64_t)r->server->params.keepalive_ms * 1000000;
     if (clock_ns() - r->sent_ns < interval_ns)
         return;
-    r->to.protocol->idle(r->to.state,
-                         &(struct reply_progress){.n_read = r->progress.n_done,
-                                                  .n_prompt = r->progress.n_total,
-                                                  .n_idle = r->n_idle++},
-                         r->out);
+    struct reply_progress at = progress_of(r);
+    r->to.protocol->idle(r->to.state, &at, r->out);
+    r->n_idle++;
 }
 
 static void finish_stream(struct reply *r)
@@ -480,7 +497,7 @@ static struct reply *open_reply(const struct server *s, struct http_request *htt
     r->http = http;
     r->to = *to;
     r->request = to->request;
-    r->sent_ns = clock_ns();
+    r->queued_ns = r->sent_ns = clock_ns();
     r->decode.tok = s->tok;
     r->stops.list = r->request->stops;
     r->stops.n = r->request->n_stops;

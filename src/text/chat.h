@@ -53,6 +53,7 @@ struct chat_request {
     size_t n_tools;
     const struct json *settings; /* an object: more variables for the template; or NULL */
     str effort;                  /* of reasoning: "low", "none", ...; empty: the model's default */
+    bool think;                  /* reasoning is asked for, also where it is not the default */
     int64_t now_unix;            /* for templates that print a date */
 };
 

@@ -233,8 +233,9 @@ void chat_vars_put(const struct chat_layout *l, const struct chat_request *r, bo
     put_member("eos_token", l->eos, out);
     if (r->effort.n && !json_has(r->settings, "reasoning_effort"))
         put_member("reasoning_effort", effort_of(l, r->effort), out);
-    if (str_eq(r->effort, STR("none")) && !json_has(r->settings, "enable_thinking"))
-        buf_str(out, STR(",\"enable_thinking\":false"));
+    bool off = str_eq(r->effort, STR("none"));
+    if ((r->think || off) && !json_has(r->settings, "enable_thinking"))
+        buf_fmt(out, ",\"enable_thinking\":%s", r->think ? "true" : "false");
     put_settings(r->settings, out);
     buf_byte(out, '}');
 }

@@ -157,4 +157,18 @@ test('a connection is used again', async () => {
   assert.deepEqual(JSON.parse(seen[2][1]), { status: 'ok' });
 });
 
+test('progress of the prompt and timings come to who asks', async () => {
+  const chunks = [];
+  const messages = user('the owl '.repeat(300));
+  const stream = await client.chat.completions.create({ model: 'demo', messages, max_tokens: 2, stream: true, return_progress: true });
+  for await (const chunk of stream) chunks.push(chunk);
+  const progress = chunks.flatMap((chunk) => chunk.prompt_progress ?? []);
+  assert.ok(progress.length > 0);
+  assert.ok(progress.every(({ total, cache, processed }) => cache <= processed && processed <= total));
+  assert.ok(progress.every(({ processed }, i) => i === 0 || processed >= progress[i - 1].processed));
+  const { timings } = chunks.find((chunk) => chunk.choices[0]?.finish_reason);
+  assert.equal(timings.prompt_n + timings.cache_n, progress[0].total);
+  assert.ok(timings.prompt_ms > 0 && timings.predicted_n === 2);
+});
+
 test('the server of the chat tests ends cleanly', () => server.stop());

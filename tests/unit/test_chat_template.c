@@ -202,6 +202,9 @@ TEST(chat_settings_reach_the_template_but_not_in_place_of_the_conversation)
     check_rendered(source, &r, "[user:U]False  high  2026");
     r.effort = STR("none");
     check_rendered(source, &r, "[user:U]False  none False 2026");
+    r.effort = STR("");
+    r.think = true;
+    check_rendered(source, &r, "[user:U]False   True 2026");
     json_free(settings);
 }
 

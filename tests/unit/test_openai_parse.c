@@ -128,6 +128,11 @@ TEST(openai_parse_names_fields_of_the_wrong_type)
         {"response_format", O, 1},
         {"reasoning_effort", S, 1},
         {"chat_template_kwargs", O, 1},
+        {"enable_thinking", B, 1},
+        {"thinking", O, 1},
+        {"reasoning", O, 1},
+        {"return_progress", B, 3},
+        {"timings_per_token", B, 3},
         {"prompt", S | A, 2},
         {"logprobs", I, 2},
         {"echo", B, 2},
@@ -384,4 +389,33 @@ TEST(openai_errors_have_the_shape_clients_match)
     CHECK_STR(buf_view(&out), STR("{\"error\":{\"message\":\"a \\\"b\\\"\","
                                   "\"type\":\"server_error\",\"param\":null,\"code\":null}}"));
     buf_free(&out);
+}
+
+/* Every client has its own switch. */
+TEST(openai_parse_knows_the_switches_of_reasoning)
+{
+    static const struct {
+        const char *fields, *effort;
+        bool think;
+    } cases[] = {
+        {"\"enable_thinking\":false", "none", false},
+        {"\"enable_thinking\":true", "", true},
+        {"\"thinking\":{\"type\":\"disabled\"}", "none", false},
+        {"\"thinking\":{\"type\":\"enabled\"}", "", true},
+        {"\"thinking\":{\"type\":\"adaptive\"}", "", false},
+        {"\"reasoning\":{\"effort\":\"high\"}", "high", false},
+        {"\"reasoning\":{\"enabled\":false}", "none", false},
+        {"\"reasoning_effort\":\"low\",\"reasoning\":{\"effort\":\"high\"}", "low", false},
+        {"\"reasoning_effort\":\"low\",\"enable_thinking\":true", "low", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct openai_request q;
+        char body[256];
+        snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],%s}",
+                 cases[i].fields);
+        parse(body, true, &q);
+        CHECK_STR(q.conversation.effort, str_of(cases[i].effort));
+        CHECK(q.conversation.think == cases[i].think);
+        openai_request_free(&q);
+    }
 }

@@ -10,6 +10,8 @@ static const struct openai_head chat_head = {
     .chat = true, .id = "chatcmpl-A", .created = 17, .model = {"m", 1}};
 static const struct openai_head text_head = {.id = "cmpl-A", .created = 17, .model = {"m", 1}};
 
+static const struct openai_usage none = {0};
+
 #define PRINT "\"system_fingerprint\":\"tawny-" TAWNY_VERSION "\","
 #define CHUNK                                                                                      \
     "data: {\"id\":\"chatcmpl-A\",\"object\":\"chat.completion.chunk\",\"created\":17,"            \
@@ -38,10 +40,10 @@ TEST(openai_chunks_of_a_reply)
     openai_chunk_idle(&chat_head, &out);
     check_bytes(&out, STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,"
                                 "\"finish_reason\":null}]}\n\n"));
-    openai_chunk_finish(&chat_head, "length", NULL, 0, &out);
+    openai_chunk_finish(&chat_head, "length", NULL, 0, &none, &out);
     check_bytes(&out, STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,"
                                 "\"finish_reason\":\"length\"}]}\n\n"));
-    openai_chunk_finish(&chat_head, OPENAI_REPETITION, NULL, 0, &out);
+    openai_chunk_finish(&chat_head, OPENAI_REPETITION, NULL, 0, &none, &out);
     check_bytes(&out,
                 STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,"
                           "\"finish_reason\":\"length\",\"stop_reason\":\"repetition\"}]}\n\n"));
@@ -83,6 +85,30 @@ TEST(openai_chunks_announce_and_give_usage)
                 STR(CHUNK "],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3,"
                           "\"total_tokens\":13,\"prompt_tokens_details\":{\"cached_tokens\":4},"
                           "\"completion_tokens_details\":{\"reasoning_tokens\":1}}}\n\n"));
+}
+
+/* As llama-server has them, for clients that ask. */
+TEST(openai_chunks_tell_progress_and_timings)
+{
+    struct openai_head head = chat_head;
+    struct openai_usage usage = {.n_prompt = 110,
+                                 .n_cached = 10,
+                                 .n_generated = 4,
+                                 .prompt_ns = 50000000,
+                                 .reply_ns = 8000000};
+    struct buf out = {0};
+    openai_chunk_progress(&head, 110, 10, 60, 25900000, &out);
+    check_bytes(&out, STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,"
+                                "\"finish_reason\":null}],\"prompt_progress\":{\"total\":110,"
+                                "\"cache\":10,\"processed\":60,\"time_ms\":25}}\n\n"));
+    head.timings = true;
+    openai_chunk_finish(&head, "stop", NULL, 0, &usage, &out);
+    check_bytes(&out, STR(CHUNK "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":"
+                                "\"stop\"}],\"timings\":{\"cache_n\":10,\"prompt_n\":100,"
+                                "\"prompt_ms\":50.000,\"prompt_per_token_ms\":0.500,"
+                                "\"prompt_per_second\":2000.000,\"predicted_n\":4,"
+                                "\"predicted_ms\":8.000,\"predicted_per_token_ms\":2.000,"
+                                "\"predicted_per_second\":500.000}}\n\n"));
 }
 
 static const struct openai_logprob alternatives[] = {{{"\xc3", 1}, -0.5f}, {{"b", 1}, -INFINITY}};
