@@ -1,12 +1,14 @@
 /* Cost of constraints: replies with tool calls go token by token through the masks of their tools'
- * grammar, as if a model had written them. Cold: with nothing remembered; warm: the same replies
- * again. usage: bench_mask VOCABULARY.gguf [REPLIES.json], which holds
+ * grammar, as if a model had written them. Fresh: every reply has a grammar of its own, of which
+ * nothing is known; cold: one grammar for all, of which nothing is known at first; warm: the same
+ * replies again. Times are the thread's CPU time, less what reading the clock takes.
+ * usage: bench_mask VOCABULARY.gguf [REPLIES.json], which holds
  * {"tools": [function, ...], "replies": {"FORMAT": [text, ...], ...}}. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -19,13 +21,43 @@ struct bench {
     struct mask_vocab *vocab;
     const struct chat_tool *tools;
     size_t n_tools;
+    double clock_us;
 };
 
 struct cost {
-    uint64_t mask_ns, accept_ns, worst_ns;
-    size_t n_tokens, n_free; /* tokens before which nothing was forbidden */
-    uint32_t n_refused;      /* replies that the grammar does not take */
+    double *us; /* [n_tokens] mask and step of each */
+    size_t n_tokens, room;
+    double step_us;   /* of all */
+    size_t n_free;    /* tokens before which nothing was forbidden */
+    size_t n_refused; /* replies that the grammar does not take */
 };
+
+static double cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return 1e6 * (double)t.tv_sec + 1e-3 * (double)t.tv_nsec;
+}
+
+/* What reading the clock adds to a measured time, at least. */
+static double clock_cost(void)
+{
+    double least = 1e9;
+    for (int i = 0; i < 10000; i++) {
+        double start = cpu_us(), took = cpu_us() - start;
+        least = took < least ? took : least;
+    }
+    return least;
+}
+
+static void put_cost(struct cost *c, double us)
+{
+    if (c->n_tokens == c->room) {
+        c->room = c->room ? 2 * c->room : 1024;
+        c->us = mem_grow(c->us, c->room, sizeof *c->us);
+    }
+    c->us[c->n_tokens++] = us;
+}
 
 static void run_reply(const struct bench *b, struct constraint *c, const struct tok_ids *ids,
                       struct cost *out)
@@ -34,15 +66,13 @@ static void run_reply(const struct bench *b, struct constraint *c, const struct 
     const struct token_mask *mask;
     struct constraint_run *run = constraint_begin(c);
     for (size_t i = 0; i < ids->n; i++) {
-        uint64_t start = clock_ns();
+        double start = cpu_us();
         bool ok = constraint_mask(run, &mask, &e);
-        uint64_t middle = clock_ns();
+        double middle = cpu_us();
         ok = ok && constraint_accept(run, ids->ids[i], &e);
-        uint64_t end = clock_ns();
-        out->mask_ns += middle - start;
-        out->accept_ns += end - middle;
-        out->worst_ns = end - start > out->worst_ns ? end - start : out->worst_ns;
-        out->n_tokens++;
+        double end = cpu_us();
+        put_cost(out, end - start - 2 * b->clock_us);
+        out->step_us += end - middle - b->clock_us;
         out->n_free += mask == NULL;
         if (!ok) {
             str bytes = tok_bytes(b->tok, ids->ids[i]);
@@ -54,12 +84,23 @@ static void run_reply(const struct bench *b, struct constraint *c, const struct 
     constraint_end(run);
 }
 
-static void print_cost(const char *name, const char *state, const struct cost *c)
+static int by_cost(const void *x, const void *y)
 {
-    double n = c->n_tokens ? (double)c->n_tokens : 1;
-    printf("%-10s %-5s %7zu %6.1f %12.2f %12.2f %10.1f %8u\n", name, state, c->n_tokens,
-           100 * (double)c->n_free / n, 1e-3 * (double)c->mask_ns / n,
-           1e-3 * (double)c->accept_ns / n, 1e-3 * (double)c->worst_ns, c->n_refused);
+    double a = *(const double *)x, b = *(const double *)y;
+    return a < b ? -1 : a > b;
+}
+
+static void print_cost(const char *name, const char *state, struct cost *c)
+{
+    size_t n = c->n_tokens;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += c->us[i];
+    qsort(c->us, n, sizeof *c->us, by_cost);
+    printf("%-10s %-5s %7zu %6.1f %8.2f %8.2f %8.2f %8.1f %9.1f %8zu\n", name, state, n,
+           100 * (double)c->n_free / (double)n, sum / (double)n, c->step_us / (double)n,
+           c->us[n / 2], c->us[n * 99 / 100], c->us[n - 1], c->n_refused);
+    free(c->us);
 }
 
 static struct constraint *make(const struct bench *b, enum chat_format f, double *ms)
@@ -73,12 +114,12 @@ static struct constraint *make(const struct bench *b, enum chat_format f, double
                                 .n_tools = b->n_tools,
                                 .content = GRAMMAR_NEVER};
     uint32_t rule;
-    uint64_t start = clock_ns();
+    double start = cpu_us();
     if (!toolcall_rule(g, &p, &rule, &notes, &e) || !grammar_compile(g, rule, &e)) {
         fprintf(stderr, "%s\n", e.msg);
         exit(1);
     }
-    *ms = 1e-6 * (double)(clock_ns() - start);
+    *ms = 1e-3 * (cpu_us() - start);
     if (notes.n)
         printf("    relaxed: %.*s\n", STRF(buf_view(&notes)));
     buf_free(&notes);
@@ -98,6 +139,13 @@ static void run_format(const struct bench *b, const char *name, const struct jso
         tok_encode(b->tok, json_str(json_at(replies, i)), &(struct tok_params){.special = true},
                    &ids[i]);
     printf("    %s: grammar of %zu tools in %.1f ms\n", name, b->n_tools, ms);
+    struct cost fresh = {0};
+    for (size_t i = 0; i < n; i++) {
+        struct constraint *own = make(b, f, &ms);
+        run_reply(b, own, &ids[i], &fresh);
+        constraint_unref(own);
+    }
+    print_cost(name, "fresh", &fresh);
     for (int pass = 0; pass < 2; pass++) {
         struct cost cost = {0};
         for (size_t i = 0; i < n; i++)
@@ -134,14 +182,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_mask VOCABULARY.gguf [REPLIES.json]\n%s\n", e.msg);
         return 2;
     }
-    uint64_t start = clock_ns();
+    double start = cpu_us();
     struct chat_tool *tools = read_tools(json_get(data, "tools"));
     struct bench b = {t, mask_vocab_open(t, tok_n_vocab(t)), tools,
-                      json_count(json_get(data, "tools"))};
-    printf("vocabulary of %u tokens: trie in %.0f ms\n", tok_n_vocab(t),
-           1e-6 * (double)(clock_ns() - start));
-    printf("%-10s %-5s %7s %6s %12s %12s %10s %8s\n", "format", "masks", "tokens", "free %",
-           "mask us/tok", "step us/tok", "worst us", "refused");
+                      json_count(json_get(data, "tools")), clock_cost()};
+    printf("vocabulary of %u tokens: trie in %.0f ms\n", tok_n_vocab(t), 1e-3 * (cpu_us() - start));
+    printf("%-10s %-5s %7s %6s %8s %8s %8s %8s %9s %8s\n", "format", "masks", "tokens", "free %",
+           "us/token", "of step", "median", "p99", "worst", "refused");
     struct json_iter it = {0};
     struct json *replies;
     str name;

@@ -15,6 +15,8 @@ struct frame {
     uint64_t used;  /* SET: members that were there */
     uint32_t count; /* REPEAT: times that are over; SET: members so far, up to what matters */
 };
+/* A count that is enough and far from the most: it stays as it is. */
+#define COUNT_FAR (UINT32_MAX - 1)
 /* Frames with fixed numbers: the ground, and what an inside state stands on. */
 enum { GROUND, BOTTOM, N_FIXED };
 
@@ -188,13 +190,13 @@ static bool is_enough(const struct set_def *set, const struct frame *f)
     return (set->required & ~f->used) == 0 && f->count >= set->min;
 }
 
-/* After one more time of a repeated body (or before the first). */
+/* After `count` times of a repeated body. */
 static void repeat(struct automaton *a, uint32_t number, uint32_t count, uint32_t parent)
 {
     const struct repeat_def *r = &a->g->repeats[number];
     if (count >= r->min)
         visit(a, r->next, parent);
-    if (count < r->max) {
+    if (count < r->max || count == COUNT_FAR) {
         struct frame f = {.kind = FRAME_REPEAT, .a = number, .parent = parent, .count = count};
         if (r->max == GRAMMAR_UNBOUNDED && count > r->min)
             f.count = r->min;
@@ -211,7 +213,9 @@ static void pop(struct automaton *a, uint32_t frame)
         a->left = a->left || frame == BOTTOM;
         break;
     case FRAME_CALL: visit(a, f.a, f.parent); break;
-    case FRAME_REPEAT: repeat(a, f.a, f.count + 1, f.parent); break;
+    case FRAME_REPEAT:
+        repeat(a, f.a, f.count == COUNT_FAR ? COUNT_FAR : f.count + 1, f.parent);
+        break;
     case FRAME_SET: {
         const struct set_def *set = &a->g->sets[f.a];
         if (is_enough(set, &f))
@@ -271,6 +275,23 @@ static int by_place(const void *x, const void *y)
     return p->frame < q->frame ? -1 : p->frame > q->frame;
 }
 
+/* Few, mostly, and often in order already. */
+static void sort_places(struct place *places, uint32_t n)
+{
+    enum { FEW = 32 };
+    if (n > FEW) {
+        qsort(places, n, sizeof *places, by_place);
+        return;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        struct place p = places[i];
+        uint32_t k = i;
+        for (; k > 0 && by_place(&places[k - 1], &p) > 0; k--)
+            places[k] = places[k - 1];
+        places[k] = p;
+    }
+}
+
 static uint64_t set_hash(const struct place *places, uint32_t n, bool accepts, bool left)
 {
     uint64_t h = n + ((uint64_t)accepts << 40) + ((uint64_t)left << 41);
@@ -302,7 +323,7 @@ static uint32_t intern(struct automaton *a, struct place *places, uint32_t n)
 {
     if (a->broken || (n == 0 && !a->accepts && !a->left))
         return AUTOMATON_DEAD;
-    qsort(places, n, sizeof *places, by_place);
+    sort_places(places, n);
     uint32_t at = (uint32_t)set_hash(places, n, a->accepts, a->left) & a->set_mask;
     for (; a->set_slots[at]; at = (at + 1) & a->set_mask) {
         const struct aset *s = &a->sets[a->set_slots[at]];
@@ -430,6 +451,16 @@ uint32_t automaton_step(struct automaton *a, uint32_t state, uint8_t byte)
     return to;
 }
 
+uint32_t automaton_range(struct automaton *a, uint32_t state, uint8_t from, uint8_t to)
+{
+    const uint8_t *class = a->g->byte_class;
+    uint32_t first = automaton_step(a, state, from);
+    for (unsigned b = from + 1u; b <= to; b++)
+        if (class[b] != class[b - 1] && automaton_step(a, state, (uint8_t)b) != first)
+            return AUTOMATON_MIXED;
+    return first;
+}
+
 uint32_t automaton_text(struct automaton *a, uint32_t state, str text)
 {
     for (size_t i = 0; i < text.n && state != AUTOMATON_DEAD; i++)
@@ -485,13 +516,15 @@ struct byteset automaton_bytes(const struct automaton *a, uint32_t state)
 
 /* ---- parts ---- */
 
-/* A count that no token is long enough to tell from `count`. */
-static uint32_t rough_count(const struct repeat_def *r, uint32_t count)
+/* A count that so many bytes cannot tell from `count`: each repetition takes one at least. */
+static uint32_t rough_count(const struct repeat_def *r, uint32_t count, uint32_t horizon)
 {
-    uint64_t reach = (uint64_t)count + AUTOMATON_HORIZON;
+    uint64_t reach = (uint64_t)count + horizon;
     if (reach < r->min)
         return 0;
-    return count >= r->min && (r->max == GRAMMAR_UNBOUNDED || reach < r->max) ? r->min : count;
+    if (count < r->min || reach >= r->max)
+        return count;
+    return r->max == GRAMMAR_UNBOUNDED ? r->min : COUNT_FAR;
 }
 
 /* The frame that a place's part stands on: counts above it are the part's own. */
@@ -502,14 +535,14 @@ static uint32_t ground_of(const struct automaton *a, uint32_t frame)
     return frame;
 }
 
-/* The frame, standing on BOTTOM instead of its ground. */
-static uint32_t lift(struct automaton *a, uint32_t frame)
+/* The frame with rough counts, standing on `on` instead of its ground. */
+static uint32_t lift(struct automaton *a, uint32_t frame, uint32_t on, uint32_t horizon)
 {
     struct frame f = a->frames[frame];
     if (f.kind != FRAME_REPEAT)
-        return BOTTOM;
-    f.parent = lift(a, f.parent);
-    f.count = rough_count(&a->g->repeats[f.a], f.count);
+        return on;
+    f.parent = lift(a, f.parent, on, horizon);
+    f.count = rough_count(&a->g->repeats[f.a], f.count, horizon);
     return frame_of(a, f);
 }
 
@@ -524,7 +557,7 @@ static struct automaton_part make_part(struct automaton *a, uint32_t state, uint
     for (uint32_t i = 0; i < n; i++) {
         struct place p = a->places[from + i];
         if (ground_of(a, p.frame) == ground)
-            visit(a, p.state, as_it_is ? p.frame : lift(a, p.frame));
+            visit(a, p.state, lift(a, p.frame, as_it_is ? ground : BOTTOM, AUTOMATON_HORIZON));
     }
     part.inside = finish(a);
     begin(a);
@@ -555,6 +588,30 @@ const struct automaton_part *automaton_parts(struct automaton *a, uint32_t state
     }
     *n = a->sets[state].n_parts;
     return a->sets[state].parts;
+}
+
+uint32_t automaton_rough(struct automaton *a, uint32_t state, uint32_t horizon, uint32_t *left)
+{
+    uint32_t from = a->sets[state].from, n = a->sets[state].n, counted = BOTTOM;
+    bool is_one = true;
+    begin(a);
+    for (uint32_t i = 0; i < n; i++) {
+        struct place p = a->places[from + i];
+        uint32_t rough = lift(a, p.frame, ground_of(a, p.frame), horizon);
+        visit(a, p.state, rough);
+        if (rough == p.frame)
+            continue;
+        is_one = is_one && (counted == BOTTOM || counted == p.frame) &&
+                 a->frames[rough].count == COUNT_FAR &&
+                 a->frames[rough].parent == a->frames[p.frame].parent;
+        counted = p.frame;
+    }
+    *left = 0;
+    if (counted == BOTTOM)
+        return state;
+    if (is_one)
+        *left = a->g->repeats[a->frames[counted].a].max - a->frames[counted].count;
+    return finish(a);
 }
 
 /* ---- limits ---- */

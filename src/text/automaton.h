@@ -15,6 +15,7 @@
 #define AUTOMATON_DEAD 0u /* no text goes on from here */
 /* Counts are told apart only where so many bytes could make a difference; the longest token. */
 enum { AUTOMATON_HORIZON = 256 };
+#define AUTOMATON_MIXED UINT32_MAX
 
 struct automaton;
 /* g: compiled; borrowed. */
@@ -23,6 +24,8 @@ void automaton_close(struct automaton *a);
 
 uint32_t automaton_start(struct automaton *a);
 uint32_t automaton_step(struct automaton *a, uint32_t state, uint8_t byte);
+/* The state that each of the bytes from `from` to `to` leads to; AUTOMATON_MIXED: they differ. */
+uint32_t automaton_range(struct automaton *a, uint32_t state, uint8_t from, uint8_t to);
 /* Steps over all bytes. */
 uint32_t automaton_text(struct automaton *a, uint32_t state, str text);
 uint32_t automaton_token(struct automaton *a, uint32_t state, int32_t id);
@@ -43,6 +46,10 @@ struct automaton_part {
 };
 /* Valid until automaton_trim. */
 const struct automaton_part *automaton_parts(struct automaton *a, uint32_t state, uint32_t *n);
+/* A state that allows the same texts of up to `horizon` bytes and is the same for many counts; the
+ * state itself when its counts matter. *left: the repetitions that may still begin, where one count
+ * is all that the two differ in; else 0. */
+uint32_t automaton_rough(struct automaton *a, uint32_t state, uint32_t horizon, uint32_t *left);
 /* Has the frame of an inside state been left here (perhaps in one of several ways)? */
 bool automaton_left(const struct automaton *a, uint32_t state);
 

@@ -8,43 +8,16 @@
 
 /* A mask with more tokens is kept as bits. */
 enum { MAX_LISTED = 512 };
-/* Below so many nodes it does not pay to look for bytes that change nothing. */
-enum { MIN_PRUNED = 20000 };
 /* Places that may be looked at for one mask: some 100 ms. Usual grammars need a thousandth. */
 enum { MAX_WORK = 4000000 };
-
-/* What an inside state allows, whatever its frame stands on. */
-struct inner {
-    struct token_mask mask;
-    uint32_t *exits; /* [n_exits] nodes at which the frame was left and tokens go on */
-    uint32_t n_exits;
-};
-
-struct masks {
-    const struct mask_vocab *v;
-    struct automaton *a;
-    struct token_mask **at; /* [room] by state */
-    struct inner **inner;   /* [room] by inside state */
-    uint32_t room;
-    size_t n_bytes;
-    /* The mask that is being made. */
-    int32_t *ids; /* [n_vocab] each once */
-    uint32_t n_ids;
-    uint64_t *taken; /* [n_words] bits of .ids, and more bits when .many */
-    bool many;
-    uint32_t n_words;
-    uint32_t *exits;
-    uint32_t n_exits, exits_room;
-};
 
 struct masks *masks_open(const struct mask_vocab *v, struct automaton *a)
 {
     struct masks *m = mem_new(1, sizeof *m);
     m->v = v;
     m->a = a;
-    m->n_words = (v->n_vocab + 63) / 64;
     m->ids = mem_new(v->n_vocab, sizeof *m->ids);
-    m->taken = mem_new(m->n_words, sizeof *m->taken);
+    m->taken = mem_new(v->n_words, sizeof *m->taken);
     return m;
 }
 
@@ -60,16 +33,23 @@ static void forget(struct masks *m)
         if (m->at[i])
             free_mask(m->at[i]);
         if (m->inner[i]) {
-            free_mask(&m->inner[i]->mask);
-            free(m->inner[i]->exits);
+            free_mask(&m->inner[i]->shorts.mask);
+            free_mask(&m->inner[i]->others.mask);
+            free(m->inner[i]->shorts.exits);
+            free(m->inner[i]->others.exits);
         }
         free(m->at[i]);
         free(m->inner[i]);
     }
+    for (int i = 0; i < MASK_N_PAIRS; i++)
+        free_mask(&m->pairs[i].mask);
+    memset(m->pairs, 0, sizeof m->pairs);
     free(m->at);
     free(m->inner);
+    free(m->calm_next);
     m->at = NULL;
     m->inner = NULL;
+    m->calm_next = NULL;
     m->room = 0;
     m->n_bytes = 0;
 }
@@ -87,9 +67,9 @@ void masks_close(struct masks *m)
 
 /* ---- collecting tokens ---- */
 
-static void put_id(void *ctx, int32_t id)
+void mask_put_id(void *masks, int32_t id)
 {
-    struct masks *m = ctx;
+    struct masks *m = masks;
     if (id < 0 || (uint32_t)id >= m->v->n_vocab)
         return;
     uint64_t *word = &m->taken[id / 64], bit = UINT64_C(1) << (id % 64);
@@ -107,7 +87,7 @@ static int by_id(const void *x, const void *y)
 /* The tokens collected as a mask; starts a new collection. */
 static struct token_mask take(struct masks *m)
 {
-    struct token_mask out = {.n_words = m->n_words};
+    struct token_mask out = {.n_words = m->v->n_words};
     if (m->n_ids <= MAX_LISTED && !m->many) {
         int32_t *ids = mem_new((size_t)m->n_ids + 1, sizeof *ids);
         qsort(m->ids, m->n_ids, sizeof *m->ids, by_id);
@@ -118,14 +98,14 @@ static struct token_mask take(struct masks *m)
         out.ids = ids;
         m->n_bytes += ((size_t)m->n_ids + 1) * sizeof *ids;
     } else {
-        uint64_t *bits = mem_new(m->n_words, sizeof *bits);
-        for (uint32_t w = 0; w < m->n_words; w++) {
+        uint64_t *bits = mem_new(m->v->n_words, sizeof *bits);
+        for (uint32_t w = 0; w < m->v->n_words; w++) {
             bits[w] = m->taken[w];
             m->taken[w] = 0;
             out.n += (uint32_t)__builtin_popcountll(bits[w]);
         }
         out.bits = bits;
-        m->n_bytes += m->n_words * sizeof *bits;
+        m->n_bytes += m->v->n_words * sizeof *bits;
     }
     m->n_ids = 0;
     m->many = false;
@@ -135,37 +115,41 @@ static struct token_mask take(struct masks *m)
 
 /* ---- walking the trie ---- */
 
-/* A state that some bytes leave as it is: a subtree of such bytes need not be read. Inside strings
- * that is most of the vocabulary. */
-struct loop {
-    uint32_t state;
-    uint64_t groups; /* of these bytes */
-};
-
-static struct loop loop_of(struct masks *m, uint32_t state, bool exits)
-{
-    struct loop loop = {.state = state};
-    uint64_t leaves = 0;
-    if (state == AUTOMATON_DEAD || (exits && automaton_left(m->a, state)))
-        return loop;
-    for (unsigned byte = 0; byte < 256; byte++)
-        if (automaton_step(m->a, state, (uint8_t)byte) != state)
-            leaves |= UINT64_C(1) << mask_group((uint8_t)byte);
-    loop.groups = ~leaves;
-    return loop;
-}
-
-/* Does a node's subtree change nothing at a state? */
-static bool is_loop(const struct loop *loops, uint32_t state, const struct trie_node *node)
-{
-    return (state == loops[0].state && (node->below & ~loops[0].groups) == 0) ||
-           (state == loops[1].state && (node->below & ~loops[1].groups) == 0);
-}
-
 static void put_range(struct masks *m, uint32_t from, uint32_t to)
 {
+    const int32_t *tokens = m->v->tokens;
+    if (to - from > MAX_LISTED) {
+        m->many = true;
+        for (uint32_t k = from; k < to; k++)
+            m->taken[tokens[k] / 64] |= UINT64_C(1) << (tokens[k] % 64);
+    } else {
+        for (uint32_t k = from; k < to; k++)
+            mask_put_id(m, tokens[k]);
+    }
+}
+
+static void drop_tokens(struct masks *m, uint32_t from, uint32_t to)
+{
     for (uint32_t k = from; k < to; k++)
-        put_id(m, m->v->tokens[k]);
+        m->taken[m->v->tokens[k] / 64] &= ~(UINT64_C(1) << (m->v->tokens[k] % 64));
+}
+
+static void put_mask(struct masks *m, const struct token_mask *mask)
+{
+    for (uint32_t i = 0; mask->ids && i < mask->n; i++)
+        mask_put_id(m, mask->ids[i]);
+    for (uint32_t w = 0; mask->bits && w < m->v->n_words; w++)
+        m->taken[w] |= mask->bits[w];
+    m->many = m->many || mask->bits;
+}
+
+static void put_exit(struct masks *m, uint32_t node)
+{
+    if (m->n_exits == m->exits_room) {
+        m->exits_room = m->exits_room ? 2 * m->exits_room : 256;
+        m->exits = mem_grow(m->exits, m->exits_room, sizeof *m->exits);
+    }
+    m->exits[m->n_exits++] = node;
 }
 
 /* Tries the nodes [from, to), a node's children with their subtrees, from a state on: what can be
@@ -173,16 +157,11 @@ static void put_range(struct masks *m, uint32_t from, uint32_t to)
 static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bool exits)
 {
     const struct trie_node *nodes = m->v->nodes;
+    const uint32_t calm_end = m->v->section[MASK_CALM + 1];
     uint32_t path[AUTOMATON_HORIZON + 1];
     if (from >= to)
         return;
     path[nodes[from].depth] = state;
-    /* Text begins in a state of its own and is soon in the one that letters leave as it is. */
-    struct loop loops[2] = {{.state = AUTOMATON_DEAD}, {.state = AUTOMATON_DEAD}};
-    if (to - from > MIN_PRUNED) {
-        loops[0] = loop_of(m, state, exits);
-        loops[1] = loop_of(m, automaton_step(m->a, state, 'e'), exits);
-    }
     for (uint32_t i = from; i < to;) {
         const struct trie_node *node = &nodes[i];
         uint32_t next = automaton_step(m->a, path[node->depth], node->byte);
@@ -191,43 +170,131 @@ static void walk(struct masks *m, uint32_t from, uint32_t to, uint32_t state, bo
             continue;
         }
         path[node->depth + 1] = next;
-        if (is_loop(loops, next, node)) {
+        if (i < calm_end && node->whole && node->skip > i + 1 &&
+            !(exits && automaton_left(m->a, next)) && mask_calm_run(m, next) == MASK_ALL_CALM) {
             put_range(m, node->from, nodes[node->skip].from);
             i = node->skip;
             continue;
         }
         put_range(m, node->from, node[1].from);
-        if (exits && node->skip > i + 1 && automaton_left(m->a, next)) {
-            if (m->n_exits == m->exits_room) {
-                m->exits_room = m->exits_room ? 2 * m->exits_room : 256;
-                m->exits = mem_grow(m->exits, m->exits_room, sizeof *m->exits);
-            }
-            m->exits[m->n_exits++] = i;
-        }
+        if (exits && node->skip > i + 1 && automaton_left(m->a, next))
+            put_exit(m, i);
         i++;
     }
 }
 
+static void walk_section(struct masks *m, enum mask_section s, uint32_t state)
+{
+    walk(m, m->v->section[s], m->v->section[s + 1], state, true);
+}
+
 /* ---- masks ---- */
 
-static void make_inner(struct masks *m, uint32_t state)
+/* Tries the calm tokens. Where only a few first characters matter, the others are not looked at. */
+static void walk_calm(struct masks *m, uint32_t state)
 {
-    if (m->inner[state])
+    const struct mask_vocab *v = m->v;
+    uint32_t most = automaton_step(m->a, state, '~');
+    if (most == AUTOMATON_DEAD || automaton_left(m->a, most) ||
+        mask_calm_run(m, most) != MASK_ALL_CALM) {
+        walk_section(m, MASK_CALM, state);
         return;
-    struct inner *in = mem_new(1, sizeof *in);
-    m->n_exits = 0;
-    walk(m, 0, m->v->n_nodes, state, true);
-    in->mask = take(m);
-    in->n_exits = m->n_exits;
-    in->exits = mem_new(m->n_exits, sizeof *in->exits);
+    }
+    bool high = mask_calm_high(m, state) == most;
+    mask_put_calm(m, MASK_ALL_CALM);
+    for (uint32_t i = 0; i < v->section[MASK_CALM + 1]; i = v->nodes[i].skip) {
+        const struct trie_node *root = &v->nodes[i];
+        if (root->byte >= 0x80 ? high : automaton_step(m->a, state, root->byte) == most)
+            continue;
+        drop_tokens(m, root->from, v->nodes[root->skip].from);
+        walk(m, i, root->skip, state, true);
+    }
+}
+
+/* Ends a collection with exits. */
+static struct reach take_reach(struct masks *m)
+{
+    struct reach r = {.known = true, .mask = take(m), .n_exits = m->n_exits};
+    r.exits = mem_new(m->n_exits, sizeof *r.exits);
     if (m->n_exits)
-        memcpy(in->exits, m->exits, m->n_exits * sizeof *in->exits);
-    m->n_bytes += sizeof *in + m->n_exits * sizeof *in->exits;
-    m->inner[state] = in;
+        memcpy(r.exits, m->exits, m->n_exits * sizeof *r.exits);
+    m->n_bytes += m->n_exits * sizeof *r.exits;
+    m->n_exits = 0;
+    return r;
+}
+
+struct inner *mask_inner(struct masks *m, uint32_t state)
+{
+    mask_make_room(m);
+    if (!m->inner[state]) {
+        struct inner *in = mem_new(1, sizeof *in);
+        in->rough = automaton_rough(m->a, state, MASK_SHORT, &in->left);
+        mask_make_room(m);
+        m->n_bytes += sizeof *in;
+        m->inner[state] = in;
+    }
+    return m->inner[state];
+}
+
+/* Collects the short tokens at a state that does with most first bytes what `like` does. */
+static void walk_like(struct masks *m, uint32_t state, uint32_t like, const struct reach *known)
+{
+    const struct mask_vocab *v = m->v;
+    uint32_t exit = 0;
+    put_mask(m, &known->mask);
+    m->many = true;
+    for (uint32_t i = v->section[MASK_SHORT_OTHERS]; i < v->section[MASK_SHORT_OTHERS + 1];) {
+        const struct trie_node *root = &v->nodes[i];
+        bool same =
+            automaton_step(m->a, state, root->byte) == automaton_step(m->a, like, root->byte);
+        for (; exit < known->n_exits && known->exits[exit] < root->skip; exit++)
+            if (same)
+                put_exit(m, known->exits[exit]);
+        if (!same) {
+            drop_tokens(m, root->from, v->nodes[root->skip].from);
+            walk(m, i, root->skip, state, true);
+        }
+        i = root->skip;
+    }
+}
+
+static const struct reach *shorts_of(struct masks *m, uint32_t rough)
+{
+    struct inner *in = mask_inner(m, rough);
+    if (in->shorts.known)
+        return &in->shorts;
+    /* In the middle of a tag, say, where most letters lead back to plain text. */
+    uint32_t like = automaton_step(m->a, rough, '~');
+    bool is_like = like != rough && like != AUTOMATON_DEAD && !automaton_left(m->a, like) &&
+                   automaton_step(m->a, like, '~') == like;
+    if (is_like)
+        walk_like(m, rough, like, shorts_of(m, like));
+    else
+        walk_section(m, MASK_SHORT_OTHERS, rough);
+    in->shorts = take_reach(m);
+    return &in->shorts;
+}
+
+static const struct reach *others_of(struct masks *m, uint32_t state)
+{
+    struct inner *in = mask_inner(m, state);
+    if (in->others.known)
+        return &in->others;
+    uint32_t calm = mask_calm_left(m, state);
+    if (!calm) {
+        int32_t run = mask_calm_run(m, state);
+        calm = run > 0 ? (uint32_t)run : 0;
+        if (run == MASK_NOT_CALM)
+            walk_calm(m, state);
+    }
+    walk_section(m, MASK_LONG_OTHERS, state);
+    in->others = take_reach(m);
+    in->others.calm = calm;
+    return &in->others;
 }
 
 /* Room for every state that there is. */
-static void make_room(struct masks *m)
+void mask_make_room(struct masks *m)
 {
     uint32_t n = automaton_n_states(m->a);
     if (n <= m->room)
@@ -235,9 +302,11 @@ static void make_room(struct masks *m)
     uint32_t room = n + n / 2;
     m->at = mem_grow(m->at, room, sizeof *m->at);
     m->inner = mem_grow(m->inner, room, sizeof *m->inner);
+    m->calm_next = mem_grow(m->calm_next, room, sizeof *m->calm_next);
     memset(m->at + m->room, 0, (room - m->room) * sizeof *m->at);
     memset(m->inner + m->room, 0, (room - m->room) * sizeof *m->inner);
-    m->n_bytes += (room - m->room) * (sizeof *m->at + sizeof *m->inner);
+    memset(m->calm_next + m->room, 0, (room - m->room) * sizeof *m->calm_next);
+    m->n_bytes += (room - m->room) * (sizeof *m->at + sizeof *m->inner + sizeof *m->calm_next);
     m->room = room;
 }
 
@@ -248,42 +317,75 @@ static bool goes_on(const struct masks *m, uint32_t state)
     return set.bits[0] | set.bits[1] | set.bits[2] | set.bits[3];
 }
 
-/* Collects what a part of a state allows; its inner mask is there. */
+/* Collects what may be read within a frame and behind it. */
+static void put_reach(struct masks *m, const struct reach *r, uint32_t outside)
+{
+    uint32_t n_exits = goes_on(m, outside) ? r->n_exits : 0;
+    put_mask(m, &r->mask);
+    if (r->calm)
+        mask_put_calm(m, r->calm);
+    for (uint32_t i = 0; i < n_exits; i++) {
+        uint32_t node = r->exits[i];
+        walk(m, node + 1, m->v->nodes[node].skip, outside, false);
+    }
+}
+
+/* Where the masks of a rough state and what is behind it are kept. */
+static struct pair *pair_of(struct masks *m, uint32_t rough, uint32_t outside)
+{
+    return &m->pairs[(rough * 31 + outside) % MASK_N_PAIRS];
+}
+
+static bool is_pair(const struct pair *p, uint32_t rough, uint32_t outside)
+{
+    return p->rough == rough && p->outside == outside;
+}
+
+/* Makes what the mask of a part is put together from. */
+static void prepare(struct masks *m, const struct automaton_part *part)
+{
+    uint32_t rough = mask_inner(m, part->inside)->rough;
+    struct pair *p = pair_of(m, rough, part->outside);
+    others_of(m, part->inside);
+    const struct reach *shorts = shorts_of(m, rough);
+    if (rough == part->inside || is_pair(p, rough, part->outside))
+        return;
+    free_mask(&p->mask);
+    put_reach(m, shorts, part->outside);
+    *p = (struct pair){rough, part->outside, take(m)};
+}
+
+/* Collects what a part of a state allows. */
 static void put_part(struct masks *m, const struct automaton_part *part)
 {
-    const struct inner *in = m->inner[part->inside];
-    uint32_t n_exits = goes_on(m, part->outside) ? in->n_exits : 0;
-    for (uint32_t i = 0; in->mask.ids && i < in->mask.n; i++)
-        put_id(m, in->mask.ids[i]);
-    for (uint32_t w = 0; in->mask.bits && w < m->n_words; w++)
-        m->taken[w] |= in->mask.bits[w];
-    m->many = m->many || in->mask.bits;
-    for (uint32_t i = 0; i < n_exits; i++) {
-        uint32_t node = in->exits[i];
-        walk(m, node + 1, m->v->nodes[node].skip, part->outside, false);
-    }
+    uint32_t rough = mask_inner(m, part->inside)->rough;
+    const struct pair *p = pair_of(m, rough, part->outside);
+    put_reach(m, others_of(m, part->inside), part->outside);
+    if (is_pair(p, rough, part->outside))
+        put_mask(m, &p->mask);
+    else
+        put_reach(m, shorts_of(m, rough), part->outside);
 }
 
 const struct token_mask *masks_at(struct masks *m, uint32_t state)
 {
     uint32_t n_parts;
-    make_room(m);
+    mask_make_room(m);
     if (m->at[state])
         return m->at[state];
     automaton_allow(m->a, MAX_WORK);
     const struct automaton_part *parts = automaton_parts(m->a, state, &n_parts);
-    make_room(m);
     for (uint32_t i = 0; i < n_parts; i++)
-        make_inner(m, parts[i].inside);
+        prepare(m, &parts[i]);
     for (uint32_t i = 0; i < n_parts; i++)
         put_part(m, &parts[i]);
-    automaton_each_token(m->a, state, put_id, m);
+    automaton_each_token(m->a, state, mask_put_id, m);
     for (uint32_t i = 0; i < m->v->n_stops && automaton_accepts(m->a, state); i++)
-        put_id(m, m->v->stops[i]);
+        mask_put_id(m, m->v->stops[i]);
     struct token_mask *mask = mem_new(1, sizeof *mask);
     *mask = take(m);
     m->n_bytes += sizeof *mask;
-    make_room(m);
+    mask_make_room(m);
     m->at[state] = mask;
     return automaton_broken(m->a) ? NULL : mask;
 }

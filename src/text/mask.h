@@ -1,8 +1,9 @@
 /* mask: which tokens may come next where a grammar holds. A token may come when the automaton can
  * read all of its bytes. The tokens are kept as a trie, so that a shared head is read once; what a
  * state allows is remembered; and what it allows within its own frame is remembered for all states
- * with the same inside: inside a JSON string nearly all tokens are decided once and for all, and
- * only those that close the string are tried where it stands. */
+ * with the same inside. Inside a string nearly all tokens are decided at once: those of letters and
+ * the like, which are sets made beforehand by their length. Only what holds quotes, backslashes,
+ * line ends and so on is tried, and that once for all counts that are far enough from a limit. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,6 +5,7 @@
 #include "kit/tok_fixture.h"
 #include "test.h"
 #include "text/gbnf.h"
+#include "text/toolcall.h"
 
 static const struct fixture_added added[] = {{"<|aux|>", TOK_CONTROL},
                                              {"<|im_end|>", TOK_CONTROL},
@@ -84,6 +85,9 @@ static const char *const schemas[] = {
     "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":1000}}",
     "{\"$defs\":{\"t\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/t\"}}},\"$ref\":\"#/$defs/"
     "t\"}",
+    "{\"type\":\"string\",\"minLength\":20,\"maxLength\":70}",
+    "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":24},\"minItems\":1}",
+    "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"pattern\":\"^(ab|[a-z~]{2,40})*$\"}}",
 };
 
 static void check_schemas(const struct tok *t, int n_steps)
@@ -111,6 +115,57 @@ TEST(mask_holds_just_the_tokens_of_a_large_vocabulary)
 {
     struct tok *t = tok_fixture_shared("qwen3-vocab.gguf.xz");
     check_schemas(t, 12);
+    tok_close(t);
+}
+
+/* A call whose strings are raw text: in each place, also in the middle of tags and near limits. */
+TEST(mask_holds_just_the_tokens_of_a_call_in_tags)
+{
+    struct tok *t = tok_fixture_shared("qwen3-vocab.gguf.xz");
+    struct mask_vocab *v = mask_vocab_open(t, tok_n_vocab(t));
+    struct err e = {0};
+    struct json *schema = json_parse(
+        STR("{\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\",\"maxLength\":"
+            "34},\"c\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":30}}}}"),
+        &e);
+    struct chat_tool tool = {.name = STR("f"), .parameters = schema};
+    struct grammar *g = grammar_new();
+    struct buf notes = {0};
+    struct tok_ids ids = {0};
+    uint32_t rule;
+    CHECK_OK(toolcall_rule(g,
+                           &(struct toolcall_params){.format = CHAT_QWEN_XML,
+                                                     .tok = t,
+                                                     .tools = &tool,
+                                                     .n_tools = 1,
+                                                     .content = GRAMMAR_NEVER},
+                           &rule, &notes, &e));
+    CHECK_OK(grammar_compile(g, rule, &e));
+    tok_encode(
+        t,
+        STR("So: <\n  \n<tool_call>\n<function=f>\n<parameter=a>\nx </parameter \n</para "
+            "\xe2\x82\xac"
+            "\n</parameter>\n<parameter=b>\nten and twenty\nand thirty-four!!\n</parameter>\n"
+            "<parameter=c>\n[\"aeiou &/par \\n~~ \xe2\x82\xac end?\"]\n</parameter>\n</function>\n"
+            "</tool_call>\n"),
+        &(struct tok_params){.special = true}, &ids);
+    struct automaton *a = automaton_open(g);
+    struct masks *m = masks_open(v, a);
+    uint32_t state = automaton_start(a);
+    for (size_t i = 0; i < ids.n; i++) {
+        check_mask(t, a, m, state);
+        state = masks_step(m, state, ids.ids[i]);
+        if (state == AUTOMATON_DEAD)
+            test_fail(__FILE__, __LINE__, "token %zu '%.*s' is not allowed", i,
+                      STRF(tok_bytes(t, ids.ids[i])));
+    }
+    masks_close(m);
+    automaton_close(a);
+    free(ids.ids);
+    buf_free(&notes);
+    grammar_free(g);
+    json_free(schema);
+    mask_vocab_close(v);
     tok_close(t);
 }
 
