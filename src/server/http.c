@@ -97,7 +97,7 @@ static enum MHD_Result on_head(struct http_request *r)
     else
         r->http->params.admit(r->http->params.ctx, r);
     if (r->body.over)
-        http_send(r, 413, "application/json", r->http->params.too_large);
+        r->http->params.too_large(r->http->params.ctx, r);
     return r->answer ? queue_refusal(r) : MHD_YES;
 }
 

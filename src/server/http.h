@@ -21,12 +21,13 @@ struct http_params {
     const char *host;         /* address or name to listen on ["127.0.0.1"] */
     uint16_t port;            /* 0: any free one */
     uint32_t max_connections; /* [128] more wait in the listen queue */
-    size_t max_body;          /* bytes [64 MiB]; more is answered with 413 ... */
-    str too_large;            /* ... and this JSON body; must outlive the server */
+    size_t max_body;          /* bytes [64 MiB]; requests with more go to too_large */
     uint32_t idle_s;          /* a connection on which nothing moves so long is closed [120] */
     /* Both are called on the connection's thread, many at a time. */
     void (*admit)(void *ctx, struct http_request *r);
     void (*handle)(void *ctx, struct http_request *r);
+    /* Answers one whose body is over the limit, without it. */
+    void (*too_large)(void *ctx, struct http_request *r);
     void *ctx;
 };
 

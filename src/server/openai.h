@@ -37,6 +37,9 @@ bool openai_fail(struct openai_error *e, int status, const char *code, const cha
     __attribute__((format(printf, 4, 5)));
 /* A prompt that does not fit, in the one wording that clients' matchers know. Returns false. */
 bool openai_overflow(struct openai_error *e, const char *param, size_t n_prompt, size_t n_ctx);
+/* The longest prompt that would have fitted, as the wording has it. A prompt that fills the context
+ * leaves no room for a reply. */
+size_t openai_max_prompt(size_t n_prompt, size_t n_ctx);
 /* {"error": {...}}, without a newline. */
 void openai_error_body(const struct openai_error *e, struct buf *out);
 

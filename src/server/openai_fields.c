@@ -42,14 +42,17 @@ bool openai_fail(struct openai_error *e, int status, const char *code, const cha
     return false;
 }
 
+size_t openai_max_prompt(size_t n_prompt, size_t n_ctx)
+{
+    return n_prompt > n_ctx ? n_ctx : n_ctx - 1;
+}
+
 bool openai_overflow(struct openai_error *e, const char *param, size_t n_prompt, size_t n_ctx)
 {
-    /* A prompt that fills the context leaves no room for a reply. */
-    size_t max = n_prompt > n_ctx ? n_ctx : n_ctx - 1;
     openai_refuse(e, param,
                   "prompt is too long: %zu tokens > %zu maximum. "
                   "This model's maximum context length is %zu tokens.",
-                  n_prompt, max, n_ctx);
+                  n_prompt, openai_max_prompt(n_prompt, n_ctx), n_ctx);
     e->code = "context_length_exceeded";
     e->n_prompt = n_prompt;
     e->n_ctx = n_ctx;

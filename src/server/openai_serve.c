@@ -14,9 +14,10 @@ struct answer {
     struct openai_head head;
 };
 
-static void begin(void *p, struct buf *out)
+static void begin(void *p, const struct reply_progress *at, struct buf *out)
 {
     const struct answer *a = p;
+    (void)at;
     openai_chunk_first(&a->head, out);
 }
 

@@ -18,6 +18,7 @@
 /* A reply that has ended. */
 struct reply_end {
     const char *finish; /* as in openai_reply.h */
+    str stop;           /* the stop string that ended it; empty: none did */
     struct openai_usage usage;
     str warning; /* what of the schemas that were asked for does not hold; empty: nothing */
     const struct openai_token *tokens; /* log probabilities not told yet; NULL: none */
@@ -37,8 +38,8 @@ struct reply_progress {
 };
 
 struct protocol {
-    /* What can be said before the prompt is read. */
-    void (*begin)(void *p, struct buf *out);
+    /* What can be said before the prompt is read. at: how long it is; the rest is not known yet. */
+    void (*begin)(void *p, const struct reply_progress *at, struct buf *out);
     /* out: NULL when the reply goes out at once. tokens: those that begin in this event. */
     void (*event)(void *p, const struct chat_event *event, const struct openai_token *tokens,
                   size_t n_tokens, struct buf *out);

@@ -365,6 +365,7 @@ static struct reply_end end_of(struct reply *r)
         calls[i] =
             (struct chat_call){r->calls[i].id, r->calls[i].name, buf_view(&r->calls[i].arguments)};
     return (struct reply_end){.finish = r->finish,
+                              .stop = r->stops.found,
                               .usage = usage_of(r),
                               .warning = buf_view(&r->warning),
                               .tokens = n || !r->request->stream ? r->logprobs.tokens : NULL,
@@ -405,7 +406,8 @@ static bool next_bytes(void *ctx, struct buf *out)
     r->out = out;
     if (!r->started) {
         r->started = true;
-        r->to.protocol->begin(r->to.state, out);
+        r->to.protocol->begin(r->to.state, &(struct reply_progress){.n_prompt = r->prompt.ids.n},
+                              out);
     }
     while (out->n == 0) {
         if (!advance(r)) {

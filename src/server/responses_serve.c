@@ -17,9 +17,10 @@ struct answer {
     struct responses_reply reply;
 };
 
-static void begin(void *p, struct buf *out)
+static void begin(void *p, const struct reply_progress *at, struct buf *out)
 {
     struct answer *a = p;
+    (void)at;
     responses_begin(&a->reply, out);
 }
 

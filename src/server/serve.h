@@ -36,14 +36,13 @@ struct server {
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
     bool loopback;          /* listening on loopback only */
-    struct buf too_large;   /* body of a 413 */
 };
 
 /* The entry of /v1/models, under every name that a client looks for. created: seconds since 1970.
  */
 void models_entry(const struct engine *g, str id, int64_t created, struct buf *out);
 
-/* Answers with an error body. */
+/* Answers with an error body, in the shape of the path's protocol. */
 void server_refuse(struct http_request *http, const struct openai_error *e);
 /* Bytes nobody can guess, from the system. */
 uint64_t server_random(void);
@@ -67,6 +66,9 @@ void reply_run(const struct server *s, struct http_request *http, const struct r
 
 /* POST /v1/chat/completions and /v1/completions (openai_serve.c). */
 void openai_serve(const struct server *s, struct http_request *http, bool chat);
+/* POST /v1/messages and /v1/messages/count_tokens (anthropic_serve.c). */
+void anthropic_serve(const struct server *s, struct http_request *http);
+void anthropic_serve_count(const struct server *s, struct http_request *http);
 /* POST /v1/responses, and GET and DELETE of the response with this id (responses_serve.c). */
 void responses_serve(const struct server *s, struct http_request *http);
 void responses_serve_kept(const struct server *s, struct http_request *http, str id);

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "server/anthropic_reply.h"
 #include "server/constrain.h"
 #include "server/guard.h"
 #include "server/responses_store.h"
@@ -17,14 +18,6 @@ enum {
     RESPONSES_BYTES = 64 << 20, /* responses that can be continued */
     MAX_BODY = 64 << 20,
 };
-
-void server_refuse(struct http_request *http, const struct openai_error *e)
-{
-    struct buf body = {0};
-    openai_error_body(e, &body);
-    http_send(http, e->status, "application/json", buf_view(&body));
-    buf_free(&body);
-}
 
 uint64_t server_random(void)
 {
@@ -108,14 +101,18 @@ static const struct route {
     const char *methods; /* OPTIONS is answered by admit */
     bool open;           /* needs no key */
     void (*handle)(const struct server *s, struct http_request *http);
+    void (*error_body)(const struct openai_error *e, struct buf *out); /* NULL: OpenAI's shape */
 } routes[] = {
-    {"/health", "GET, HEAD, OPTIONS", true, get_health},
-    {"/v1/models", "GET, HEAD, OPTIONS", false, get_models},
-    {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model},
-    {"/v1/chat/completions", "POST, OPTIONS", false, post_chat},
-    {"/v1/completions", "POST, OPTIONS", false, post_completion},
-    {"/v1/responses", "POST, OPTIONS", false, responses_serve},
-    {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response},
+    {"/health", "GET, HEAD, OPTIONS", true, get_health, NULL},
+    {"/v1/models", "GET, HEAD, OPTIONS", false, get_models, NULL},
+    {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model, NULL},
+    {"/v1/chat/completions", "POST, OPTIONS", false, post_chat, NULL},
+    {"/v1/completions", "POST, OPTIONS", false, post_completion, NULL},
+    {"/v1/messages", "POST, OPTIONS", false, anthropic_serve, anthropic_error_body},
+    {"/v1/messages/count_tokens", "POST, OPTIONS", false, anthropic_serve_count,
+     anthropic_error_body},
+    {"/v1/responses", "POST, OPTIONS", false, responses_serve, NULL},
+    {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response, NULL},
 };
 
 static const struct route *find_route(str path)
@@ -127,6 +124,15 @@ static const struct route *find_route(str path)
             return &routes[i];
     }
     return NULL;
+}
+
+void server_refuse(struct http_request *http, const struct openai_error *e)
+{
+    const struct route *route = find_route(http_path(http));
+    struct buf body = {0};
+    (route && route->error_body ? route->error_body : openai_error_body)(e, &body);
+    http_send(http, e->status, "application/json", buf_view(&body));
+    buf_free(&body);
 }
 
 static bool method_fits(const struct route *route, str method)
@@ -175,6 +181,14 @@ static void admit(void *ctx, struct http_request *http)
         http_send(http, 204, "text/plain", STR(""));
     else
         server_refuse(http, &e);
+}
+
+static void too_large(void *ctx, struct http_request *http)
+{
+    struct openai_error e;
+    (void)ctx;
+    openai_fail(&e, 413, "request_too_large", "The request body is too large.");
+    server_refuse(http, &e);
 }
 
 /* A body that came compressed is put in its place as it was before. */
@@ -230,7 +244,6 @@ static bool knows_reasoning(const struct gguf *file)
 
 static bool fill(struct server *s, struct engine *g, const struct server_params *p, struct err *e)
 {
-    struct openai_error too_large;
     *s = (struct server){.engine = g, .tok = engine_tok(g), .params = *p};
     if (!s->tok)
         return err_set(e, ERR_UNSUPPORTED,
@@ -254,8 +267,6 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
     models_entry(g, s->model_id, clock_unix(), &s->model_entry);
-    openai_fail(&too_large, 413, "request_too_large", "The request body is too large.");
-    openai_error_body(&too_large, &s->too_large);
     return true;
 }
 
@@ -288,9 +299,9 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
                                                .port = p->port,
                                                .max_connections = p->max_connections,
                                                .max_body = s.params.max_body,
-                                               .too_large = buf_view(&s.too_large),
                                                .admit = admit,
                                                .handle = handle,
+                                               .too_large = too_large,
                                                .ctx = &s},
                          e);
         ok = http != NULL;
@@ -306,6 +317,5 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     responses_store_close(s.responses);
     dates_close(s.dates);
     buf_free(&s.model_entry);
-    buf_free(&s.too_large);
     return ok;
 }

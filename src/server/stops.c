@@ -2,10 +2,10 @@
 
 #include <stdint.h>
 
-/* Where the stop string begins that is complete first (of several, the longest); SIZE_MAX when
- * there is none. Complete first, not beginning first: that does not depend on how the text is
- * split. */
-static size_t first_stop(const struct stops *s, str text)
+/* Where the stop string begins that is complete first (of several, the longest), and which it is;
+ * SIZE_MAX when there is none. Complete first, not beginning first: that does not depend on how the
+ * text is split. */
+static size_t first_stop(const struct stops *s, str text, str *which)
 {
     size_t first = SIZE_MAX, first_end = SIZE_MAX;
     for (size_t i = 0; i < s->n; i++) {
@@ -16,6 +16,7 @@ static size_t first_stop(const struct stops *s, str text)
         if (end < first_end || (end == first_end && at < first)) {
             first = at;
             first_end = end;
+            *which = s->list[i];
         }
     }
     return first;
@@ -40,7 +41,7 @@ bool stops_put(struct stops *s, str piece, struct buf *out)
         return true;
     buf_str(&s->held, piece);
     str text = buf_view(&s->held);
-    size_t at = first_stop(s, text);
+    size_t at = first_stop(s, text, &s->found);
     s->hit = at != SIZE_MAX;
     if (!s->hit)
         at = tail_to_hold(s, text);

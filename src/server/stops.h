@@ -13,6 +13,7 @@ struct stops {
     size_t n;
     struct buf held;
     bool hit;
+    str found; /* of the list: the one that was hit */
 };
 
 /* Takes the next piece; appends to out what surely comes before any stop string. Returns true when

@@ -1,0 +1,129 @@
+/* anthropic_serve: /v1/messages and /v1/messages/count_tokens, from the request to the bytes. */
+#include "server/serve.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "server/anthropic.h"
+#include "server/anthropic_reply.h"
+
+struct answer {
+    struct anthropic_request request;
+    struct anthropic_reply reply;
+};
+
+static void begin(void *p, const struct reply_progress *at, struct buf *out)
+{
+    struct answer *a = p;
+    anthropic_begin(&a->reply, at->n_prompt, out);
+}
+
+static void event(void *p, const struct chat_event *e, const struct openai_token *tokens,
+                  size_t n_tokens, struct buf *out)
+{
+    struct answer *a = p;
+    (void)tokens;
+    (void)n_tokens;
+    anthropic_event(&a->reply, e, out);
+}
+
+static void idle(void *p, const struct reply_progress *at, struct buf *out)
+{
+    (void)p;
+    anthropic_idle(at, out);
+}
+
+static void end(void *p, const struct reply_end *e, struct buf *out)
+{
+    struct answer *a = p;
+    anthropic_end(&a->reply, e, out);
+}
+
+static void whole(void *p, const struct reply_end *e, struct buf *out)
+{
+    struct answer *a = p;
+    anthropic_whole(&a->reply, e, out);
+}
+
+static void fail(void *p, const struct openai_error *e, struct buf *out)
+{
+    (void)p;
+    anthropic_fail(e, out);
+}
+
+static void refuse(void *p, struct http_request *http, const struct openai_error *e)
+{
+    (void)p;
+    server_refuse(http, e);
+}
+
+static void close_answer(void *p)
+{
+    struct answer *a = p;
+    anthropic_reply_free(&a->reply);
+    anthropic_request_free(&a->request);
+    free(a);
+}
+
+static const struct protocol protocol = {
+    .begin = begin,
+    .event = event,
+    .idle = idle,
+    .end = end,
+    .fail = fail,
+    .whole = whole,
+    .refuse = refuse,
+    .close = close_answer,
+};
+
+/* False: the request was refused. */
+static bool parse(const struct server *s, struct http_request *http, struct anthropic_request *out)
+{
+    struct openai_error e;
+    struct sampling defaults;
+    engine_sampling_defaults(s->engine, &defaults);
+    if (!anthropic_parse(http_body(http), &defaults, out, &e)) {
+        server_refuse(http, &e);
+        return false;
+    }
+    if (out->base.notice[0])
+        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), out->base.notice);
+    return true;
+}
+
+void anthropic_serve(const struct server *s, struct http_request *http)
+{
+    struct answer *a = mem_new(1, sizeof *a);
+    char id[25];
+    if (!parse(s, http, &a->request)) {
+        free(a);
+        return;
+    }
+    a->reply =
+        (struct anthropic_reply){.hide_reasoning = a->request.hide_reasoning, .model = s->model_id};
+    server_make_id(id, sizeof id - 1);
+    snprintf(a->reply.id, sizeof a->reply.id, "msg_%s", id);
+    struct reply_request to = {.protocol = &protocol, .state = a, .request = &a->request.base};
+    snprintf(to.id, sizeof to.id, "%s", a->reply.id);
+    reply_run(s, http, &to);
+}
+
+void anthropic_serve_count(const struct server *s, struct http_request *http)
+{
+    struct anthropic_request request;
+    struct prompt prompt = {0};
+    struct buf body = {0};
+    struct openai_error e;
+    if (!parse(s, http, &request))
+        return;
+    if (prompt_encode(s, &request.base, &prompt, &e)) {
+        buf_fmt(&body, "{\"input_tokens\":%zu}\n", prompt.ids.n);
+        http_send(http, 200, "application/json", buf_view(&body));
+    } else {
+        server_refuse(http, &e);
+    }
+    buf_free(&body);
+    prompt_free(&prompt);
+    anthropic_request_free(&request);
+}
