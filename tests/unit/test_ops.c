@@ -229,6 +229,18 @@ static void rig_check(struct rig *r,
     rig_close(r);
 }
 
+static void check_same_bits(const char *backend, const struct rig *r)
+{
+    float *first = NULL, *second = NULL;
+    if (kit_checks(backend) && (first = results_of(backend_find(backend), r)) != NULL) {
+        second = results_of(backend_find(backend), r);
+        if (memcmp(first, second, n_result_floats(r) * sizeof *first))
+            test_fail(__FILE__, __LINE__, "%s, %s: other bits in a second run", backend, r->what);
+    }
+    free(first);
+    free(second);
+}
+
 static double whole(const struct rig *r, const float *got, const float *want)
 {
     return kit_rel_err(got, want, n_result_floats(r));
@@ -601,6 +613,60 @@ TEST(ops_attend_in_a_ring_matches_ref)
             .kv = plan_kv(&r.plan, (struct kv_layer){KV_HEADS * DIM, KV_HEADS * DIM, window}),
         };
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
+        rig_check(&r, whole, &count);
+    }
+    report(&count);
+}
+
+/* Long enough that the keys of a row, and of a tile of rows, are split among workgroups; once
+ * twice, for the same bits. */
+TEST(ops_attend_at_depth_matches_ref)
+{
+    static const struct {
+        uint32_t n_head, n_kv_head, dim, window;
+        enum block_type cache;
+        bool gated, sinks;
+    } cases[] = {
+        {8, 1, 128, 0, BLOCK_F16, false, false}, {4, 2, 64, 0, BLOCK_F16, false, true},
+        {4, 2, 64, 300, BLOCK_F16, false, true}, {2, 1, 256, 0, BLOCK_F16, true, false},
+        {6, 2, 64, 0, BLOCK_F32, false, false},  {8, 2, 128, 0, BLOCK_Q8_0, false, false},
+    };
+    static const uint32_t n_rows[] = {256, 256, 70, 1};
+    struct count count = {0};
+    for (uint64_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint32_t n_head = cases[i].n_head, n_kv_head = cases[i].n_kv_head;
+        const uint32_t dim = cases[i].dim;
+        struct rig r = rig_open(i, 0);
+        r.params =
+            (struct exec_params){.n_ctx = 600, .type_k = cases[i].cache, .type_v = cases[i].cache};
+        r.n_steps = sizeof n_rows / sizeof *n_rows;
+        for (uint32_t s = 0; s < r.n_steps; s++)
+            r.n_total += r.n_rows[s] = n_rows[s];
+        r.pos = own(&r, mem_new(r.n_total, sizeof *r.pos));
+        for (uint32_t t = 0; t < r.n_total; t++)
+            r.pos[t] = t;
+        r.coarse = !is_float(cases[i].cache);
+        snprintf(r.what, sizeof r.what, "case %d: %u/%u heads of %u, cache %s, window %u", (int)i,
+                 n_head, n_kv_head, dim, block_info(cases[i].cache)->name, cases[i].window);
+        struct op_attend o = {
+            .q = input(&r, "q", n_head * dim * (cases[i].gated ? 2 : 1)),
+            .k = input(&r, "k", n_kv_head * dim),
+            .v = input(&r, "v", n_kv_head * dim),
+            .out = output(&r, "out", n_head * dim),
+            .n_head = n_head,
+            .n_kv_head = n_kv_head,
+            .head_dim = dim,
+            .head_dim_v = dim,
+            .scale = 1 / sqrtf((float)dim),
+            .window = cases[i].window,
+            .sinks = cases[i].sinks ? floats(&r, n_head, 1, 0) : NULL,
+            .gated = cases[i].gated,
+        };
+        o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim, o.window});
+        plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
+        if (i == 0)
+            check_same_bits("vulkan", &r);
+        count.cases = 0; /* no backend leaves one out */
         rig_check(&r, whole, &count);
     }
     report(&count);

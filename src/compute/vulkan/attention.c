@@ -1,6 +1,8 @@
 /* Attention: OP_ATTEND's steps, their commands, and the scratch they need. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "compute/vulkan/steps.h"
 #include "compute/vulkan/vk_shaders.h"
@@ -8,7 +10,12 @@
 enum {
     ATTEND_SHARED = 1024,
     MOST_HEAD = 512,
-    FEW_ROWS = 8, /* at most so many rows have their attention split */
+    FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
+    MOST_KEYS = 1 << 13, /* more make no more splits */
+    KEYS_PER_SPLIT = 128,
+    KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
+    ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
+    FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
 };
 
@@ -61,6 +68,90 @@ static uint32_t float_bits(float f)
     return bits;
 }
 
+/* ---- tiles of rows ---------------------------------------------------------------------------
+ */
+
+/* Constants 0 to 9 of shaders/flash.glsl. */
+static struct vk_pipeline_spec flash_spec(const struct gpu *g, const struct op_attend *o)
+{
+    return (struct vk_pipeline_spec){
+        .shader = VK_SHADER_FLASH,
+        .n_consts = 10,
+        .consts = {o->head_dim, o->head_dim_v, cache_type(g->params.type_k),
+                   cache_type(g->params.type_v), o->n_kv_head, o->n_head / o->n_kv_head, 0, 0,
+                   o->window, o->gated},
+    };
+}
+
+/* Cooperative matrices: a subgroup has as many rows as a matrix. False where the shapes do not go
+ * together. */
+static bool matrix_spec(const struct gpu *g, const struct op_attend *o,
+                        struct vk_pipeline_spec *out)
+{
+    enum { LANES = 32 };
+    const struct vk_caps *c = vk_caps(g->vk);
+    const uint32_t m = c->matrix_m, n = c->matrix_n, k = c->matrix_k;
+    if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32)
+        return false;
+    const uint32_t subgroup =
+        c->subgroup_min <= LANES && LANES <= c->subgroup_max ? LANES : c->subgroup_max;
+    if (subgroup % m || THREADS % subgroup || n % (4 * (subgroup / m)) || o->head_dim % k ||
+        o->head_dim_v % n)
+        return false;
+    const uint64_t rows = THREADS / subgroup * m;
+    for (uint32_t keys = 32; keys >= 8; keys /= 2) {
+        const uint64_t tiles = keys * (2ull * (o->head_dim + o->head_dim_v) + 32);
+        const uint64_t bytes = tiles + rows * (4ull * (keys + 4) + 2ull * (keys + 8));
+        if (keys % n || keys % k || o->head_dim % keys || keys % (4 * (subgroup / m)) ||
+            bytes + FLASH_SHARED > c->shared_bytes)
+            continue;
+        *out = flash_spec(g, o);
+        out->shader = VK_SHADER_FLASH_MATRIX;
+        out->subgroup = subgroup;
+        out->n_consts = 14;
+        memcpy(out->consts + 6, (uint32_t[]){(uint32_t)rows, keys}, 2 * sizeof *out->consts);
+        memcpy(out->consts + 10, (uint32_t[]){m, n, k, subgroup}, 4 * sizeof *out->consts);
+        return true;
+    }
+    return false;
+}
+
+static bool plain_spec(const struct gpu *g, const struct op_attend *o, struct vk_pipeline_spec *out)
+{
+    const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
+    const uint64_t key = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
+    for (uint32_t rows = 32; rows >= 8; rows /= 2)
+        for (uint32_t keys = 32; keys >= 16; keys /= 2) {
+            const uint64_t bytes = keys * key + rows * 4ull * (o->head_dim + keys + 3);
+            if (bytes + FLASH_SHARED > vk_caps(g->vk)->shared_bytes)
+                continue;
+            *out = flash_spec(g, o);
+            memcpy(out->consts + 6, (uint32_t[]){rows, keys}, 2 * sizeof *out->consts);
+            return true;
+        }
+    return false;
+}
+
+/* Beside the step of single rows, which takes all batches where there are no tiles. */
+static void add_flash(struct gpu *g, const struct op *op, struct step *attend)
+{
+    const struct op_attend *o = &op->attend;
+    const uint32_t queries = o->n_head / o->n_kv_head;
+    struct vk_pipeline_spec spec;
+    if (!matrix_spec(g, o, &spec) && !plain_spec(g, o, &spec))
+        return;
+    if (spec.consts[6] < queries)
+        return;
+    attend->max_rows = FEW_ROWS;
+    const struct touched touched = attend->touched;
+    struct step *s = step_add(g, STEP_FLASH, op);
+    s->touched = touched;
+    s->min_rows = FEW_ROWS + 1;
+    s->n_tile_rows = spec.consts[6];
+    s->n_tokens[1] = spec.consts[6] / queries;
+    s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
+}
+
 /* Single rows take one step where what is cached is what was computed, rounded at most to halves;
  * else the heads are made and stored by a step of their own. */
 bool attention_add(struct gpu *g, const struct op *op, struct err *e)
@@ -92,7 +183,56 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
     s->pipeline[1] = step_spec(g, &spec);
     spec.consts[9] = fused;
     s->pipeline[0] = step_spec(g, &spec);
+    add_flash(g, op, s);
     return true;
+}
+
+/* ---- splits and tiles -------------------------------------------------------------------------
+ */
+
+/* Sequences in a batch; the last is followed by one without rows. */
+struct run {
+    uint32_t first, n, pos, seq; /* of the batch's rows in order; the position of the first */
+};
+
+static uint64_t runs_offset(const struct exec_params *params)
+{
+    const uint64_t n_bytes = (uint64_t)N_INPUTS * params->n_ubatch * sizeof(uint32_t);
+    return (n_bytes + sizeof(struct run) - 1) / sizeof(struct run) * sizeof(struct run);
+}
+
+/* Keys that a row sees of n_keys. */
+static uint32_t keys_of(const struct op_attend *o, uint32_t n_keys)
+{
+    return o->window ? (uint32_t)num_min(o->window, n_keys) : n_keys;
+}
+
+static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
+{
+    uint32_t n = 1;
+    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
+        n *= 2;
+    return n;
+}
+
+static uint32_t tile_splits(uint32_t n_groups, uint32_t n_keys)
+{
+    uint32_t n = 1;
+    while (n * n_groups < ENOUGH_GROUPS && n < MOST_SPLITS && n * KEYS_PER_TILE_SPLIT < n_keys)
+        n *= 2;
+    return n;
+}
+
+/* Tiles that n rows make, however many sequences they belong to. */
+static uint32_t most_tiles(const struct gpu *g, const struct step *s, uint32_t n_rows)
+{
+    const uint32_t n = (n_rows + s->n_tokens[1] - 1) / s->n_tokens[1];
+    return (uint32_t)num_min(n_rows, (uint64_t)n + g->params.n_seqs - 1);
+}
+
+static bool is_attention(const struct step *s)
+{
+    return s->kind == STEP_ATTEND || s->kind == STEP_FLASH;
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -157,23 +297,81 @@ void attention_attend(struct recorder *r, const struct step *s)
         .pos = recorder_input(r, INPUT_POS),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
         .n_cache = cache->n_rows,
-        .n_splits = o->window ? (uint32_t)num_min(r->n_splits, attention_splits(1, o->window))
-                              : r->n_splits,
+        .n_splits = row_splits(r->n_rows, keys_of(o, r->n_keys)),
     };
     DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, o->n_kv_head * push.n_splits,
              r->n_rows, 1);
 }
 
-/* ---- scratch --------------------------------------------------------------------------------- */
-
-uint32_t attention_splits(uint32_t n_rows, uint32_t n_keys)
+void attention_flash(struct recorder *r, const struct step *s)
 {
-    enum { KEYS_PER_SPLIT = 128 };
-    uint32_t n = 1;
-    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
+    const struct op_attend *o = &s->op->attend;
+    const struct gpu_cache *cache = &r->g->caches[o->kv];
+    const uint32_t n_tiles = most_tiles(r->g, s, r->n_rows);
+    const struct {
+        address ready, q, keys, values, sinks, to, sums, counters, order, runs;
+        uint32_t totals, n_cache, n_splits;
+    } push = {
+        .ready = r->g->scratch.address + r->g->ready_at,
+        .q = recorder_slot(r, o->q),
+        .keys = cache->keys.address,
+        .values = cache->values.address,
+        .sinks = gpu_vector(r->g, o->sinks),
+        .to = recorder_slot(r, o->out),
+        .sums = r->g->scratch.address + r->g->sums_at,
+        .counters = r->g->scratch.address + r->g->counters_at,
+        .order = recorder_input(r, INPUT_ORDER),
+        .runs = r->g->inputs.address + runs_offset(&r->g->params),
+        .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
+        .n_cache = cache->n_rows,
+        .n_splits = tile_splits(n_tiles * o->n_kv_head, keys_of(o, r->n_keys)),
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, o->n_kv_head * push.n_splits, n_tiles, 1);
+}
+
+/* ---- inputs -----------------------------------------------------------------------------------
+ */
+
+uint32_t attention_keys(uint32_t n_keys)
+{
+    uint32_t n = KEYS_PER_SPLIT;
+    while (n < n_keys && n < MOST_KEYS)
         n *= 2;
     return n;
 }
+
+uint64_t attention_input_bytes(const struct exec_params *params)
+{
+    return runs_offset(params) + ((uint64_t)params->n_seqs + 1) * sizeof(struct run);
+}
+
+bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e)
+{
+    if (b->n <= FEW_ROWS)
+        return true;
+    struct run *runs = mem_new((size_t)g->params.n_seqs + 1, sizeof *runs);
+    uint32_t *order = mem_new(b->n, sizeof *order), n_runs = 0, n = 0;
+    for (uint32_t seq = 0; seq < g->params.n_seqs && n < b->n; seq++) {
+        struct run run = {.first = n, .seq = seq};
+        for (uint32_t i = 0; i < b->n; i++)
+            if (b->seq[i] == seq) {
+                run.pos = run.n ? run.pos : b->pos[i];
+                order[n++] = i;
+                run.n++;
+            }
+        if (run.n)
+            runs[n_runs++] = run;
+    }
+    const uint64_t order_at = (uint64_t)INPUT_ORDER * g->params.n_ubatch * sizeof *order;
+    const bool ok =
+        vk_write(g->vk, &g->inputs, order_at, order, b->n * sizeof *order, e) &&
+        vk_write(g->vk, &g->inputs, runs_offset(&g->params), runs, (n_runs + 1) * sizeof *runs, e);
+    free(runs);
+    free(order);
+    return ok;
+}
+
+/* ---- scratch --------------------------------------------------------------------------------- */
 
 uint64_t attention_ready_floats(const struct gpu *g)
 {
@@ -185,27 +383,27 @@ uint64_t attention_ready_floats(const struct gpu *g)
     return most * g->params.n_ubatch;
 }
 
-/* Rows times splits, at most. */
-static uint64_t most_splits(const struct gpu *g)
+/* Rows of partial sums times their splits, at most. */
+static uint64_t most_partials(const struct step *s)
 {
-    return num_max(g->params.n_ubatch, FEW_ROWS * MOST_SPLITS);
+    return s->kind == STEP_ATTEND ? (uint64_t)FEW_ROWS * MOST_SPLITS * s->op->attend.n_head
+                                  : 2ull * ENOUGH_GROUPS * s->n_tile_rows;
 }
 
 uint64_t attention_sum_floats(const struct gpu *g)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < g->n_steps; i++)
-        if (g->steps[i].kind == STEP_ATTEND)
-            most = num_max(most, (uint64_t)g->steps[i].op->attend.n_head *
-                                     g->steps[i].op->attend.head_dim_v);
-    return most * most_splits(g);
+        if (is_attention(&g->steps[i]))
+            most = num_max(most, most_partials(&g->steps[i]) * g->steps[i].op->attend.head_dim_v);
+    return most;
 }
 
 uint64_t attention_total_floats(const struct gpu *g)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < g->n_steps; i++)
-        if (g->steps[i].kind == STEP_ATTEND)
-            most = num_max(most, 2 * (uint64_t)g->steps[i].op->attend.n_head);
-    return most * most_splits(g);
+        if (is_attention(&g->steps[i]))
+            most = num_max(most, 2 * most_partials(&g->steps[i]));
+    return most;
 }

@@ -24,7 +24,8 @@ enum step_kind {
     STEP_EMBED,
     STEP_PROJECT,
     STEP_HEADS,  /* first half of OP_ATTEND */
-    STEP_ATTEND, /* second half */
+    STEP_ATTEND, /* second half, row by row */
+    STEP_FLASH,  /* the same in tiles of rows */
     STEP_ADD_PROJECT,
     STEP_GLU,
     STEP_ROUTE,
@@ -46,6 +47,7 @@ struct step {
     uint32_t pipeline[2], n_tokens[2];
     uint32_t outs[MOST_OUTS], n_outs; /* STEP_PROJECT: which outputs of the op */
     uint32_t n_splits;                /* STEP_ROUTE */
+    uint32_t n_tile_rows;             /* STEP_FLASH: of a workgroup, each a query head of a token */
     uint32_t min_rows, max_rows;      /* batches that it is a part of; max 0: all from min on */
     struct touched touched;
 };
@@ -62,7 +64,7 @@ struct gpu_rope {
 };
 
 struct recording {
-    uint32_t n_rows, n_wanted, n_splits;
+    uint32_t n_rows, n_wanted, n_keys;
     struct vk_cmds *cmds; /* NULL: free */
     uint64_t last_used;
 };
@@ -99,7 +101,7 @@ struct gpu {
     uint64_t ready_at, sums_at, totals_at, counters_at, route_at, logits_at;
     uint64_t n_scratch;
     struct vk_buffer scratch;
-    struct vk_buffer inputs;  /* ids, positions, sequences, wanted rows: [4][n_ubatch] */
+    struct vk_buffer inputs;  /* ids, positions, ...: see enum input of steps.h */
     struct vk_buffer logits;  /* [HEAD_ROWS][n_vocab], for the host */
     struct vk_buffer saved;   /* a saved state on its way, where there are any; for the host */
     struct gpu_cache *caches; /* [plan.n_kv] */
@@ -137,15 +139,18 @@ bool program_compile(struct gpu *g, struct err *e);
 uint64_t program_route_floats(const struct gpu *g);
 uint64_t program_counters(const struct gpu *g);
 
-/* attention.c: the same; and the splits of the positions for a batch of n_rows whose longest row
- * sees n_keys. */
+/* attention.c: the same. */
 uint64_t attention_ready_floats(const struct gpu *g);
 uint64_t attention_sum_floats(const struct gpu *g);
 uint64_t attention_total_floats(const struct gpu *g);
-uint32_t attention_splits(uint32_t n_rows, uint32_t n_keys);
+/* What recordings tell apart of the keys that the longest row of a batch sees: a power of two. */
+uint32_t attention_keys(uint32_t n_keys);
+/* All inputs, those of attention at the end; and those written. */
+uint64_t attention_input_bytes(const struct exec_params *params);
+bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e);
 
 /* record.c: commands for n_rows rows of which the n_wanted first wanted ones get logits. */
-struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_splits,
+struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_keys,
                        struct err *e);
 /* Logits alone of n_wanted rows, the first of them number `from` of the wanted ones. */
 struct vk_cmds *record_head(struct gpu *g, uint32_t from, uint32_t n_wanted, struct err *e);

@@ -202,6 +202,7 @@ static void record_step(struct recorder *r, const struct step *s)
         [STEP_PROJECT] = project,
         [STEP_HEADS] = attention_heads,
         [STEP_ATTEND] = attention_attend,
+        [STEP_FLASH] = attention_flash,
         [STEP_ADD_PROJECT] = add_project,
         [STEP_GLU] = glu,
         [STEP_ROUTE] = route,
@@ -214,6 +215,7 @@ static void record_step(struct recorder *r, const struct step *s)
         [STEP_PROJECT] = "project",
         [STEP_HEADS] = "heads",
         [STEP_ATTEND] = "attend",
+        [STEP_FLASH] = "flash",
         [STEP_ADD_PROJECT] = "add_project",
         [STEP_GLU] = "glu",
         [STEP_ROUTE] = "route",
@@ -238,10 +240,10 @@ static bool takes_rows(const struct step *s, uint32_t n_rows)
     return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows);
 }
 
-struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_splits,
+struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_keys,
                        struct err *e)
 {
-    struct recorder r = {g, vk_cmds_begin(g->vk, e), n_rows, n_wanted, n_splits, 0, {0, 0}};
+    struct recorder r = {g, vk_cmds_begin(g->vk, e), n_rows, n_wanted, n_keys, 0, {0, 0}};
     if (!r.cmds)
         return NULL;
     if (g->params.profile)

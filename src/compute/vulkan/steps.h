@@ -29,7 +29,7 @@ typedef VkDeviceAddress address;
 struct recorder {
     struct gpu *g;
     struct vk_cmds *cmds;
-    uint32_t n_rows, n_wanted, n_splits;
+    uint32_t n_rows, n_wanted, n_keys;
     uint32_t first_wanted;
     struct touched since; /* what was touched since the last barrier */
 };
@@ -39,7 +39,9 @@ static inline address recorder_slot(const struct recorder *r, slot_id s)
     return r->g->scratch.address + r->g->slot_at[s];
 }
 
-enum input { INPUT_IDS, INPUT_POS, INPUT_SEQ, INPUT_WANTED };
+/* Arrays of one word a row; INPUT_ORDER: the rows, those of a sequence side by side. The runs of
+ * attention.c come after them. */
+enum input { INPUT_IDS, INPUT_POS, INPUT_SEQ, INPUT_WANTED, INPUT_ORDER, N_INPUTS };
 static inline address recorder_input(const struct recorder *r, enum input i)
 {
     return r->g->inputs.address + (uint64_t)i * r->g->params.n_ubatch * sizeof(uint32_t);
@@ -54,3 +56,4 @@ static inline address recorder_input(const struct recorder *r, enum input i)
 bool attention_add(struct gpu *g, const struct op *op, struct err *e);
 void attention_heads(struct recorder *r, const struct step *s);
 void attention_attend(struct recorder *r, const struct step *s);
+void attention_flash(struct recorder *r, const struct step *s);

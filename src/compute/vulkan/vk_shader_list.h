@@ -8,6 +8,8 @@
     X(ATTEND, attend) \
     X(EMBED, embed) \
     X(EXPERTS_DOWN, experts_down) \
+    X(FLASH, flash) \
+    X(FLASH_MATRIX, flash_matrix) \
     X(GLU, glu) \
     X(HEADS, heads) \
     X(PROJECT, project) \

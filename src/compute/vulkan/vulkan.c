@@ -269,7 +269,7 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
     struct gpu *g = gpu_new(p, params, false, log, e);
     if (!g)
         return NULL;
-    const uint64_t n_inputs = 4 * (uint64_t)params->n_ubatch * sizeof(uint32_t);
+    const uint64_t n_inputs = attention_input_bytes(params);
     const uint64_t n_logits = (uint64_t)HEAD_ROWS * num_max(p->n_vocab, 1) * sizeof(float);
     if (program_compile(g, e) && make_arenas(g, e) && make_caches(g, e) &&
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->n_scratch, "scratch", &g->scratch, e) &&
@@ -286,13 +286,13 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
 
 /* The commands for this number of rows, from the recordings or new, in place of the one unused for
  * longest. */
-static struct vk_cmds *cmds_for(struct gpu *g, uint32_t n_rows, uint32_t n_wanted,
-                                uint32_t n_splits, struct err *e)
+static struct vk_cmds *cmds_for(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_keys,
+                                struct err *e)
 {
     struct recording *oldest = &g->recordings[0];
     for (int i = 0; i < N_RECORDINGS; i++) {
         struct recording *r = &g->recordings[i];
-        if (r->cmds && r->n_rows == n_rows && r->n_wanted == n_wanted && r->n_splits == n_splits) {
+        if (r->cmds && r->n_rows == n_rows && r->n_wanted == n_wanted && r->n_keys == n_keys) {
             r->last_used = ++g->n_runs;
             return r->cmds;
         }
@@ -301,8 +301,8 @@ static struct vk_cmds *cmds_for(struct gpu *g, uint32_t n_rows, uint32_t n_wante
     }
     if (oldest->cmds)
         vk_cmds_free(oldest->cmds);
-    *oldest = (struct recording){n_rows, n_wanted, n_splits, NULL, ++g->n_runs};
-    oldest->cmds = record(g, n_rows, n_wanted, n_splits, e);
+    *oldest = (struct recording){n_rows, n_wanted, n_keys, NULL, ++g->n_runs};
+    oldest->cmds = record(g, n_rows, n_wanted, n_keys, e);
     return oldest->cmds;
 }
 
@@ -337,7 +337,7 @@ static bool write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wante
         ok = !parts[i] ||
              vk_write(g->vk, &g->inputs, i * room * sizeof(uint32_t), parts[i], bytes, e);
     free(wanted);
-    return ok;
+    return ok && attention_write_inputs(g, b, e);
 }
 
 static bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
@@ -349,7 +349,7 @@ static bool gpu_run(void *state, const struct batch *b, float *logits, struct er
     if (!write_inputs(g, b, &n_wanted, &n_keys, e))
         return false;
     const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
-    struct vk_cmds *cmds = cmds_for(g, b->n, n_first, attention_splits(b->n, n_keys), e);
+    struct vk_cmds *cmds = cmds_for(g, b->n, n_first, attention_keys(n_keys), e);
     if (!cmds || !gpu_submit(g, cmds, e))
         return false;
     if (g->params.profile)
