@@ -86,7 +86,7 @@ demo: ## install what is missing, build, run one conversation with a tool call
 JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # What `make check` runs; each prints "N passed, N failed, N skipped".
-SUITES := check-static unit check-cli check-api check-demo
+SUITES := check-static unit check-cli check-api check-demo check-calls
 check: ## install what is missing, build, run all tests
 	@tools/install-deps check
 	@$(MAKE) --no-print-directory $(JOBS) tawny build/release/unit-tests
@@ -108,6 +108,15 @@ check-api: tawny ## the HTTP interface with the real openai client (needs node)
 SAMPLE ?= 0
 check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=N: N a suite; 0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
+
+CALLS ?= 50
+check-calls: tawny ## calls that constraints make the demo model and random weights write, judged by jsonschema (CALLS=N)
+	@python3 tests/calls/check --calls $(CALLS) $(if $(TOOLS),--tools $(TOOLS))
+	@python3 tests/calls/check --calls $(CALLS) $(if $(TOOLS),--tools $(TOOLS)) --random-weights \
+	    --template src/text/builtin/hermes.jinja
+
+check-calls-full: ## the same with 10,000 calls each (TOOLS=file for others than those of bench/mask.json)
+	@$(MAKE) --no-print-directory check-calls CALLS=10000
 
 check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, and run on a terminal
 	@tests/cli/run $(BUILD)
@@ -174,5 +183,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:

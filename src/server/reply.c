@@ -219,8 +219,10 @@ static void finish(struct reply *r, enum finish why)
 {
     if (!r->stops.hit)
         end_text(r);
+    const bool call_done = r->call_done;
     if (r->parser)
         chat_parser_end(r->parser, why == FINISH_STOP && !is_cut(r));
+    r->call_done = call_done; /* a call that ends only here is not complete */
     r->finish = finish_reason(r, why);
     if (is_checked(r) && why == FINISH_STOP && !r->stops.hit)
         check_schemas(r);

@@ -107,4 +107,12 @@ test('parallel_tool_calls false ends after one call', async () => {
   assert.equal(reply.choices[0].finish_reason, 'tool_calls');
 });
 
+test('a call that max_tokens cuts off ends with length', async () => {
+  for (const parallel_tool_calls of [true, false]) {
+    const { choices: [choice] } = await client.chat.completions.create({ ...request, max_tokens: 24, parallel_tool_calls });
+    assert.equal(choice.finish_reason, 'length');
+    assert.throws(() => JSON.parse(choice.message.tool_calls[0].function.arguments));
+  }
+});
+
 test('the server of the tools tests ends cleanly', () => server.stop());
