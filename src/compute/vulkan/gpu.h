@@ -15,6 +15,7 @@ enum {
     MOST_OUTS = 3,     /* matrices of one projecting step */
     MOST_SPLITS = 32,  /* of the positions of one row's attention */
     N_RECORDINGS = 12, /* kept for other numbers of rows */
+    MOST_PARTS = 32,   /* of a run, each a submit */
     ROUTE_SPLITS = 8,  /* of the columns of a router */
     RUN_TIMEOUT_MS = 20000,
     SOFTWARE_TIMEOUT_MS = 1800000,
@@ -63,9 +64,11 @@ struct gpu_rope {
     struct vk_buffer table; /* [n_ctx][n_rot / 2] cosine, sine */
 };
 
+/* Commands for n_rows rows, in parts that are submitted one after the other. */
 struct recording {
     uint32_t n_rows, n_wanted, n_keys;
-    struct vk_cmds *cmds; /* NULL: free */
+    uint32_t n_parts; /* 0: free */
+    struct vk_cmds *parts[MOST_PARTS];
     uint64_t last_used;
 };
 
@@ -110,11 +113,12 @@ struct gpu {
 
     struct recording recordings[N_RECORDINGS];
     uint64_t n_runs;
+    double ns_per_row; /* of the last run with more than a few; 0: none yet */
     struct profile profiles[2];
 };
 
-/* profile.c: adds what the last run of cmds took; n_tokens rows were run. */
-void profile_add(struct gpu *g, struct vk_cmds *cmds, uint32_t n_tokens);
+/* profile.c: adds what the last run of the recording took; n_tokens rows were run. */
+void profile_add(struct gpu *g, const struct recording *r, uint32_t n_tokens);
 void profile_print(const struct gpu *g, struct buf *out);
 
 /* vulkan.c: everything that can be said without memory on the device: sizes, steps, specs
@@ -149,9 +153,17 @@ uint32_t attention_keys(uint32_t n_keys);
 uint64_t attention_input_bytes(const struct exec_params *params);
 bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e);
 
-/* record.c: commands for n_rows rows of which the n_wanted first wanted ones get logits. */
-struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_keys,
-                       struct err *e);
+/* run.c: backend.run, and freeing what it keeps. */
+bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e);
+void run_free(struct gpu *g);
+
+/* record.c: commands of the steps [from, end) for n_rows rows of which the n_wanted first wanted
+ * ones get logits. */
+struct step_range {
+    uint32_t from, end;
+};
+struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, uint32_t n_wanted,
+                       uint32_t n_keys, struct err *e);
 /* Logits alone of n_wanted rows, the first of them number `from` of the wanted ones. */
 struct vk_cmds *record_head(struct gpu *g, uint32_t from, uint32_t n_wanted, struct err *e);
 

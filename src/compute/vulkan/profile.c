@@ -17,9 +17,8 @@ static struct profile_row *row_of(struct profile *p, const char *label)
     return &p->rows[p->n_rows++];
 }
 
-void profile_add(struct gpu *g, struct vk_cmds *cmds, uint32_t n_tokens)
+static void add_part(struct profile *p, struct vk_cmds *cmds)
 {
-    struct profile *p = &g->profiles[n_tokens > 1];
     const char *label;
     uint32_t layer;
     double ns;
@@ -30,10 +29,18 @@ void profile_add(struct gpu *g, struct vk_cmds *cmds, uint32_t n_tokens)
         row->n++;
         row->ns += ns;
     }
+    p->n_dispatches += vk_cmds_dispatches(cmds);
+    p->n_barriers += vk_cmds_barriers(cmds);
+}
+
+void profile_add(struct gpu *g, const struct recording *r, uint32_t n_tokens)
+{
+    struct profile *p = &g->profiles[n_tokens > 1];
+    p->n_dispatches = p->n_barriers = 0;
+    for (uint32_t i = 0; i < r->n_parts; i++)
+        add_part(p, r->parts[i]);
     p->n_runs++;
     p->n_tokens += n_tokens;
-    p->n_dispatches = vk_cmds_dispatches(cmds);
-    p->n_barriers = vk_cmds_barriers(cmds);
 }
 
 static void print(const struct profile *p, const char *what, struct buf *out)

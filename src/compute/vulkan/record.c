@@ -240,15 +240,15 @@ static bool takes_rows(const struct step *s, uint32_t n_rows)
     return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows);
 }
 
-struct vk_cmds *record(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_keys,
-                       struct err *e)
+struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, uint32_t n_wanted,
+                       uint32_t n_keys, struct err *e)
 {
     struct recorder r = {g, vk_cmds_begin(g->vk, e), n_rows, n_wanted, n_keys, 0, {0, 0}};
     if (!r.cmds)
         return NULL;
     if (g->params.profile)
         vk_cmds_stamp(r.cmds, "begin", 0);
-    for (uint32_t i = 0; i < g->n_steps; i++)
+    for (uint32_t i = steps.from; i < steps.end; i++)
         if ((n_wanted || g->steps[i].kind != STEP_HEAD) && takes_rows(&g->steps[i], n_rows))
             record_step(&r, &g->steps[i]);
     if (vk_cmds_end(r.cmds, e))

@@ -187,3 +187,5 @@ bool vk_submit(struct vk *vk, struct vk_cmds *c, struct err *e);
  * (then every call fails, and a new one has to be opened) or did not finish within timeout_ms: then
  * nothing can be submitted, and what is freed stays allocated, until a later vk_wait succeeds. */
 bool vk_wait(struct vk *vk, uint32_t timeout_ms, struct err *e);
+/* The same for the newest submit of c and what was submitted before it. */
+bool vk_wait_cmds(struct vk *vk, const struct vk_cmds *c, uint32_t timeout_ms, struct err *e);

@@ -198,3 +198,8 @@ bool vk_wait(struct vk *vk, uint32_t timeout_ms, struct err *e)
 {
     return vk_queue_drain(vk, timeout_ms, e);
 }
+
+bool vk_wait_cmds(struct vk *vk, const struct vk_cmds *c, uint32_t timeout_ms, struct err *e)
+{
+    return vk_queue_wait(vk, c->number, timeout_ms, e);
+}

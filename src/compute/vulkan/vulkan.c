@@ -51,17 +51,10 @@ static uint64_t all_cache_bytes(const struct gpu *g)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void free_recordings(struct gpu *g)
-{
-    for (int i = 0; i < N_RECORDINGS; i++)
-        if (g->recordings[i].cmds)
-            vk_cmds_free(g->recordings[i].cmds);
-}
-
 void gpu_free(struct gpu *g)
 {
     if (g->vk) {
-        free_recordings(g);
+        run_free(g);
         for (uint32_t i = 0; i < g->n_arenas; i++)
             vk_buffer_free(g->vk, &g->arenas[i]);
         for (size_t i = 0; g->caches && i < g->plan->n_kv; i++) {
@@ -282,92 +275,7 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
     return NULL;
 }
 
-/* ---- runs ------------------------------------------------------------------------------------ */
-
-/* The commands for this number of rows, from the recordings or new, in place of the one unused for
- * longest. */
-static struct vk_cmds *cmds_for(struct gpu *g, uint32_t n_rows, uint32_t n_wanted, uint32_t n_keys,
-                                struct err *e)
-{
-    struct recording *oldest = &g->recordings[0];
-    for (int i = 0; i < N_RECORDINGS; i++) {
-        struct recording *r = &g->recordings[i];
-        if (r->cmds && r->n_rows == n_rows && r->n_wanted == n_wanted && r->n_keys == n_keys) {
-            r->last_used = ++g->n_runs;
-            return r->cmds;
-        }
-        if (!r->cmds || (oldest->cmds && r->last_used < oldest->last_used))
-            oldest = r;
-    }
-    if (oldest->cmds)
-        vk_cmds_free(oldest->cmds);
-    *oldest = (struct recording){n_rows, n_wanted, n_keys, NULL, ++g->n_runs};
-    oldest->cmds = record(g, n_rows, n_wanted, n_keys, e);
-    return oldest->cmds;
-}
-
-bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e)
-{
-    const uint32_t timeout = vk_caps(g->vk)->is_software ? SOFTWARE_TIMEOUT_MS : RUN_TIMEOUT_MS;
-    return vk_submit(g->vk, cmds, e) && vk_wait(g->vk, timeout, e);
-}
-
-static void take_logits(const struct gpu *g, uint32_t from, uint32_t n, float *logits)
-{
-    const size_t width = g->plan->n_vocab;
-    memcpy(logits + from * width, g->logits.host, n * width * sizeof *logits);
-}
-
-/* Writes what the commands read; returns the wanted rows, and the keys that the longest row sees.
- */
-static bool write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wanted, uint32_t *n_keys,
-                         struct err *e)
-{
-    const size_t room = g->params.n_ubatch, bytes = b->n * sizeof(uint32_t);
-    uint32_t *wanted = mem_new(b->n, sizeof *wanted);
-    *n_wanted = *n_keys = 0;
-    for (uint32_t i = 0; i < b->n; i++) {
-        *n_keys = (uint32_t)num_max(*n_keys, b->pos[i] + 1);
-        if (b->want_logits[i])
-            wanted[(*n_wanted)++] = i;
-    }
-    const void *parts[] = {b->ids, b->pos, b->seq, wanted};
-    bool ok = true;
-    for (size_t i = 0; i < 4 && ok; i++)
-        ok = !parts[i] ||
-             vk_write(g->vk, &g->inputs, i * room * sizeof(uint32_t), parts[i], bytes, e);
-    free(wanted);
-    return ok && attention_write_inputs(g, b, e);
-}
-
-static bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
-{
-    struct gpu *g = state;
-    uint32_t n_wanted, n_keys;
-    if (b->cancel && atomic_load(b->cancel))
-        return err_set(e, ERR_CANCELLED, "cancelled");
-    if (!write_inputs(g, b, &n_wanted, &n_keys, e))
-        return false;
-    const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
-    struct vk_cmds *cmds = cmds_for(g, b->n, n_first, attention_keys(n_keys), e);
-    if (!cmds || !gpu_submit(g, cmds, e))
-        return false;
-    if (g->params.profile)
-        profile_add(g, cmds, b->n);
-    if (n_first)
-        take_logits(g, 0, n_first, logits);
-    for (uint32_t from = n_first; from < n_wanted; from += HEAD_ROWS) {
-        const uint32_t n = (uint32_t)num_min(n_wanted - from, HEAD_ROWS);
-        cmds = record_head(g, from, n, e);
-        const bool ok = cmds && gpu_submit(g, cmds, e);
-        if (cmds)
-            vk_cmds_free(cmds);
-        if (!ok)
-            return false;
-        take_logits(g, from, n, logits);
-    }
-    return true;
-}
+/* ---- the backend ----------------------------------------------------------------------------- */
 
 static bool gpu_slot_get(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e)
 {
