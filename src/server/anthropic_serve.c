@@ -112,18 +112,17 @@ void anthropic_serve(const struct server *s, struct http_request *http)
 void anthropic_serve_count(const struct server *s, struct http_request *http)
 {
     struct anthropic_request request;
-    struct prompt prompt = {0};
     struct buf body = {0};
     struct openai_error e;
+    size_t n;
     if (!parse(s, http, &request))
         return;
-    if (prompt_encode(s, &request.base, &prompt, &e)) {
-        buf_fmt(&body, "{\"input_tokens\":%zu}\n", prompt.ids.n);
+    if (prompt_count(s, &request.base, &n, &e)) {
+        buf_fmt(&body, "{\"input_tokens\":%zu}\n", n);
         http_send(http, 200, "application/json", buf_view(&body));
     } else {
         server_refuse(http, &e);
     }
     buf_free(&body);
-    prompt_free(&prompt);
     anthropic_request_free(&request);
 }

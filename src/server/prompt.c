@@ -57,3 +57,13 @@ void prompt_free(struct prompt *p)
     free(p->ids.ids);
     buf_free(&p->opening);
 }
+
+bool prompt_count(const struct server *s, const struct openai_request *q, size_t *n,
+                  struct openai_error *e)
+{
+    struct prompt prompt = {0};
+    bool ok = prompt_encode(s, q, &prompt, e);
+    *n = prompt.ids.n;
+    prompt_free(&prompt);
+    return ok;
+}

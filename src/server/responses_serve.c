@@ -112,26 +112,53 @@ static const struct protocol protocol = {
     .close = close_answer,
 };
 
-void responses_serve(const struct server *s, struct http_request *http)
+/* False: the request was refused. */
+static bool parse(const struct server *s, struct http_request *http, struct responses_request *out)
 {
-    struct answer *a = mem_new(1, sizeof *a);
     struct openai_error e;
     struct sampling defaults;
     engine_sampling_defaults(s->engine, &defaults);
-    a->server = s;
-    if (!responses_parse(http_body(http), &defaults, s->responses, &a->request, &e)) {
+    if (!responses_parse(http_body(http), &defaults, s->responses, out, &e)) {
         server_refuse(http, &e);
+        return false;
+    }
+    if (out->base.notice[0])
+        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), out->base.notice);
+    return true;
+}
+
+void responses_serve(const struct server *s, struct http_request *http)
+{
+    struct answer *a = mem_new(1, sizeof *a);
+    a->server = s;
+    if (!parse(s, http, &a->request)) {
         free(a);
         return;
     }
-    if (a->request.base.notice[0])
-        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), a->request.base.notice);
     a->reply = (struct responses_reply){
         .request = &a->request, .created = clock_unix(), .model = s->model_id};
     server_make_id(a->reply.tail, RESPONSES_TAIL);
     struct reply_request to = {.protocol = &protocol, .state = a, .request = &a->request.base};
     snprintf(to.id, sizeof to.id, "resp_%s", a->reply.tail);
     reply_run(s, http, &to);
+}
+
+void responses_serve_count(const struct server *s, struct http_request *http)
+{
+    struct responses_request request;
+    struct buf body = {0};
+    struct openai_error e;
+    size_t n;
+    if (!parse(s, http, &request))
+        return;
+    if (prompt_count(s, &request.base, &n, &e)) {
+        buf_fmt(&body, "{\"object\":\"response.input_tokens\",\"input_tokens\":%zu}\n", n);
+        http_send(http, 200, "application/json", buf_view(&body));
+    } else {
+        server_refuse(http, &e);
+    }
+    buf_free(&body);
+    responses_request_free(&request);
 }
 
 /* ---- kept responses ---- */

@@ -57,6 +57,9 @@ struct prompt {
 bool prompt_encode(const struct server *s, const struct openai_request *q, struct prompt *out,
                    struct openai_error *e);
 void prompt_free(struct prompt *p);
+/* How many tokens it would be. */
+bool prompt_count(const struct server *s, const struct openai_request *q, size_t *n,
+                  struct openai_error *e);
 
 /* Bytes of an id: letters and digits. out: n + 1 bytes. */
 void server_make_id(char *out, size_t n);
@@ -69,6 +72,8 @@ void openai_serve(const struct server *s, struct http_request *http, bool chat);
 /* POST /v1/messages and /v1/messages/count_tokens (anthropic_serve.c). */
 void anthropic_serve(const struct server *s, struct http_request *http);
 void anthropic_serve_count(const struct server *s, struct http_request *http);
-/* POST /v1/responses, and GET and DELETE of the response with this id (responses_serve.c). */
+/* POST /v1/responses and /v1/responses/input_tokens, and GET and DELETE of the response with this
+ * id (responses_serve.c). */
 void responses_serve(const struct server *s, struct http_request *http);
+void responses_serve_count(const struct server *s, struct http_request *http);
 void responses_serve_kept(const struct server *s, struct http_request *http, str id);

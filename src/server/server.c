@@ -112,6 +112,7 @@ static const struct route {
     {"/v1/messages/count_tokens", "POST, OPTIONS", false, anthropic_serve_count,
      anthropic_error_body},
     {"/v1/responses", "POST, OPTIONS", false, responses_serve, NULL},
+    {"/v1/responses/input_tokens", "POST, OPTIONS", false, responses_serve_count, NULL},
     {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response, NULL},
 };
 

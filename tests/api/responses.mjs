@@ -146,6 +146,12 @@ test('text.format holds the reply to a schema', async () => {
   assert.ok(Number.isInteger(JSON.parse(reply.output_text).n), reply.output_text);
 });
 
+test('the tokens of a prompt can be counted', async () => {
+  const { object, input_tokens } = await client.responses.inputTokens.count({ model: 'demo', input: request.input, tools });
+  assert.equal(object, 'response.input_tokens');
+  assert.equal(input_tokens, (await client.responses.create({ ...request, max_output_tokens: 1 })).usage.input_tokens);
+});
+
 test('a limit makes it incomplete', async () => {
   const whole = await client.responses.create({ ...about, max_output_tokens: 3 });
   assert.equal(whole.status, 'incomplete');
