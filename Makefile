@@ -102,7 +102,7 @@ unit-%:
 check-static: ## layers, formatting, file and function lengths
 	@tools/check-static
 
-check-api: tawny ## the HTTP interface with the real openai client (needs node)
+check-api: tawny ## the HTTP interface with the real openai and Anthropic clients (needs node)
 	@tests/api/run
 
 SAMPLE ?= 0

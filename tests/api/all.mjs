@@ -1,7 +1,8 @@
-// All tests of the HTTP interface, with the real openai client. tests/api/run starts this.
+// All tests of the HTTP interface, with the real openai and Anthropic clients. tests/api/run starts this.
 import './chat.mjs';
 import './tools.mjs';
 import './shapes.mjs';
 import './responses.mjs';
+import './messages.mjs';
 import './errors.mjs';
 import './abort.mjs';

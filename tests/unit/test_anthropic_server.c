@@ -76,7 +76,7 @@ TEST(anthropic_server_shows_signs_of_life)
 {
     struct kit_server *s = kit_server_open(&(struct kit_server_params){.keepalive_ms = 5});
     struct buf in = {0}, body = {0};
-    long_body(100, "\"stream\":true,\"max_tokens\":1,", &body);
+    long_body(40, "\"stream\":true,\"max_tokens\":1,", &body);
     CHECK_INT(post(s, "/v1/messages", body.p, &in), 200);
     const char *start = strstr(in.p, "event: message_start"), *ping = strstr(in.p, "event: ping");
     CHECK(start && ping && start < ping);
