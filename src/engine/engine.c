@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "engine/fit.h"
-#include "engine/inside.h"
+#include "engine/turn.h"
 
 static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
 {
@@ -102,12 +103,17 @@ static unsigned char *allowed_tokens(const struct engine *g)
 
 static void open_sessions(struct engine *g)
 {
-    for (uint32_t i = 0; i < g->n_sessions; i++)
+    const size_t n_rows = num_max(g->n_ubatch, g->n_sessions);
+    g->turns = mem_new(g->n_sessions, sizeof *g->turns);
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
         g->sessions[i].ids = mem_new(g->n_ctx, sizeof *g->sessions[i].ids);
+        g->turns[i].seq = i;
+    }
+    g->step_ids = mem_new(g->n_sessions, sizeof *g->step_ids);
     g->logits = mem_new(g->model->plan.n_vocab, sizeof *g->logits);
-    g->pos = mem_new(g->n_ubatch, sizeof *g->pos);
-    g->seq = mem_new(g->n_ubatch, sizeof *g->seq);
-    g->want = mem_new(g->n_ubatch, sizeof *g->want);
+    g->pos = mem_new(n_rows, sizeof *g->pos);
+    g->seq = mem_new(n_rows, sizeof *g->seq);
+    g->want = mem_new(n_rows, sizeof *g->want);
 }
 
 /* Signals are for the program's own threads. */
@@ -151,8 +157,10 @@ static void stop_thread(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
     g->quit = true;
-    if (g->running)
-        atomic_store(&g->running->cancel, true);
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        if (g->turns[i].job)
+            atomic_store(&g->turns[i].job->cancel, true);
+    atomic_store(&g->interrupt, true);
     for (struct job *j = g->first; j; j = j->next)
         job_end_locked(j, FINISH_CANCELLED, NULL, NULL);
     g->first = g->last = NULL;
@@ -173,6 +181,8 @@ void engine_close(struct engine *g)
     }
     mem_big_free(g->snapshot_bytes, g->n_snapshot_bytes);
     free(g->sessions);
+    free(g->turns);
+    free(g->step_ids);
     free(g->logits);
     free(g->pos);
     free(g->seq);

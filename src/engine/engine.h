@@ -1,6 +1,7 @@
 /* engine: a loaded model with its sessions. One thread owns the model; other threads hand it jobs
  * and wait for their events. A session is one mutable sequence with a KV cache: a job's prompt is
- * synchronised with the session that shares the longest prefix, and only the rest is read.
+ * synchronised with the session that shares the longest prefix, and only the rest is read. Jobs in
+ * several sessions run side by side, their replies in one batch a token.
  * Recurrent states and layers with a window cannot be cut back (far): copies of them are kept where
  * turns begin and prompts part. */
 #pragma once
@@ -23,8 +24,9 @@ struct engine_params {
     const char *device, *cache_path; /* as in exec_params; until engine_close */
     uint32_t n_ctx; /* tokens per session [the model's context, cut to what fits into memory, at
                        most 32768] */
-    uint32_t n_sessions;            /* [2] */
-    uint32_t n_ubatch;              /* [512] */
+    uint32_t
+        n_sessions;    /* jobs at work side by side [4; fewer, down to 2, where memory is short] */
+    uint32_t n_ubatch; /* [512] */
     enum block_type type_k, type_v; /* [BLOCK_F16]; BLOCK_F32 (0) cannot be asked for here */
     int n_threads;
     struct requant requant; /* weights get other types while they are loaded [none] */
@@ -103,8 +105,9 @@ struct job_usage {
 };
 
 struct job;
-/* Queues the request; jobs run in the order they came. NULL and e (ERR_LIMIT: prompt too long;
- * ERR_USAGE: ids or parameters out of range). Any thread. */
+/* Queues the request; jobs begin in the order they came and run side by side, one in a session.
+ * NULL and e (ERR_LIMIT: prompt too long; ERR_USAGE: ids or parameters out of range). Any thread.
+ */
 struct job *engine_submit(struct engine *g, const struct job_params *p, struct err *e);
 /* Waits at most timeout_ms for the next event. After DONE it answers DONE again. One waiting thread
  * per job. */

@@ -2,7 +2,13 @@
 
 #include "base/num.h"
 
-enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 2, DEFAULT_UBATCH = 512 };
+enum {
+    MAX_DEFAULT_CTX = 32768,
+    CTX_STEP = 256,
+    DEFAULT_SESSIONS = 4,
+    LEAST_SESSIONS = 2,
+    DEFAULT_UBATCH = 512
+};
 
 /* Snapshots of what cannot be cut back: as many as these bytes hold, in all sessions together, and
  * as there is memory for beside the rest; enough for a conversation to go back one turn. */
@@ -34,6 +40,18 @@ static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
     return true;
 }
 
+/* Fewer sessions than the default where so many do not get the context that is wanted. */
+static bool fit_sessions(struct fit *f, struct err *e)
+{
+    const uint32_t n_ctx = f->asked ? f->asked : f->wanted;
+    for (f->params.n_seqs = DEFAULT_SESSIONS;; f->params.n_seqs--) {
+        if (!try_ctx(f, n_ctx, e))
+            return false;
+        if (f->fits || f->params.n_seqs == LEAST_SESSIONS)
+            return true;
+    }
+}
+
 /* The largest context up to f->wanted that fits, in steps of CTX_STEP; 0: none. */
 static bool largest_ctx(struct fit *f, uint32_t *n_ctx, struct err *e)
 {
@@ -58,7 +76,7 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
     *f = (struct fit){.backend = backend_choose(p->backend, p->device, e), .plan = &m->plan};
     if (!f->backend)
         return false;
-    f->params = (struct exec_params){.n_seqs = p->n_sessions ? p->n_sessions : DEFAULT_SESSIONS,
+    f->params = (struct exec_params){.n_seqs = p->n_sessions,
                                      .n_ubatch = p->n_ubatch ? p->n_ubatch : DEFAULT_UBATCH,
                                      .type_k = p->type_k ? p->type_k : BLOCK_F16,
                                      .type_v = p->type_v ? p->type_v : BLOCK_F16,
@@ -68,6 +86,8 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;
     f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);
+    if (!p->n_sessions && !fit_sessions(f, e))
+        return false;
     uint32_t n_ctx = f->asked;
     if (!f->asked && !largest_ctx(f, &n_ctx, e))
         return false;

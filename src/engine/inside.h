@@ -11,6 +11,8 @@
 #include "engine/loop.h"
 #include "engine/session.h"
 
+struct turn;
+
 enum { TOP_MAX = 20 };
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_ENDED };
@@ -51,33 +53,36 @@ struct engine {
     /* ---- under lock ---- */
     pthread_cond_t queue_changed;
     struct job *first, *last; /* queue */
-    struct job *running;
     bool quit;
+    /* ---- any thread ---- */
+    atomic_bool interrupt; /* a job at work was cancelled */
     /* ---- engine thread only ---- */
     struct session *sessions;
+    struct turn *turns; /* [n_sessions] who is at work in them; turn.job is written under lock */
     uint8_t *snapshot_bytes; /* of all sessions */
     size_t n_snapshot_bytes;
     uint64_t n_jobs;
     double ns_per_row;    /* of the last piece of prefill; 0: not measured yet */
-    uint64_t ns_per_step; /* of the last token drawn; 0: not measured yet */
+    uint64_t ns_per_step; /* of the last step of replies; 0: not measured yet */
     float *logits;        /* [n_vocab] the sampler's copy */
-    struct loop loop;     /* of the reply that is being generated */
-    int32_t kept_out;     /* the token that would go on with a loop; -1: none */
-    /* of a batch, [n_ubatch] */
+    bool oldest_next;     /* whose prompt was read last: the oldest, or the shortest */
+    int32_t *step_ids;    /* [n_sessions] */
+    /* of a batch, [n_ubatch or n_sessions, what is more] */
     uint32_t *pos, *seq;
     bool *want;
 };
 
-/* The thread: takes jobs from the queue until quit. */
+/* The thread: runs jobs until quit. */
 void *engine_thread(void *engine);
 
 /* News from the engine's thread to whoever waits on the job. */
-void job_post_prefill(struct job *j, size_t n_done);
+void job_post_prefill(struct job *j, const struct job_usage *usage, size_t n_done);
 void job_post_token(struct job *j, const struct token_logprob *token,
                     const struct token_logprob *top, uint32_t n_top);
-/* The last touch: the job may be freed as soon as this is called. usage as of the end. */
-void job_post_end(struct job *j, enum finish finish, const struct err *error,
-                  const struct job_usage *usage);
-/* The same with the lock held; usage NULL: as it stands in the job. */
+/* The last touch: the job may be freed as soon as this is called, and the turn is free. */
+void job_post_end(struct turn *t, enum finish finish, const struct err *error);
+/* The same with the lock held, for a job of the queue. */
 void job_end_locked(struct job *j, enum finish finish, const struct err *error,
                     const struct job_usage *usage);
+/* Takes the first job of the queue, which is not empty, with the lock held. */
+struct job *job_take_first(struct engine *g);

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "engine/inside.h"
+#include "engine/turn.h"
 
 static bool check_params(const struct engine *g, const struct job_params *p, struct err *e)
 {
@@ -67,9 +67,10 @@ struct job *engine_submit(struct engine *g, const struct job_params *p, struct e
     return j;
 }
 
-void job_post_prefill(struct job *j, size_t n_done)
+void job_post_prefill(struct job *j, const struct job_usage *usage, size_t n_done)
 {
     pthread_mutex_lock(&j->engine->lock);
+    j->usage = *usage;
     j->n_done = n_done;
     j->prefill_news = true;
     pthread_cond_signal(&j->changed);
@@ -113,14 +114,25 @@ void job_end_locked(struct job *j, enum finish finish, const struct err *error,
     pthread_cond_broadcast(&j->changed);
 }
 
-void job_post_end(struct job *j, enum finish finish, const struct err *error,
-                  const struct job_usage *usage)
+void job_post_end(struct turn *t, enum finish finish, const struct err *error)
 {
+    struct job *j = t->job;
     struct engine *g = j->engine;
     pthread_mutex_lock(&g->lock);
-    g->running = NULL;
-    job_end_locked(j, finish, error, usage);
+    t->job = NULL;
+    job_end_locked(j, finish, error, &t->usage);
     pthread_mutex_unlock(&g->lock);
+}
+
+struct job *job_take_first(struct engine *g)
+{
+    struct job *j = g->first;
+    g->first = j->next;
+    if (!g->first)
+        g->last = NULL;
+    j->next = NULL;
+    j->state = JOB_RUNNING;
+    return j;
 }
 
 /* Waits until there is news or the time is over; false then. */
@@ -186,6 +198,8 @@ void job_cancel(struct job *j)
     struct engine *g = j->engine;
     atomic_store(&j->cancel, true);
     pthread_mutex_lock(&g->lock);
+    if (j->state == JOB_RUNNING)
+        atomic_store(&g->interrupt, true);
     if (j->state == JOB_QUEUED) {
         unqueue(g, j);
         j->usage.queue_ns = clock_ns() - j->submit_ns;

@@ -78,6 +78,8 @@ uint32_t session_choose(const struct session *all, uint32_t n_sessions, const in
     uint32_t best = 0;
     double least = HUGE_VAL;
     for (uint32_t i = 0; i < n_sessions; i++) {
+        if (all[i].busy)
+            continue;
         uint32_t shared = session_shared(&all[i], ids, n);
         double lost = ldexp(all[i].n - shared, -rank_of(all, n_sessions, i));
         double cost = (double)(n - session_reach(&all[i], shared)) + lost;

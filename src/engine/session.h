@@ -1,6 +1,7 @@
 /* session: what the KV cache of one sequence holds, and which sequence a prompt should go to.
  * Engine thread only. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct session {
     int32_t *ids;               /* [n_ctx] tokens in the cache, positions 0 .. n-1 */
     uint32_t n;                 /* of those, in use */
     uint64_t last_used;         /* rises with every job; 0: never */
+    bool busy;                  /* a job is at work in it */
     struct exec_reach reach;    /* from where it can go on without a snapshot */
     struct snapshot *snapshots; /* [n_snapshots]; 0: it can be cut back anywhere */
     uint32_t n_snapshots;
@@ -39,10 +41,11 @@ void session_drop_snapshot(struct session *s, uint32_t n);
  * before it, divided by the number of jobs since it was of use. n_jobs: the present one. */
 struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
 
-/* The session in which a prompt costs the fewest tokens to read, now and later: the prompt's tokens
- * that it does not hold, plus the tokens that cutting it back throws away, since somebody may come
- * back for those. The latter count fully for the session used last, half for the one before, a
- * quarter for the next, and so on; an empty one loses nothing. Ties go to the longest unused.
+/* The session, of those that are not busy (at least one), in which a prompt costs the fewest tokens
+ * to read, now and later: the prompt's tokens that it does not hold, plus the tokens that cutting
+ * it back throws away, since somebody may come back for those. The latter count fully for the
+ * session used last, half for the one before, a quarter for the next, and so on; an empty one loses
+ * nothing. Ties go to the longest unused.
  *
  * So a conversation that goes on finds its session, an edited one cuts its own, a short side
  * request or the first prompt of a sub-agent takes an empty or a stale session even where it shares

@@ -1,0 +1,153 @@
+/* The engine's thread. Every round it gives free sessions to waiting jobs, runs one token of all
+ * replies as one batch, so that the weights are read once for all of them, and then a piece of one
+ * prompt. A piece that others wait for is small: that bounds the gap between their tokens. */
+#include <math.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "engine/turn.h"
+
+/* A cancelled batch stops at the next op, so the longest op bounds the wait: a piece of a prompt is
+ * made so small that this op should take a third of the 300 ms promised. The longest one is taken
+ * to be four times the mean. The first piece of an engine's life measures.
+ * STALL_NS: what a piece should take at most while other jobs are at work. */
+enum { LONGEST_OP_NS = 100000000, LONGEST_OP_PART = 4, FIRST_PIECE = 32, STALL_NS = 150000000 };
+
+static uint32_t piece_rows(const struct engine *g, bool alone)
+{
+    if (g->ns_per_row <= 0)
+        return (uint32_t)num_min(FIRST_PIECE, g->n_ubatch);
+    const double part = fmin(1, (double)LONGEST_OP_PART / (double)g->model->plan.n_ops);
+    const double ns = alone ? LONGEST_OP_NS / part : fmin(STALL_NS, LONGEST_OP_NS / part);
+    const double rows = fmax(ns / g->ns_per_row, fmin(TURN_MEASURE, g->n_ubatch));
+    return rows < g->n_ubatch ? (uint32_t)rows : g->n_ubatch;
+}
+
+/* ---- who is at work ---------------------------------------------------------------------------
+ */
+
+static uint32_t count_turns(const struct engine *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        n += g->turns[i].job != NULL;
+    return n;
+}
+
+static void end_cancelled(struct engine *g)
+{
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        struct turn *t = &g->turns[i];
+        if (t->job && atomic_load(&t->job->cancel))
+            turn_cancel(g, t);
+    }
+}
+
+/* The first job of the queue gets a session; NULL: nobody waits, or all sessions are taken. */
+static struct turn *admit(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    struct turn *t = NULL;
+    if (g->first && count_turns(g) < g->n_sessions) {
+        struct job *j = job_take_first(g);
+        t = &g->turns[session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt)];
+        t->job = j;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return t;
+}
+
+/* Sleeps while there is nothing to do. False: the engine is to end, and nobody is at work. */
+static bool wait_for_work(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    while (!g->first && !g->quit && count_turns(g) == 0)
+        pthread_cond_wait(&g->queue_changed, &g->lock);
+    const bool goes_on = g->first || count_turns(g) > 0;
+    pthread_mutex_unlock(&g->lock);
+    return goes_on;
+}
+
+/* ---- replies ----------------------------------------------------------------------------------
+ */
+
+/* What may stop a step of n replies. One that states are lost with is waited for, where that is
+ * short or others would have to be read again. Without states, the others repeat the step. */
+static const atomic_bool *step_cancel(struct engine *g, uint32_t n)
+{
+    const bool is_short = g->ns_per_step > 0 && g->ns_per_step < LONGEST_OP_NS;
+    if (g->model->plan.n_states == 0)
+        return &g->interrupt;
+    return n > 1 || is_short ? NULL : &g->turns[g->seq[0]].job->cancel;
+}
+
+static bool in_reply(const struct turn *t)
+{
+    return t->job && !t->reads;
+}
+
+/* One token of all replies. */
+static void step_replies(struct engine *g)
+{
+    struct err e = {0};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        if (!in_reply(&g->turns[i]))
+            continue;
+        g->step_ids[n] = g->turns[i].next;
+        g->pos[n] = g->sessions[i].n;
+        g->seq[n] = i;
+        g->want[n++] = true;
+    }
+    if (n == 0)
+        return;
+    const uint64_t start = clock_ns();
+    const bool done = turn_rows(g, g->step_ids, n, step_cancel(g, n), &e);
+    if (!done && e.code == ERR_CANCELLED)
+        return; /* whoever was meant ends before the next step */
+    for (uint32_t i = 0; i < n; i++) {
+        struct turn *t = &g->turns[g->seq[i]];
+        if (done)
+            turn_draw(g, t, exec_logits(g->exec, i));
+        else
+            turn_fail(g, t, &e);
+    }
+    g->ns_per_step = clock_ns() - start;
+}
+
+/* ---- prompts ----------------------------------------------------------------------------------
+ */
+
+/* Whose prompt is read next: by turns the one that is read soonest, so that a small request does
+ * not wait for a long one, and the one that came first, so that no number of small ones holds it
+ * up. */
+static struct turn *next_reader(struct engine *g)
+{
+    struct turn *best = NULL;
+    g->oldest_next = !g->oldest_next;
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        struct turn *t = &g->turns[i];
+        if (!t->job || !t->reads)
+            continue;
+        if (!best || (g->oldest_next ? g->sessions[i].last_used < g->sessions[best->seq].last_used
+                                     : turn_left(g, t) < turn_left(g, best)))
+            best = t;
+    }
+    return best;
+}
+
+void *engine_thread(void *engine)
+{
+    struct engine *g = engine;
+    while (wait_for_work(g)) {
+        for (struct turn *t; (t = admit(g));)
+            turn_begin(g, t);
+        atomic_store(&g->interrupt, false); /* before the flags of the jobs are looked at */
+        end_cancelled(g);
+        step_replies(g);
+        struct turn *t = next_reader(g);
+        if (t)
+            turn_read(g, t, piece_rows(g, count_turns(g) == 1));
+    }
+    return NULL;
+}

@@ -1,0 +1,209 @@
+#include "engine/turn.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "engine/logprob.h"
+
+bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
+               struct err *e)
+{
+    const struct batch b = {
+        .n = n, .ids = ids, .pos = g->pos, .seq = g->seq, .want_logits = g->want, .cancel = cancel};
+    const bool done = exec_run(g->exec, &b, e);
+    for (uint32_t i = 0; i < n; i++) {
+        struct session *s = &g->sessions[g->seq[i]];
+        if (done)
+            s->ids[s->n++] = ids[i];
+        s->reach = exec_reach(g->exec, g->seq[i]);
+    }
+    return done;
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------
+ */
+
+/* Cuts the session back to what it shares with the prompt, or farther, to where its state can be
+ * had. The last token is always read again: its logits are needed. */
+static bool sync_session(struct engine *g, struct turn *t, struct err *e)
+{
+    const struct job *j = t->job;
+    struct session *s = &g->sessions[t->seq];
+    const uint32_t shared = session_shared(s, j->prompt, j->params.n_prompt);
+    const uint32_t fork = (uint32_t)num_min(shared, j->params.n_prompt - 1);
+    session_cut(s, session_reach(s, fork));
+    keep_begin(&t->keeper, g, t->seq, j, fork);
+    struct snapshot *from = session_snapshot(s, s->n);
+    if (from)
+        from->last_used = g->n_jobs;
+    if (exec_within(s->reach, s->n))
+        return true;
+    const bool done = exec_state_restore(g->exec, t->seq, s->n, from->bytes, e);
+    s->reach = exec_reach(g->exec, t->seq);
+    return done;
+}
+
+static void end_turn(struct engine *g, struct turn *t, enum finish finish, const struct err *e)
+{
+    const uint64_t now = clock_ns();
+    if (t->reads)
+        t->usage.prefill_ns = now - t->began_ns;
+    else
+        t->usage.decode_ns = now - t->began_ns - t->usage.prefill_ns;
+    if (finish == FINISH_ERROR && e->code == ERR_CANCELLED)
+        finish = FINISH_CANCELLED;
+    if (finish == FINISH_ERROR && !t->refused)
+        session_cut(&g->sessions[t->seq], 0); /* what the cache holds now is not known */
+    g->sessions[t->seq].busy = false;
+    sampler_close(t->sampler);
+    constraint_end(t->constraint);
+    job_post_end(t, finish, e);
+}
+
+void turn_begin(struct engine *g, struct turn *t)
+{
+    struct err e = {0};
+    struct job *j = t->job;
+    struct session *s = &g->sessions[t->seq];
+    s->busy = true;
+    s->last_used = ++g->n_jobs;
+    t->began_ns = clock_ns();
+    t->usage =
+        (struct job_usage){.n_prompt = j->params.n_prompt, .queue_ns = t->began_ns - j->submit_ns};
+    t->sampler = sampler_open(&j->params.sampling, g->model->plan.n_vocab, g->allowed);
+    t->constraint = constraint_begin(j->params.constraint);
+    for (size_t i = 0; i < j->params.n_prompt; i++)
+        sampler_accept(t->sampler, j->prompt[i]);
+    loop_init(&t->loop);
+    t->kept_out = -1;
+    t->refused = false;
+    t->reads = true;
+    if (!sync_session(g, t, &e)) {
+        end_turn(g, t, FINISH_ERROR, &e);
+        return;
+    }
+    t->usage.n_cached = s->n;
+    job_post_prefill(j, &t->usage, s->n);
+    keep_snapshots(&t->keeper);
+}
+
+void turn_cancel(struct engine *g, struct turn *t)
+{
+    const struct err e = {0};
+    end_turn(g, t, FINISH_CANCELLED, &e);
+}
+
+void turn_fail(struct engine *g, struct turn *t, const struct err *e)
+{
+    end_turn(g, t, FINISH_ERROR, e);
+}
+
+/* ---- the reply --------------------------------------------------------------------------------
+ */
+
+/* Taken from the logit of the token that would go on with a loop. Not infinite: where a grammar
+ * allows nothing else, it may come. */
+static const float LOOP_PENALTY = 100;
+
+/* Draws the next token from logits. */
+static bool pick(struct engine *g, struct turn *by, const float *logits, struct token_logprob *t,
+                 struct token_logprob *top, uint32_t *n_top, struct err *e)
+{
+    const struct job_params *p = &by->job->params;
+    const uint32_t n_vocab = g->model->plan.n_vocab;
+    const struct token_mask *mask;
+    by->refused = !constraint_mask(by->constraint, &mask, e);
+    if (by->refused)
+        return false;
+    memcpy(g->logits, logits, n_vocab * sizeof *logits);
+    if (by->kept_out >= 0)
+        g->logits[by->kept_out] -= LOOP_PENALTY;
+    *t = (struct token_logprob){.id = sampler_pick(by->sampler, g->logits, mask)};
+    sampler_accept(by->sampler, t->id);
+    *n_top = 0;
+    if (p->want_logprobs)
+        *n_top = logprob_top(logits, n_vocab, t->id, p->n_top_logprobs, t, top);
+    return true;
+}
+
+/* A constraint has its end, whatever else was asked for. */
+static bool is_stop(const struct engine *g, const struct job *j, int32_t id)
+{
+    bool goes_on = j->params.ignore_stop && !j->params.constraint;
+    return !goes_on && g->tok && tok_is_stop(g->tok, id);
+}
+
+/* Does the reply go round in circles, though that was broken before? */
+static bool is_loop(struct turn *t, int32_t id)
+{
+    t->kept_out = -1;
+    return !t->job->params.ignore_stop && loop_put(&t->loop, id, &t->kept_out) == LOOP_END;
+}
+
+void turn_draw(struct engine *g, struct turn *t, const float *logits)
+{
+    struct err e = {0};
+    const struct job *j = t->job;
+    const uint32_t max = j->params.max_tokens ? j->params.max_tokens : UINT32_MAX;
+    struct token_logprob token, top[TOP_MAX];
+    uint32_t n_top;
+    if (!pick(g, t, logits, &token, top, &n_top, &e)) {
+        end_turn(g, t, FINISH_ERROR, &e);
+        return;
+    }
+    t->usage.n_generated++;
+    if (is_stop(g, j, token.id)) {
+        end_turn(g, t, FINISH_STOP, &e);
+        return;
+    }
+    t->refused = !constraint_accept(t->constraint, token.id, &e);
+    if (t->refused) {
+        end_turn(g, t, FINISH_ERROR, &e);
+        return;
+    }
+    job_post_token(t->job, &token, top, n_top);
+    t->next = token.id;
+    if (t->usage.n_generated == max || g->sessions[t->seq].n == g->n_ctx)
+        end_turn(g, t, FINISH_LENGTH, &e);
+    else if (is_loop(t, token.id))
+        end_turn(g, t, FINISH_LOOP, &e);
+}
+
+/* ---- the prompt -------------------------------------------------------------------------------
+ */
+
+uint32_t turn_left(const struct engine *g, const struct turn *t)
+{
+    return (uint32_t)t->job->params.n_prompt - g->sessions[t->seq].n;
+}
+
+void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
+{
+    struct err e = {0};
+    struct session *s = &g->sessions[t->seq];
+    const uint32_t left = turn_left(g, t);
+    const uint32_t n = keep_rows(&t->keeper, (uint32_t)num_min(n_rows, left));
+    const int32_t *ids = t->job->prompt + s->n;
+    for (uint32_t i = 0; i < n; i++) {
+        g->pos[i] = s->n + i;
+        g->seq[i] = t->seq;
+        g->want[i] = i + 1 == left;
+    }
+    const uint64_t start = clock_ns();
+    if (!turn_rows(g, ids, n, &t->job->cancel, &e)) {
+        end_turn(g, t, FINISH_ERROR, &e);
+        return;
+    }
+    const uint64_t end = clock_ns();
+    /* A few rows say nothing about the speed of many. */
+    if (n >= TURN_MEASURE)
+        g->ns_per_row = (double)(end - start) / n;
+    keep_snapshots(&t->keeper);
+    job_post_prefill(t->job, &t->usage, s->n);
+    if (n < left)
+        return;
+    t->reads = false;
+    t->usage.prefill_ns = end - t->began_ns;
+    turn_draw(g, t, exec_logits(g->exec, 0));
+}

@@ -1,0 +1,41 @@
+/* turn: a job at work in a session: reads its prompt in pieces, then draws its reply token by
+ * token. Which turn goes on when is the schedule's (schedule.c). Engine thread only. */
+#pragma once
+#include "engine/keep.h"
+
+/* Rows of a piece from which on its time is taken as the speed of prompts. */
+enum { TURN_MEASURE = 8 };
+
+/* Turn i belongs to session i. */
+struct turn {
+    struct job *job; /* NULL: nobody is in the session. Written under engine.lock */
+    uint32_t seq;    /* the session */
+    bool reads;      /* the prompt is not yet read */
+    int32_t next;    /* drawn, not yet in the session; where it does not read */
+    struct keeper keeper;
+    struct sampler *sampler;
+    struct constraint_run *constraint; /* NULL: none */
+    bool refused;                      /* the constraint cannot be followed */
+    struct loop loop;
+    int32_t kept_out; /* the token that would go on with a loop; -1: none */
+    struct job_usage usage;
+    uint64_t began_ns;
+};
+
+/* Synchronises the session with the prompt of t->job, which was set. As with all that follow, the
+ * job may have ended behind it: t->job is NULL then. */
+void turn_begin(struct engine *g, struct turn *t);
+/* Tokens of the prompt that are left to be read: 1 or more while it reads. */
+uint32_t turn_left(const struct engine *g, const struct turn *t);
+/* Reads at most n_rows (>= 1) of them; behind the last one, draws. */
+void turn_read(struct engine *g, struct turn *t, uint32_t n_rows);
+/* Draws the next token from the logits behind the session's last one, [n_vocab]. */
+void turn_draw(struct engine *g, struct turn *t, const float *logits);
+/* Ends it: the job was cancelled; a batch failed. */
+void turn_cancel(struct engine *g, struct turn *t);
+void turn_fail(struct engine *g, struct turn *t, const struct err *e);
+
+/* Runs n rows whose places are in g->pos, g->seq and g->want; on success they are part of their
+ * sessions. On failure these are as they were, but may be out of reach. */
+bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
+               struct err *e);
