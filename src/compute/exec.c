@@ -219,9 +219,18 @@ static bool fill_params(const struct plan *p, const struct exec_params *given,
     *out = with_defaults(given);
     if (out->n_ctx == 0)
         return err_set(e, ERR_USAGE, "the context is 0 tokens, must be at least 1");
-    if (out->max_bytes == 0)
-        out->max_bytes = mem_available() ? mem_available() : UINT64_MAX;
     return check_cache_type(p, out->type_k, false, e) && check_cache_type(p, out->type_v, true, e);
+}
+
+/* What the plan may take: what the caller allows, else what the backend's own memory has, else the
+ * machine's. */
+static uint64_t available(const struct exec_params *given, const struct mem_table *t)
+{
+    if (given->max_bytes)
+        return given->max_bytes;
+    if (t->available)
+        return t->available;
+    return mem_available() ? mem_available() : UINT64_MAX;
 }
 
 /* Fills params and table; does not compare with what is available. */
@@ -235,7 +244,7 @@ static bool plan_memory(const struct backend *b, const struct plan *p,
     if (p->n_vocab)
         mem_table_add(out, "logits", params->n_seqs, (uint64_t)p->n_vocab * sizeof(float),
                       "%u rows of %u", params->n_seqs, p->n_vocab);
-    out->available = params->max_bytes;
+    out->available = available(given, out);
     return true;
 }
 

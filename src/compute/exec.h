@@ -23,7 +23,8 @@ struct exec_params {
     enum block_type type_k,
         type_v;         /* BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0, or BLOCK_F32 (0) for exact tests */
     int n_threads;      /* [one per physical core] */
-    uint64_t max_bytes; /* refuse a plan over this [what the machine has available] */
+    uint64_t max_bytes; /* refuse a plan over this [what the backend's memory has
+                           left] */
     /* For backends on devices. Strings are borrowed and must outlive the exec. */
     const char *device;     /* part of a name or an index of the list [the best] */
     const char *cache_path; /* file for compiled kernels [none] */
@@ -88,8 +89,8 @@ static inline void state_copy_bytes(struct state_copy *c, void *here, size_t n)
 struct exec;
 struct backend {
     const char *name;
-    /* Adds its rows to the table (exec.c adds the logits and the limit); false for parameters or
-     * weight types it cannot do. */
+    /* Adds its rows to the table (exec.c adds the logits), and says what is available where that is
+     * not the machine's memory; false for parameters or weight types it cannot do. */
     bool (*memory)(const struct plan *p, const struct exec_params *params, struct mem_table *out,
                    struct err *e);
     /* Loads the weights, with progress in bytes. */

@@ -117,6 +117,15 @@ fail:
     return NULL;
 }
 
+/* Of a device that shares the machine's memory, no more than that has. */
+static uint64_t available(const struct gpu *g)
+{
+    const struct vk_caps *caps = vk_caps(g->vk);
+    const uint64_t device = vk_free_bytes(g->vk), machine = mem_available();
+    const bool shared = caps->is_unified || caps->is_software;
+    return shared && machine ? num_min(device, machine) : device;
+}
+
 static bool gpu_memory(const struct plan *p, const struct exec_params *params,
                        struct mem_table *out, struct err *e)
 {
@@ -129,6 +138,7 @@ static bool gpu_memory(const struct plan *p, const struct exec_params *params,
     const uint64_t n_saved = gpu_state_bytes(p, params);
     if (n_saved)
         mem_table_add(out, "saved state", 1, n_saved, "one on its way");
+    out->available = available(g);
     gpu_free(g);
     return true;
 }
