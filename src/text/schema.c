@@ -433,6 +433,13 @@ static struct conj start(struct schema_builder *b, const struct json *root,
     return c;
 }
 
+void schema_builder_relaxed(struct schema_builder *b, const char *name, const char *keyword)
+{
+    b->n_path = 0;
+    schema_enter(b, "", str_of(name));
+    schema_note(b, keyword);
+}
+
 uint32_t schema_builder_value(struct schema_builder *b, const struct json *root,
                               const struct json *schema, const char *name)
 {

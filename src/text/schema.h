@@ -42,6 +42,8 @@ uint32_t schema_builder_not_string(struct schema_builder *b, const struct json *
                                    const struct json *schema, const char *name);
 /* White space between the parts of a JSON value. */
 uint32_t schema_builder_space(struct schema_builder *b);
+/* Notes that a keyword is not honoured by whoever uses the builder. */
+void schema_builder_relaxed(struct schema_builder *b, const char *name, const char *keyword);
 /* What was relaxed: "name.items: uniqueItems; ...", each once; empty: nothing. Cut at 2 KiB. */
 str schema_builder_notes(const struct schema_builder *b);
 

@@ -8,7 +8,7 @@
 #include "text/chat_int.h"
 #include "text/toolcall_int.h"
 
-enum { MAX_NAMES = 128, MAX_NAME = 64 };
+enum { MAX_NAMES = 128, MAX_NAME = 64, MAX_ALTERNATIVES = 8 };
 
 static const str open_parameter = STR("<parameter="), open_key = STR("<arg_key>");
 
@@ -179,17 +179,59 @@ static void put_others(struct toolcall *t, struct member_list *l)
         (struct grammar_member){grammar_seq2(t->g, head, raw_and_end(t)), false, true};
 }
 
-static uint32_t parameters(struct toolcall *t, const struct chat_tool *tool, uint32_t separator)
+/* Is it a choice of what is required, and of nothing else? Then each branch is a list of its own.
+ */
+static bool only_requires(const struct json *branches)
+{
+    size_t n = json_count(branches);
+    bool ok = json_type(branches) == JSON_ARRAY && n > 0 && n <= MAX_ALTERNATIVES;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = json_has(json_at(branches, i), "required") && json_count(json_at(branches, i)) == 1;
+    return ok;
+}
+
+/* Parameters stand in tags of their own: what else a schema says of them together is not held. */
+static void note_relaxed(struct toolcall *t, const struct chat_tool *tool)
+{
+    static const char *const relaxed[] = {"anyOf",
+                                          "oneOf",
+                                          "allOf",
+                                          "$ref",
+                                          "not",
+                                          "if",
+                                          "minProperties",
+                                          "maxProperties",
+                                          "propertyNames",
+                                          "patternProperties",
+                                          "dependentRequired"};
+    char name[96];
+    snprintf(name, sizeof name, "%.*s", STRF(str_sub(tool->name, 0, 90)));
+    for (size_t i = 0; i < sizeof relaxed / sizeof *relaxed; i++) {
+        const struct json *value = json_get(tool->parameters, relaxed[i]);
+        if (value && !(i == 0 && only_requires(value)))
+            schema_builder_relaxed(t->schemas, name, relaxed[i]);
+    }
+}
+
+static void put_required(struct toolcall *t, const struct chat_tool *tool, struct member_list *l,
+                         const struct json *names)
+{
+    for (size_t i = 0; json_type(names) == JSON_ARRAY && i < json_count(names); i++)
+        put_member(t, tool, l, json_str(json_at(names, i)), true);
+}
+
+/* also: names that are required besides those of the schema; NULL: none. */
+static uint32_t parameter_list(struct toolcall *t, const struct chat_tool *tool, uint32_t separator,
+                               const struct json *also)
 {
     const struct json *properties = json_get(tool->parameters, "properties");
-    const struct json *required = json_get(tool->parameters, "required");
     const struct json *others = json_get(tool->parameters, "additionalProperties");
     struct member_list l = {.n = 0};
     struct json_iter it = {0};
     struct json *schema;
     str name;
-    for (size_t i = 0; json_type(required) == JSON_ARRAY && i < json_count(required); i++)
-        put_member(t, tool, &l, json_str(json_at(required, i)), true);
+    put_required(t, tool, &l, json_get(tool->parameters, "required"));
+    put_required(t, tool, &l, also);
     while (json_next(properties, &it, &name, &schema))
         put_member(t, tool, &l, name, false);
     bool is_closed = json_type(others) == JSON_BOOL && !json_bool(others);
@@ -199,6 +241,18 @@ static uint32_t parameters(struct toolcall *t, const struct chat_tool *tool, uin
                                                    .n = l.n,
                                                    .separator = separator,
                                                    .max = GRAMMAR_UNBOUNDED});
+}
+
+static uint32_t parameters(struct toolcall *t, const struct chat_tool *tool, uint32_t separator)
+{
+    const struct json *branches = json_get(tool->parameters, "anyOf");
+    uint32_t alts[MAX_ALTERNATIVES], n = 0;
+    note_relaxed(t, tool);
+    if (!only_requires(branches))
+        return parameter_list(t, tool, separator, NULL);
+    for (; n < json_count(branches); n++)
+        alts[n] = parameter_list(t, tool, separator, json_get(json_at(branches, n), "required"));
+    return grammar_alt(t->g, alts, n);
 }
 
 uint32_t toolcall_xml(struct toolcall *t, const struct chat_tool *tool)

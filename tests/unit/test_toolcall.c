@@ -160,6 +160,42 @@ TEST(toolcall_xml_takes_the_words_of_python)
     check_texts(CHAT_QWEN_XML, (struct shape){0}, good, bad);
 }
 
+/* What a schema says at its top, beside the parameters: held, or named. */
+TEST(toolcall_xml_holds_which_parameters_are_required)
+{
+    struct err e = {0};
+    struct json *schema = json_parse(
+        STR("{\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\"},\"c\":"
+            "{\"type\":\"string\"}},\"required\":[\"c\"],\"anyOf\":[{\"required\":[\"a\"]},"
+            "{\"required\":[\"b\"]}],\"minProperties\":2}"),
+        &e);
+    struct chat_tool tool = {.name = STR("f"), .parameters = schema};
+    struct tok *t = kit_writer_tok();
+    struct grammar *g = grammar_new();
+    struct buf notes = {0};
+    uint32_t rule;
+    CHECK_OK(toolcall_rule(g,
+                           &(struct toolcall_params){.format = CHAT_QWEN_XML,
+                                                     .tok = t,
+                                                     .tools = &tool,
+                                                     .n_tools = 1,
+                                                     .content = GRAMMAR_NEVER},
+                           &rule, &notes, &e));
+    CHECK_OK(grammar_compile(g, rule, &e));
+    CHECK_STR(buf_view(&notes), STR("f: minProperties; "));
+#define XML_F(name) "<parameter=" name ">\nx\n</parameter>\n"
+#define XML_CALL_F  "<tool_call>\n<function=f>\n"
+    static const char *const good[] = {XML_CALL_F XML_F("c") XML_F("a") XML_END,
+                                       XML_CALL_F XML_F("b") XML_F("c") XML_F("a") XML_END, NULL};
+    static const char *const bad[] = {XML_CALL_F XML_F("c") XML_END,
+                                      XML_CALL_F XML_F("a") XML_F("b") XML_END, NULL};
+    kit_check_matches(g, good, bad);
+    buf_free(&notes);
+    grammar_free(g);
+    tok_close(t);
+    json_free(schema);
+}
+
 TEST(toolcall_hermes_opens_where_the_parser_does)
 {
     static const char *const good[] = {
