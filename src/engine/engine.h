@@ -105,7 +105,8 @@ struct job_usage {
 };
 
 struct job;
-/* Queues the request; jobs begin in the order they came and run side by side, one in a session.
+/* Queues the request; jobs begin in the order they came, but one that only the longest conversation
+ * could make room for waits (session_choose). They run side by side, one in a session.
  * NULL and e (ERR_LIMIT: prompt too long; ERR_USAGE: ids or parameters out of range). Any thread.
  */
 struct job *engine_submit(struct engine *g, const struct job_params *p, struct err *e);

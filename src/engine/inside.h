@@ -84,5 +84,5 @@ void job_post_end(struct turn *t, enum finish finish, const struct err *error);
 /* The same with the lock held, for a job of the queue. */
 void job_end_locked(struct job *j, enum finish finish, const struct err *error,
                     const struct job_usage *usage);
-/* Takes the first job of the queue, which is not empty, with the lock held. */
-struct job *job_take_first(struct engine *g);
+/* Takes a job out of the queue, to run it, with the lock held. */
+void job_take(struct engine *g, struct job *j);

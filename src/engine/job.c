@@ -124,17 +124,6 @@ void job_post_end(struct turn *t, enum finish finish, const struct err *error)
     pthread_mutex_unlock(&g->lock);
 }
 
-struct job *job_take_first(struct engine *g)
-{
-    struct job *j = g->first;
-    g->first = j->next;
-    if (!g->first)
-        g->last = NULL;
-    j->next = NULL;
-    j->state = JOB_RUNNING;
-    return j;
-}
-
 /* Waits until there is news or the time is over; false then. */
 static bool wait_for_news(struct job *j, int timeout_ms)
 {
@@ -191,6 +180,12 @@ static void unqueue(struct engine *g, struct job *j)
     if (g->last == j)
         g->last = before;
     j->next = NULL;
+}
+
+void job_take(struct engine *g, struct job *j)
+{
+    unqueue(g, j);
+    j->state = JOB_RUNNING;
 }
 
 void job_cancel(struct job *j)

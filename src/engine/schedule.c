@@ -43,14 +43,18 @@ static void end_cancelled(struct engine *g)
     }
 }
 
-/* The first job of the queue gets a session; NULL: nobody waits, or all sessions are taken. */
+/* The first job of the queue that may have a free session gets it; NULL: there is none. */
 static struct turn *admit(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
     struct turn *t = NULL;
-    if (g->first && count_turns(g) < g->n_sessions) {
-        struct job *j = job_take_first(g);
-        t = &g->turns[session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt)];
+    for (struct job *j = count_turns(g) < g->n_sessions ? g->first : NULL; j && !t; j = j->next) {
+        const uint32_t seq =
+            session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt);
+        if (seq == g->n_sessions)
+            continue;
+        job_take(g, j);
+        t = &g->turns[seq];
         t->job = j;
     }
     pthread_mutex_unlock(&g->lock);

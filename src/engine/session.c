@@ -4,6 +4,9 @@
 
 #include "base/num.h"
 
+/* Jobs without a touch after which a session is nobody's any more. */
+enum { LIVE_JOBS = 64 };
+
 uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n)
 {
     size_t most = num_min(s->n, n);
@@ -72,17 +75,35 @@ static int rank_of(const struct session *all, uint32_t n_sessions, uint32_t i)
     return rank;
 }
 
+/* The session that holds most, if somebody used it lately; n_sessions: none. */
+static uint32_t longest_live(const struct session *all, uint32_t n_sessions)
+{
+    uint32_t longest = 0;
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < n_sessions; i++) {
+        newest = num_max(newest, all[i].last_used);
+        if (all[i].n > all[longest].n)
+            longest = i;
+    }
+    return newest - all[longest].last_used < LIVE_JOBS ? longest : n_sessions;
+}
+
 uint32_t session_choose(const struct session *all, uint32_t n_sessions, const int32_t *ids,
                         size_t n)
 {
-    uint32_t best = 0;
+    const uint32_t longest = longest_live(all, n_sessions);
+    uint32_t best = n_sessions;
     double least = HUGE_VAL;
     for (uint32_t i = 0; i < n_sessions; i++) {
         if (all[i].busy)
             continue;
-        uint32_t shared = session_shared(&all[i], ids, n);
-        double lost = ldexp(all[i].n - shared, -rank_of(all, n_sessions, i));
-        double cost = (double)(n - session_reach(&all[i], shared)) + lost;
+        const uint32_t shared = session_shared(&all[i], ids, n);
+        const uint64_t cut = all[i].n - shared;
+        if (i == longest && n_sessions > 1 && 2 * n < cut && 2 * (size_t)shared < n)
+            continue;
+        const int rank = i == longest ? 0 : rank_of(all, n_sessions, i);
+        const double cost =
+            (double)(n - session_reach(&all[i], shared)) + ldexp((double)cut, -rank);
         if (cost < least || (cost <= least && all[i].last_used < all[best].last_used)) {
             least = cost;
             best = i;

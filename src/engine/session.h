@@ -41,7 +41,7 @@ void session_drop_snapshot(struct session *s, uint32_t n);
  * before it, divided by the number of jobs since it was of use. n_jobs: the present one. */
 struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
 
-/* The session, of those that are not busy (at least one), in which a prompt costs the fewest tokens
+/* The session, of those that are not busy, in which a prompt costs the fewest tokens
  * to read, now and later: the prompt's tokens that it does not hold, plus the tokens that cutting
  * it back throws away, since somebody may come back for those. The latter count fully for the
  * session used last, half for the one before, a quarter for the next, and so on; an empty one loses
@@ -49,6 +49,10 @@ struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
  *
  * So a conversation that goes on finds its session, an edited one cuts its own, a short side
  * request or the first prompt of a sub-agent takes an empty or a stale session even where it shares
- * a system prompt with a long one, and nothing is thrown away while an empty session costs less. */
+ * a system prompt with a long one, and nothing is thrown away while an empty session costs less.
+ *
+ * The longest conversation does not grow stale for 64 jobs, and where there are others a request
+ * less than half as long as what it would cut off, which mostly shares nothing with it, never gets
+ * it: n_sessions where such a one has to wait for another session, or where all are busy. */
 uint32_t session_choose(const struct session *all, uint32_t n_sessions, const int32_t *ids,
                         size_t n);

@@ -53,6 +53,24 @@ TEST(session_choice_keeps_long_conversations)
     free(s[1].ids);
 }
 
+TEST(session_choice_never_gives_the_longest_live_conversation_to_a_side_request)
+{
+    struct session s[] = {make_session(-1, 9000, 9000, 100), make_session(-2, 0, 7000, 101),
+                          make_session(-3, 0, 7000, 102), make_session(-4, 0, 7000, 103)};
+    CHECK_INT(choose(s, 4, 50, 200), 1); /* though the main one is the longest unused */
+    s[1].busy = s[2].busy = s[3].busy = true;
+    CHECK_INT(choose(s, 4, 50, 200), 4);    /* it waits */
+    CHECK_INT(choose(s, 4, 9000, 9100), 0); /* the main one goes on */
+    CHECK_INT(choose(s, 4, 100, 6000), 0);  /* another conversation of that size */
+    s[2].last_used = 100 + 64;
+    CHECK_INT(choose(s, 4, 50, 200), 0); /* it came back for 64 jobs no more */
+    s[2].last_used = 102;
+    s[0].busy = true;
+    CHECK_INT(choose(s, 4, 9000, 9100), 4); /* nothing is free */
+    for (int i = 0; i < 4; i++)
+        free(s[i].ids);
+}
+
 TEST(session_choice_takes_the_longest_unused_of_equals)
 {
     struct session s[] = {make_session(-1, 0, 0, 5), make_session(-2, 0, 0, 3),

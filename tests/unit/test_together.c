@@ -187,6 +187,31 @@ TEST(a_reply_goes_on_while_a_long_prompt_is_read)
     remove_model(path);
 }
 
+TEST(side_requests_and_sub_agents_leave_the_main_conversation_in_its_session)
+{
+    char *path = write_model("qwen3moe");
+    struct engine *g = kit_open_engine("cpu", path, 3, 1200, 0);
+    struct kit_reply reply;
+    struct job *side[5], *talk = submit(g, 800, 1, 1);
+    kit_collect(talk, &reply);
+    job_close(talk);
+    for (int32_t round = 0; round < 4; round++) {
+        for (int32_t i = 0; i < 5; i++) /* more at once than there are sessions, 350 each at most */
+            side[i] = submit(g, 30 + 80 * (size_t)i, 3, 2 + 5 * round + i);
+        talk = submit(g, 810 + 10 * (size_t)round, 1, 1);
+        kit_collect(talk, &reply);
+        CHECK_INT(reply.usage.n_cached, 800 + 10 * round);
+        job_close(talk);
+        for (int i = 0; i < 5; i++) {
+            kit_collect(side[i], &reply);
+            CHECK_INT(reply.n, 3);
+            job_close(side[i]);
+        }
+    }
+    engine_close(g);
+    remove_model(path);
+}
+
 TEST(a_small_request_does_not_wait_for_a_long_prompt)
 {
     char *path = write_model("qwen3moe");
