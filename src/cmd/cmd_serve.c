@@ -64,7 +64,8 @@ static const struct opt ignored_table[] = {
     IGNORED("-s --seed", "N", "requests say their seed"),
     IGNORED("--warmup --no-warmup", NULL, "the first request is the warm-up"),
     IGNORED("--webui --no-webui", NULL, "there is no web page"),
-    IGNORED("--metrics --slots --no-slots --props", NULL, "there are no such addresses yet"),
+    IGNORED("--metrics --slots --no-slots --props", NULL,
+            "/metrics, /slots and /props are always there"),
 };
 #undef IGNORED
 
@@ -77,7 +78,8 @@ static const struct opt_example examples[] = {
 
 static const char notes[] =
     "Sampling options are the defaults for requests that leave them out.\n"
-    "Clients: POST /v1/chat/completions and /v1/completions, GET /v1/models and /health.\n"
+    "Clients: POST /v1/chat/completions, /v1/messages, /v1/responses, /v1/completions and\n"
+    "/api/chat, GET /v1/models, /metrics and /health; docs/http-api.md has all.\n"
     "Options are spelt as llama-server spells them. Ctrl-C ends the server.\n" REQUANT_NOTES;
 
 static bool check_opts(struct serve_opts *o, const struct opt_words *words, struct err *e)

@@ -212,6 +212,11 @@ const struct tok *engine_tok(const struct engine *g)
     return g->tok;
 }
 
+uint32_t engine_n_sessions(const struct engine *g)
+{
+    return g->n_sessions;
+}
+
 uint32_t engine_n_ctx(const struct engine *g)
 {
     return g->n_ctx;

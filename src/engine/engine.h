@@ -50,6 +50,7 @@ const struct gguf *engine_file(const struct engine *g);
 const struct model *engine_model(const struct engine *g);
 const struct tok *engine_tok(const struct engine *g); /* NULL: the file has no tokenizer */
 uint32_t engine_n_ctx(const struct engine *g);
+uint32_t engine_n_sessions(const struct engine *g);
 /* Sampling defaults of the file (general.sampling.*), else temperature 0.7, top_p 0.8, top_k 20. */
 void engine_sampling_defaults(const struct engine *g, struct sampling *out);
 /* Other defaults (the operator's), from now on. Only while no other thread uses the engine. */

@@ -326,10 +326,10 @@ void http_send(struct http_request *r, int status, const char *type, str body)
         MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_MUST_COPY));
 }
 
-void http_sse(struct http_request *r, const struct http_source *source)
+void http_stream(struct http_request *r, const char *type, const struct http_source *source)
 {
     r->source = *source;
-    answer_with(r, 200, "text/event-stream",
+    answer_with(r, 200, type ? type : "text/event-stream",
                 MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_more, r, NULL));
     http_set(r, "Cache-Control", "no-cache");
 }

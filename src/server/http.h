@@ -51,7 +51,7 @@ void http_set(struct http_request *r, const char *name, const char *value);
 /* Answers with the whole body (copied). */
 void http_send(struct http_request *r, int status, const char *type, str body);
 
-/* Answers 200 with server-sent events that are made as the client takes them. next appends bytes to
+/* Answers 200 with a stream that is made as the client takes it. next appends bytes to
  * out, which go onto the wire at once; it may block, but must look at http_gone at least every
  * 50 ms and append at least one byte when it returns true. False ends the stream after what was
  * appended; http_gone then decides whether it counts as complete. close is called once, also when
@@ -61,7 +61,8 @@ struct http_source {
     void (*close)(void *ctx);
     void *ctx;
 };
-void http_sse(struct http_request *r, const struct http_source *source);
+/* type: its Content-Type, static; NULL: server-sent events. */
+void http_stream(struct http_request *r, const char *type, const struct http_source *source);
 
 /* Has the client hung up (a half-closed connection counts), or is the server ending? One system
  * call; the connection's thread only. */

@@ -144,5 +144,8 @@ bool openai_parse_messages(struct openai_request *r, struct openai_error *e);
 bool openai_parse_tools(struct openai_request *r, struct openai_error *e);
 /* In openai_shape.c: the shape of the content, and "tool_choice" when the tools are known. */
 bool openai_parse_stops(struct openai_request *r, struct openai_error *e);
+/* Stop strings from elsewhere: `stop`, a string, a list of them or NULL, is the field `where`. */
+bool openai_take_stops(struct openai_request *r, const struct json *stop, const char *where,
+                       struct openai_error *e);
 bool openai_parse_shape(struct openai_request *r, struct openai_error *e);
 bool openai_parse_tool_choice(struct openai_request *r, struct openai_error *e);

@@ -69,29 +69,34 @@ static bool parse_stream_options(struct openai_request *r, struct openai_error *
                          FIELD_COUNT(table), r, e);
 }
 
-bool openai_parse_stops(struct openai_request *r, struct openai_error *e)
+bool openai_take_stops(struct openai_request *r, const struct json *stop, const char *where,
+                       struct openai_error *e)
 {
-    const struct json *stop = json_get(r->body, "stop");
     bool many = json_type(stop) == JSON_ARRAY;
     size_t n = many ? json_count(stop) : stop != NULL;
     if (n > OPENAI_MAX_STOPS)
-        return openai_refuse(e, "stop", "'stop' has %zu strings; the limit is %d.", n,
+        return openai_refuse(e, where, "'%s' has %zu strings; the limit is %d.", where, n,
                              OPENAI_MAX_STOPS);
     str *list = arena_new(&r->arena, n + 1, sizeof *list);
     for (size_t i = 0; i < n; i++) {
         const struct json *one = many ? json_at(stop, i) : stop;
         if (json_type(one) != JSON_STRING)
-            return openai_refuse(e, "stop", "'stop' must be a string or an array of strings.");
+            return openai_refuse(e, where, "'%s' must be a string or an array of strings.", where);
         list[i] = json_str(one);
         if (list[i].n > OPENAI_MAX_STOP_BYTES)
-            return openai_refuse(e, "stop", "'stop[%zu]' has %zu bytes; the limit is %d.", i,
+            return openai_refuse(e, where, "'%s[%zu]' has %zu bytes; the limit is %d.", where, i,
                                  list[i].n, OPENAI_MAX_STOP_BYTES);
         if (list[i].n == 0)
-            return openai_refuse(e, "stop", "'stop[%zu]' is empty.", i);
+            return openai_refuse(e, where, "'%s[%zu]' is empty.", where, i);
     }
     r->stops = list;
     r->n_stops = n;
     return true;
+}
+
+bool openai_parse_stops(struct openai_request *r, struct openai_error *e)
+{
+    return openai_take_stops(r, json_get(r->body, "stop"), "stop", e);
 }
 
 static bool parse_logit_bias(struct openai_request *r, struct openai_error *e)

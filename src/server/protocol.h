@@ -38,6 +38,7 @@ struct reply_progress {
 };
 
 struct protocol {
+    const char *stream_type; /* Content-Type of a stream; NULL: server-sent events */
     /* What can be said before the prompt is read. at: how long it is; the rest is not known yet. */
     void (*begin)(void *p, const struct reply_progress *at, struct buf *out);
     /* out: NULL when the reply goes out at once. tokens: those that begin in this event. */

@@ -3,6 +3,7 @@
  * thread only feeds the job's events. */
 #include "server/serve.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "base/mem.h"
 #include "server/constrain.h"
 #include "server/logprobs.h"
+#include "server/metrics.h"
 #include "server/protocol.h"
 #include "server/stops.h"
 
@@ -38,6 +40,8 @@ struct reply {
     bool brought_reasoning; /* the last token did */
     struct logprobs logprobs;
     struct job_event progress; /* the last JOB_PREFILL */
+    struct metrics_run run;
+    uint64_t first_ns; /* from the request to the first token; 0: none came */
 
     struct buf *out; /* streaming: where bytes go at the moment */
     struct buf content, reasoning;
@@ -165,6 +169,9 @@ static void take_token(struct reply *r, const struct job_event *event)
 {
     int32_t id = event->token.id;
     r->n_tokens++;
+    atomic_store(&r->run.n_generated, r->n_tokens);
+    if (r->n_tokens == 1)
+        r->first_ns = clock_ns() - r->queued_ns;
     replay_token(&r->sampled, id);
     if (r->request->want_logprobs)
         logprobs_put(&r->logprobs, r->server->tok, event, r->n_decoded);
@@ -279,6 +286,8 @@ static struct reply_progress progress_of(struct reply *r)
 static void take_progress(struct reply *r, const struct job_event *event)
 {
     r->progress = *event;
+    atomic_store(&r->run.started, true);
+    atomic_store(&r->run.n_read, event->n_done);
     struct reply_progress at = progress_of(r);
     if (r->to.protocol->progress)
         r->to.protocol->progress(r->to.state, &at, r->out);
@@ -332,11 +341,23 @@ static void log_reply(struct reply *r)
              1e-9 * (double)j.prefill_ns, 1e-9 * (double)j.decode_ns);
 }
 
+static void count_reply(struct reply *r)
+{
+    if (!r->job)
+        return;
+    struct job_usage u = job_usage(r->job);
+    const char *end = r->error.code == ERR_NONE && r->finish ? r->finish : "cancelled";
+    if (r->error.code && r->error.code != ERR_CANCELLED)
+        end = "error";
+    metrics_end(r->server->metrics, &r->run, end, &u, r->first_ns);
+}
+
 static void close_reply(void *ctx)
 {
     struct reply *r = ctx;
     if (!r)
         return;
+    count_reply(r);
     job_close(r->job);
     chat_parser_close(r->parser);
     logprobs_free(&r->logprobs);
@@ -486,8 +507,12 @@ static bool submit(struct reply *r, struct openai_error *e)
                            },
                            &why);
     constraint_unref(constraint);
-    if (r->job)
+    if (r->job) {
+        snprintf(r->run.id, sizeof r->run.id, "%s", r->to.id);
+        r->run.n_prompt = ids->n;
+        metrics_begin(r->server->metrics, &r->run);
         return true;
+    }
     if (why.code == ERR_USAGE || why.code == ERR_LIMIT)
         return openai_refuse(e, NULL, "%s", why.msg);
     return openai_fail(e, 500, NULL, "%s", why.msg);
@@ -534,7 +559,8 @@ void reply_run(const struct server *s, struct http_request *http, const struct r
         to->protocol->refuse(to->state, http, &e);
         close_reply(r);
     } else if (r->request->stream) {
-        http_sse(http, &(struct http_source){next_bytes, close_reply, r});
+        http_stream(http, to->protocol->stream_type,
+                    &(struct http_source){next_bytes, close_reply, r});
     } else {
         answer_at_once(r);
         close_reply(r);

@@ -18,6 +18,7 @@
 #include "text/tok.h"
 
 struct constrain_cache; /* constrain.h */
+struct metrics;         /* metrics.h */
 struct responses_store; /* responses_store.h */
 
 /* Set up before the first connection, not changed after: all threads read it. */
@@ -33,6 +34,8 @@ struct server {
     struct replay *replay;
     struct responses_store *responses;
     struct dates *dates;
+    struct metrics *metrics;
+    int64_t started_unix;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
     bool loopback;          /* listening on loopback only */
@@ -42,8 +45,13 @@ struct server {
  */
 void models_entry(const struct engine *g, str id, int64_t created, struct buf *out);
 
+/* Weights of a file. */
+uint64_t models_n_params(const struct gguf *file);
+
 /* Answers with an error body, in the shape of the path's protocol. */
 void server_refuse(struct http_request *http, const struct openai_error *e);
+/* Answers 200 with JSON, which is freed. */
+void server_send_json(struct http_request *http, struct buf *body);
 /* Bytes nobody can guess, from the system. */
 uint64_t server_random(void);
 
@@ -72,6 +80,20 @@ void openai_serve(const struct server *s, struct http_request *http, bool chat);
 /* POST /v1/messages and /v1/messages/count_tokens (anthropic_serve.c). */
 void anthropic_serve(const struct server *s, struct http_request *http);
 void anthropic_serve_count(const struct server *s, struct http_request *http);
+/* Ollama's endpoints: POST /api/chat and /api/generate (ollama_serve.c), the others
+ * (ollama_models.c). */
+void ollama_serve(const struct server *s, struct http_request *http, bool generate);
+void ollama_serve_version(const struct server *s, struct http_request *http);
+void ollama_serve_tags(const struct server *s, struct http_request *http);
+void ollama_serve_ps(const struct server *s, struct http_request *http);
+void ollama_serve_show(const struct server *s, struct http_request *http);
+/* llama-server's own endpoints (llama_serve.c). */
+void llama_serve_props(const struct server *s, struct http_request *http);
+void llama_serve_slots(const struct server *s, struct http_request *http);
+void llama_serve_metrics(const struct server *s, struct http_request *http);
+void llama_serve_tokenize(const struct server *s, struct http_request *http);
+void llama_serve_detokenize(const struct server *s, struct http_request *http);
+void llama_serve_template(const struct server *s, struct http_request *http);
 /* POST /v1/responses and /v1/responses/input_tokens, and GET and DELETE of the response with this
  * id (responses_serve.c). */
 void responses_serve(const struct server *s, struct http_request *http);

@@ -6,9 +6,12 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "server/anthropic_reply.h"
 #include "server/constrain.h"
 #include "server/guard.h"
+#include "server/metrics.h"
+#include "server/ollama.h"
 #include "server/responses_store.h"
 #include "server/serve.h"
 #include "server/unpack.h"
@@ -37,7 +40,7 @@ void server_make_id(char *out, size_t n)
 
 /* ---- endpoints ---- */
 
-static void send_json(struct http_request *http, struct buf *body)
+void server_send_json(struct http_request *http, struct buf *body)
 {
     http_send(http, 200, "application/json", buf_view(body));
     buf_free(body);
@@ -55,10 +58,14 @@ static void get_models(const struct server *s, struct http_request *http)
     str entry = buf_view(&s->model_entry);
     buf_str(&body, STR("{\"object\":\"list\",\"data\":["));
     buf_str(&body, entry);
-    buf_str(&body, STR("],\"models\":["));
+    buf_str(&body, STR("],\"has_more\":false,\"first_id\":"));
+    json_quote(s->model_id, &body);
+    buf_str(&body, STR(",\"last_id\":"));
+    json_quote(s->model_id, &body);
+    buf_str(&body, STR(",\"models\":["));
     buf_str(&body, entry);
     buf_str(&body, STR("]}\n"));
-    send_json(http, &body);
+    server_send_json(http, &body);
 }
 
 static const str model_prefix = STR("/v1/models/");
@@ -88,6 +95,16 @@ static void post_completion(const struct server *s, struct http_request *http)
     openai_serve(s, http, false);
 }
 
+static void post_ollama_chat(const struct server *s, struct http_request *http)
+{
+    ollama_serve(s, http, false);
+}
+
+static void post_ollama_generate(const struct server *s, struct http_request *http)
+{
+    ollama_serve(s, http, true);
+}
+
 static void kept_response(const struct server *s, struct http_request *http)
 {
     str path = http_path(http);
@@ -114,6 +131,19 @@ static const struct route {
     {"/v1/responses", "POST, OPTIONS", false, responses_serve, NULL},
     {"/v1/responses/input_tokens", "POST, OPTIONS", false, responses_serve_count, NULL},
     {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response, NULL},
+    {"/v1/health", "GET, HEAD, OPTIONS", true, get_health, NULL},
+    {"/props", "GET, HEAD, OPTIONS", false, llama_serve_props, NULL},
+    {"/slots", "GET, HEAD, OPTIONS", false, llama_serve_slots, NULL},
+    {"/metrics", "GET, HEAD, OPTIONS", false, llama_serve_metrics, NULL},
+    {"/tokenize", "POST, OPTIONS", false, llama_serve_tokenize, NULL},
+    {"/detokenize", "POST, OPTIONS", false, llama_serve_detokenize, NULL},
+    {"/apply-template", "POST, OPTIONS", false, llama_serve_template, NULL},
+    {"/api/version", "GET, HEAD, OPTIONS", true, ollama_serve_version, ollama_error_body},
+    {"/api/tags", "GET, HEAD, OPTIONS", false, ollama_serve_tags, ollama_error_body},
+    {"/api/ps", "GET, HEAD, OPTIONS", false, ollama_serve_ps, ollama_error_body},
+    {"/api/show", "POST, OPTIONS", false, ollama_serve_show, ollama_error_body},
+    {"/api/chat", "POST, OPTIONS", false, post_ollama_chat, ollama_error_body},
+    {"/api/generate", "POST, OPTIONS", false, post_ollama_generate, ollama_error_body},
 };
 
 static const struct route *find_route(str path)
@@ -257,6 +287,8 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     s->replay = replay_open(REPLAY_BYTES);
     s->responses = responses_store_open(RESPONSES_BYTES);
     s->dates = dates_open();
+    s->metrics = metrics_open();
+    s->started_unix = clock_unix();
     if (!s->params.host)
         s->params.host = "127.0.0.1";
     if (!s->params.max_body)
@@ -267,7 +299,7 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     s->may_reason = knows_reasoning(engine_file(g));
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
-    models_entry(g, s->model_id, clock_unix(), &s->model_entry);
+    models_entry(g, s->model_id, s->started_unix, &s->model_entry);
     return true;
 }
 
@@ -317,6 +349,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     replay_close(s.replay);
     responses_store_close(s.responses);
     dates_close(s.dates);
+    metrics_close(s.metrics);
     buf_free(&s.model_entry);
     return ok;
 }

@@ -1,5 +1,6 @@
 /* server: the engine behind HTTP. OpenAI's protocols (/v1/models, /v1/chat/completions,
- * /v1/completions, /v1/responses), Anthropic's (/v1/messages) and /health. */
+ * /v1/completions, /v1/responses), Anthropic's (/v1/messages), Ollama's (/api/...),
+ * llama-server's (/props, /metrics, ...) and /health. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,6 +3,7 @@ import './chat.mjs';
 import './tools.mjs';
 import './shapes.mjs';
 import './responses.mjs';
+import './ollama.mjs';
 import './messages.mjs';
 import './errors.mjs';
 import './abort.mjs';
