@@ -146,6 +146,11 @@ uint64_t kit_log_wait(struct kit_server *s, const char *text, struct buf *out)
     return found;
 }
 
+uint16_t kit_port(const struct kit_server *s)
+{
+    return s->port;
+}
+
 int kit_dial(struct kit_server *s)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(s->port)};

@@ -25,6 +25,7 @@ double kit_server_close(struct kit_server *s);
  * copied to out (may be NULL). */
 uint64_t kit_log_wait(struct kit_server *s, const char *text, struct buf *out);
 
+uint16_t kit_port(const struct kit_server *s);
 /* A connection to it; reads time out after 20 s. Closed with close(). */
 int kit_dial(struct kit_server *s);
 void kit_send(int fd, str bytes);

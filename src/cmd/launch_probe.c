@@ -1,0 +1,98 @@
+#include "cmd/launch.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+
+enum { MAX_ANSWER = 1 << 20, ANSWER_S = 5 };
+
+static int dial(uint16_t port)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval limit = {.tv_sec = ANSWER_S};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* HTTP/1.0, so that the body comes as it is and ends with the connection. */
+static bool fetch(uint16_t port, const char *key, struct buf *in)
+{
+    struct buf out = {0};
+    char piece[4096];
+    int fd = dial(port);
+    if (fd < 0)
+        return false;
+    buf_str(&out, STR("GET /v1/models HTTP/1.0\r\nHost: 127.0.0.1\r\n"));
+    if (key)
+        buf_fmt(&out, "Authorization: Bearer %s\r\n", key);
+    buf_str(&out, STR("\r\n"));
+    bool ok = send(fd, out.p, out.n, MSG_NOSIGNAL) == (ssize_t)out.n;
+    in->max = MAX_ANSWER;
+    for (ssize_t n = 1; ok && n > 0 && !in->over;) {
+        n = recv(fd, piece, sizeof piece, 0);
+        ok = n >= 0 || errno == EINTR;
+        if (n > 0)
+            buf_put(in, piece, (size_t)n);
+        else if (n < 0 && errno == EINTR)
+            n = 1;
+    }
+    close(fd);
+    buf_free(&out);
+    return ok && !in->over;
+}
+
+/* The first model of the list in the body. */
+static bool take_model(str body, struct arena *a, struct launch_server *out, struct err *e)
+{
+    struct json *v = json_parse(body, e);
+    const struct json *entry = json_at(json_get(v, "data"), 0);
+    str id = json_str(json_get(entry, "id"));
+    int64_t n_ctx = json_int(json_get(entry, "context_length"));
+    bool ok = id.n && n_ctx > 0 && n_ctx <= INT32_MAX;
+    if (ok) {
+        out->model = arena_str(a, id);
+        out->n_ctx = (uint32_t)n_ctx;
+    } else if (v) {
+        err_set(e, ERR_FORMAT, "launch: port %u: /v1/models names no model with a context",
+                out->port);
+    }
+    json_free(v);
+    return ok;
+}
+
+bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch_server *out,
+                  struct err *e)
+{
+    struct buf in = {0};
+    *out = (struct launch_server){.port = port, .key = key};
+    bool ok = fetch(port, key, &in);
+    if (!ok) {
+        err_set(e, ERR_IO,
+                "launch: no server answers on 127.0.0.1:%u: start one with 'tawny serve MODEL "
+                "--port %u' (--port names another)",
+                port, port);
+    } else {
+        str rest, head = str_cut(buf_view(&in), '\n', &rest);
+        size_t at = str_find(rest, STR("\r\n\r\n"), 0);
+        if (str_find(head, STR(" 401"), 0) != SIZE_MAX)
+            ok = err_set(e, ERR_USAGE, "launch: the server asks for a key: give --api-key");
+        else if (str_find(head, STR(" 200"), 0) == SIZE_MAX || at == SIZE_MAX)
+            ok = err_set(e, ERR_FORMAT, "launch: 127.0.0.1:%u is no server of models", port);
+        else
+            ok = take_model(str_sub(rest, at + 4, rest.n), a, out, e);
+    }
+    buf_free(&in);
+    return ok;
+}

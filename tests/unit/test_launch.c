@@ -1,0 +1,88 @@
+/* What agents are told about a server. */
+#include "test.h"
+
+#include "base/json.h"
+#include "cmd/launch.h"
+#include "kit/server_kit.h"
+
+static const struct launch_server server = {
+    .port = 8383, .model = {"owl-30b", 7}, .n_ctx = 65536, .key = NULL};
+
+static bool has(const char *const *list, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(list[i], text))
+            return true;
+    return false;
+}
+
+TEST(launch_tells_claude_code_the_true_limits)
+{
+    struct arena a = {0};
+    struct launch_plan p;
+    struct err e;
+    CHECK_OK(launch_plan("claude", &server, &a, &p, &e));
+    CHECK(has(p.env, p.n_env, "ANTHROPIC_BASE_URL=http://127.0.0.1:8383"));
+    CHECK(has(p.env, p.n_env, "ANTHROPIC_DEFAULT_HAIKU_MODEL=owl-30b"));
+    CHECK(has(p.env, p.n_env, "CLAUDE_CODE_MAX_CONTEXT_TOKENS=65536"));
+    CHECK(has(p.env, p.n_env, "CLAUDE_CODE_MAX_OUTPUT_TOKENS=16384"));
+    CHECK(has(p.env, p.n_env, "ANTHROPIC_API_KEY="));
+    CHECK(p.n_env < LAUNCH_MAX_ENV);
+    arena_free(&a);
+}
+
+TEST(launch_gives_opencode_its_configuration_as_json)
+{
+    struct arena a = {0};
+    struct launch_plan p;
+    struct err e;
+    static const str name = STR("OPENCODE_CONFIG_CONTENT=");
+    CHECK_OK(launch_plan("opencode", &server, &a, &p, &e));
+    str text = str_of(p.env[0]);
+    CHECK(str_starts(text, name));
+    struct json *v = json_parse(str_sub(text, name.n, text.n), &e);
+    CHECK_OK(v);
+    const struct json *provider = json_get(json_get(v, "provider"), "tawny");
+    const struct json *limit = json_get(json_get(json_get(provider, "models"), "owl-30b"), "limit");
+    CHECK_STR(json_str(json_get(v, "model")), STR("tawny/owl-30b"));
+    CHECK_STR(json_str(json_get(json_get(provider, "options"), "baseURL")),
+              STR("http://127.0.0.1:8383/v1"));
+    CHECK_INT(json_int(json_get(limit, "context")), 65536);
+    CHECK_INT(json_int(json_get(limit, "output")), 16384);
+    json_free(v);
+    arena_free(&a);
+}
+
+TEST(launch_gives_codex_and_qwen_code_the_server)
+{
+    struct arena a = {0};
+    struct launch_plan p;
+    struct err e;
+    struct launch_server keyed = server;
+    keyed.key = "hush";
+    CHECK_OK(launch_plan("codex", &keyed, &a, &p, &e));
+    CHECK(has(p.args, p.n_args, "model=\"owl-30b\""));
+    CHECK(has(p.args, p.n_args, "model_context_window=65536"));
+    CHECK(has(p.args, p.n_args, "model_providers.tawny.env_key=\"TAWNY_API_KEY\""));
+    CHECK(has(p.env, p.n_env, "TAWNY_API_KEY=hush"));
+    CHECK(p.n_args < LAUNCH_MAX_ARGS);
+    CHECK_OK(launch_plan("qwen", &keyed, &a, &p, &e));
+    CHECK(has(p.env, p.n_env, "OPENAI_BASE_URL=http://127.0.0.1:8383/v1"));
+    CHECK(!launch_plan("owl", &server, &a, &p, &e) && e.code == ERR_USAGE);
+    arena_free(&a);
+}
+
+TEST(launch_asks_the_server_for_its_model)
+{
+    struct kit_server *s =
+        kit_server_open(&(struct kit_server_params){.n_ctx = 512, .api_key = "hush"});
+    struct arena a = {0};
+    struct launch_server found;
+    struct err e;
+    CHECK_OK(launch_probe(kit_port(s), "hush", &a, &found, &e));
+    CHECK_STR(found.model, STR("kit"));
+    CHECK_INT(found.n_ctx, 512);
+    CHECK(!launch_probe(kit_port(s), NULL, &a, &found, &e) && strstr(e.msg, "--api-key"));
+    arena_free(&a);
+    kit_server_close(s);
+}
