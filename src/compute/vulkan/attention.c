@@ -12,6 +12,8 @@ enum {
     MOST_HEAD = 512,
     FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
     MOST_KEYS = 1 << 13, /* more make no more splits */
+    DEEP = 1 << 12,      /* from here on (attention_keys) with shaders/attend_deep.comp */
+    DEEP_SOFTWARE = 1 << 9, /* so that tests come there */
     KEYS_PER_SPLIT = 128,
     KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
     ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
@@ -33,11 +35,34 @@ static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
     const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
     const uint64_t row = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
     for (uint32_t tile = 64; tile >= 16; tile /= 2) {
-        const uint64_t bytes = tile * row + 4 * ((uint64_t)(queries + 1) * o->head_dim +
-                                                 o->head_dim_v + (uint64_t)queries * (tile + 3));
+        const uint64_t bytes =
+            tile * row + 4 * ((uint64_t)(queries + 1) * o->head_dim + o->head_dim_v +
+                              (uint64_t)queries * (tile + 3 + MOST_SPLITS));
         if (bytes + ATTEND_SHARED <= vk_caps(g->vk)->shared_bytes)
             return tile;
     }
+    return 0;
+}
+
+/* Lanes of a subgroup for attention: 32 where the device can, as rows of matrices and heads of 128
+ * elements want it. */
+static uint32_t lanes(const struct gpu *g)
+{
+    enum { WANTED = 32 };
+    const struct vk_caps *c = vk_caps(g->vk);
+    return c->subgroup_min <= WANTED && WANTED <= c->subgroup_max ? WANTED : c->subgroup_max;
+}
+
+/* Subgroups whose sums fit into shared memory at once, see shaders/attend.comp; 0: none. */
+static uint32_t sums_at_once(const struct gpu *g, const struct op_attend *o)
+{
+    const uint64_t queries = o->n_head / o->n_kv_head, subgroups = THREADS / lanes(g);
+    const uint64_t set = queries > 4 ? 8 : queries > 2 ? 4 : queries;
+    const uint64_t fixed =
+        4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries + 16 * subgroups);
+    for (uint32_t n = 8; n >= 1; n /= 2)
+        if (fixed + n * set * o->head_dim_v * 4 + ATTEND_SHARED <= vk_caps(g->vk)->shared_bytes)
+            return n;
     return 0;
 }
 
@@ -68,6 +93,12 @@ static uint32_t float_bits(float f)
     return bits;
 }
 
+/* Keys that a row sees of n_keys. */
+static uint32_t keys_of(const struct op_attend *o, uint32_t n_keys)
+{
+    return o->window ? (uint32_t)num_min(o->window, n_keys) : n_keys;
+}
+
 /* ---- tiles of rows ---------------------------------------------------------------------------
  */
 
@@ -88,13 +119,11 @@ static struct vk_pipeline_spec flash_spec(const struct gpu *g, const struct op_a
 static bool matrix_spec(const struct gpu *g, const struct op_attend *o,
                         struct vk_pipeline_spec *out)
 {
-    enum { LANES = 32 };
     const struct vk_caps *c = vk_caps(g->vk);
     const uint32_t m = c->matrix_m, n = c->matrix_n, k = c->matrix_k;
     if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32)
         return false;
-    const uint32_t subgroup =
-        c->subgroup_min <= LANES && LANES <= c->subgroup_max ? LANES : c->subgroup_max;
+    const uint32_t subgroup = lanes(g);
     if (subgroup % m || THREADS % subgroup || n % (4 * (subgroup / m)) || o->head_dim % k ||
         o->head_dim_v % n)
         return false;
@@ -132,24 +161,53 @@ static bool plain_spec(const struct gpu *g, const struct op_attend *o, struct vk
     return false;
 }
 
-/* Beside the step of single rows, which takes all batches where there are no tiles. */
-static void add_flash(struct gpu *g, const struct op *op, struct step *attend)
+/* Beside the steps of single rows, which take all batches where there are no tiles: false. */
+static bool add_flash(struct gpu *g, const struct op *op, const struct step *attend)
 {
     const struct op_attend *o = &op->attend;
     const uint32_t queries = o->n_head / o->n_kv_head;
     struct vk_pipeline_spec spec;
     if (!matrix_spec(g, o, &spec) && !plain_spec(g, o, &spec))
-        return;
+        return false;
     if (spec.consts[6] < queries)
-        return;
-    attend->max_rows = FEW_ROWS;
-    const struct touched touched = attend->touched;
+        return false;
     struct step *s = step_add(g, STEP_FLASH, op);
-    s->touched = touched;
+    s->touched = attend->touched;
     s->min_rows = FEW_ROWS + 1;
     s->n_tile_rows = spec.consts[6];
     s->n_tokens[1] = spec.consts[6] / queries;
     s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
+    return true;
+}
+
+/* ---- single rows ------------------------------------------------------------------------------
+ */
+
+static void add_variants(struct gpu *g, struct step *s, struct vk_pipeline_spec spec, bool fused)
+{
+    s->pipeline[1] = step_spec(g, &spec);
+    spec.consts[9] = fused;
+    s->pipeline[0] = step_spec(g, &spec);
+}
+
+/* In place of `shallow` where a row sees many keys. */
+static void add_deep(struct gpu *g, const struct op *op, struct step *shallow,
+                     struct vk_pipeline_spec spec, bool fused)
+{
+    const struct op_attend *o = &op->attend;
+    const uint32_t from = vk_caps(g->vk)->is_software ? DEEP_SOFTWARE : DEEP;
+    const uint32_t at_once = sums_at_once(g, o);
+    if (at_once == 0 || attention_keys(keys_of(o, g->params.n_ctx)) < from)
+        return;
+    spec.shader = VK_SHADER_ATTEND_DEEP;
+    spec.subgroup = spec.consts[6] = lanes(g);
+    spec.consts[15] = at_once;
+    spec.n_consts = 16;
+    struct step *s = step_add(g, STEP_ATTEND, op);
+    s->touched = shallow->touched;
+    s->max_rows = shallow->max_rows;
+    s->min_keys = shallow->max_keys = from;
+    add_variants(g, s, spec, fused);
 }
 
 /* Single rows take one step where what is cached is what was computed, rounded at most to halves;
@@ -171,19 +229,18 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
                                       .n_consts = 9,
                                       .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head,
                                                  o->n_kv_head, n_rot, adjacent, o->gated}});
-    struct vk_pipeline_spec spec = {.shader = VK_SHADER_ATTEND,
-                                    .n_consts = 15,
-                                    .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head,
-                                               o->n_head / o->n_kv_head, key_tile(g, o), o->window,
-                                               o->gated, 0, n_rot, adjacent, float_bits(o->eps),
-                                               float_bits(o->scale), g->params.n_ubatch}};
+    const struct vk_pipeline_spec spec = {
+        .shader = VK_SHADER_ATTEND,
+        .n_consts = 15,
+        .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head, o->n_head / o->n_kv_head,
+                   key_tile(g, o), o->window, o->gated, 0, n_rot, adjacent, float_bits(o->eps),
+                   float_bits(o->scale), g->params.n_ubatch}};
     s = step_add(g, STEP_ATTEND, op);
     s->touched.reads = 1ull << BIT_CACHE | step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
     s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
-    s->pipeline[1] = step_spec(g, &spec);
-    spec.consts[9] = fused;
-    s->pipeline[0] = step_spec(g, &spec);
-    add_flash(g, op, s);
+    add_variants(g, s, spec, fused);
+    s->max_rows = add_flash(g, op, s) ? FEW_ROWS : 0;
+    add_deep(g, op, s, spec, fused);
     return true;
 }
 
@@ -199,12 +256,6 @@ static uint64_t runs_offset(const struct exec_params *params)
 {
     const uint64_t n_bytes = (uint64_t)N_INPUTS * params->n_ubatch * sizeof(uint32_t);
     return (n_bytes + sizeof(struct run) - 1) / sizeof(struct run) * sizeof(struct run);
-}
-
-/* Keys that a row sees of n_keys. */
-static uint32_t keys_of(const struct op_attend *o, uint32_t n_keys)
-{
-    return o->window ? (uint32_t)num_min(o->window, n_keys) : n_keys;
 }
 
 static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)

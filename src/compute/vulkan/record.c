@@ -235,9 +235,10 @@ static void record_step(struct recorder *r, const struct step *s)
         vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
 }
 
-static bool takes_rows(const struct step *s, uint32_t n_rows)
+static bool takes(const struct step *s, uint32_t n_rows, uint32_t n_keys)
 {
-    return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows);
+    return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows) &&
+           n_keys >= s->min_keys && (!s->max_keys || n_keys < s->max_keys);
 }
 
 struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, uint32_t n_wanted,
@@ -249,7 +250,7 @@ struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, 
     if (g->params.profile)
         vk_cmds_stamp(r.cmds, "begin", 0);
     for (uint32_t i = steps.from; i < steps.end; i++)
-        if ((n_wanted || g->steps[i].kind != STEP_HEAD) && takes_rows(&g->steps[i], n_rows))
+        if ((n_wanted || g->steps[i].kind != STEP_HEAD) && takes(&g->steps[i], n_rows, n_keys))
             record_step(&r, &g->steps[i]);
     if (vk_cmds_end(r.cmds, e))
         return r.cmds;

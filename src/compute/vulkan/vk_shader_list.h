@@ -6,6 +6,7 @@
     X(ADD_PROJECT, add_project) \
     X(AFFINE, affine) \
     X(ATTEND, attend) \
+    X(ATTEND_DEEP, attend_deep) \
     X(EMBED, embed) \
     X(EXPERTS_DOWN, experts_down) \
     X(FLASH, flash) \
