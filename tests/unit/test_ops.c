@@ -171,7 +171,9 @@ static float *results_of(const struct backend *b, const struct rig *r)
     struct err e = {0};
     struct exec_params params = r->params;
     params.n_ctx = params.n_ctx ? params.n_ctx : 256;
-    params.n_ubatch = params.n_ubatch ? params.n_ubatch : 256;
+    /* No more than needed: a device compiles no kernels for larger batches. */
+    for (uint32_t i = 0; i < r->n_steps && !r->params.n_ubatch; i++)
+        params.n_ubatch = (uint32_t)fmax(params.n_ubatch, r->n_rows[i]);
     params.n_threads = 2;
     params.allow_software = true;
     struct exec *x = exec_open(b, &r->plan, &params, NULL, NULL, &e);

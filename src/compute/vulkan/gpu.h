@@ -40,6 +40,19 @@ struct touched {
     uint64_t reads, writes;
 };
 
+/* How a step multiplies more than FEW_TOKENS rows (prefill.c): indices into gpu.pipelines. */
+enum { FEW_TOKENS = 8, N_TILES = 3 };
+#define NO_PIPELINE UINT32_MAX
+struct many_rows {
+    bool is_there;
+    uint32_t rows, gemm[N_TILES], tiles[N_TILES], combine;
+};
+/* Bytes of the scratch for it, or where they begin: rows, what their sums are scaled with, parts of
+ * experts_down before they are added up, table of tiles. */
+struct many_room {
+    uint64_t rows, scales, parts, table;
+};
+
 struct step {
     enum step_kind kind;
     const struct op *op;
@@ -52,6 +65,7 @@ struct step {
     uint32_t min_rows, max_rows;      /* batches that it is a part of; max 0: all from min on */
     uint32_t min_keys, max_keys;      /* the same of recording.n_keys, max excluded */
     struct touched touched;
+    struct many_rows many;
 };
 
 /* Cache of one attention layer. */
@@ -103,6 +117,7 @@ struct gpu {
 
     uint64_t *slot_at; /* [plan.n_slots] byte offsets in scratch */
     uint64_t ready_at, sums_at, totals_at, counters_at, route_at, logits_at;
+    struct many_room many_at;
     uint64_t n_scratch;
     struct vk_buffer scratch;
     struct vk_buffer inputs;  /* ids, positions, ...: see enum input of steps.h */

@@ -8,7 +8,7 @@
 #include "compute/vulkan/vk_shaders.h"
 
 enum {
-    MOST_TOKENS = 8,          /* rows that share the unpacking of a weight block */
+    MOST_TOKENS = FEW_TOKENS, /* rows that share the unpacking of a weight block */
     MOST_TOKENS_SOFTWARE = 2, /* where compiling takes longer than running */
     STATIC_SHARED =
         5120,           /* bytes of shared memory that the shaders take beside their activations */
@@ -233,6 +233,8 @@ bool program_make(struct gpu *g, struct err *e)
     for (size_t i = 0; i < g->plan->n_ops; i++)
         if (!add_op(g, &g->plan->ops[i], e))
             return false;
+    for (uint32_t i = 0; i < g->n_steps && g->params.n_ubatch > FEW_TOKENS; i++)
+        prefill_add(g, &g->steps[i]);
     return true;
 }
 

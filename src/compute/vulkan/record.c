@@ -77,6 +77,10 @@ static void head(struct recorder *r, const struct step *s)
     uint32_t tiles;
     VkPipeline pipeline = pick(r, s, r->n_wanted, &tiles);
     DISPATCH(r, pipeline, push, n_groups, tiles, 1);
+}
+
+static void copy_logits(struct recorder *r)
+{
     vk_cmds_barrier(r->cmds);
     vk_cmds_copy(r->cmds, &r->g->scratch, r->g->logits_at, &r->g->logits, 0,
                  (uint64_t)r->n_wanted * r->g->plan->n_vocab * sizeof(float));
@@ -224,13 +228,16 @@ static void record_step(struct recorder *r, const struct step *s)
         [STEP_HEAD] = "head",
     };
     const uint64_t reads = s->touched.reads, writes = s->touched.writes;
-    if (r->since.writes & (reads | writes) || r->since.reads & writes) {
+    const bool many = prefill_takes(r, s);
+    if (many || r->since.writes & (reads | writes) || r->since.reads & writes) {
         vk_cmds_barrier_dispatches(r->cmds);
         r->since = (struct touched){0, 0};
     }
     r->since.reads |= reads;
     r->since.writes |= writes;
-    kinds[s->kind](r, s);
+    (many ? prefill_record : kinds[s->kind])(r, s);
+    if (s->kind == STEP_HEAD)
+        copy_logits(r);
     if (r->g->params.profile)
         vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
 }

@@ -57,3 +57,16 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e);
 void attention_heads(struct recorder *r, const struct step *s);
 void attention_attend(struct recorder *r, const struct step *s);
 void attention_flash(struct recorder *r, const struct step *s);
+
+/* ---- prefill.c -------------------------------------------------------------------------------
+ */
+
+/* Gives a step that multiplies matrices the pipelines for many rows, where the device has room. */
+void prefill_add(struct gpu *g, struct step *s);
+/* Scratch in bytes, once all steps are there. */
+struct many_room prefill_room(const struct gpu *g);
+/* Whether the step is to be recorded by prefill_record: more than FEW_TOKENS rows. */
+bool prefill_takes(const struct recorder *r, const struct step *s);
+/* In place of the step's own dispatch, behind a barrier. Uses gpu.many_at: no other step may run
+ * beside it that does, too. */
+void prefill_record(struct recorder *r, const struct step *s);

@@ -7,13 +7,18 @@
     X(AFFINE, affine) \
     X(ATTEND, attend) \
     X(ATTEND_DEEP, attend_deep) \
+    X(COMBINE, combine) \
     X(EMBED, embed) \
     X(EXPERTS_DOWN, experts_down) \
     X(FLASH, flash) \
     X(FLASH_MATRIX, flash_matrix) \
+    X(GEMM, gemm) \
+    X(GEMM_MATRIX, gemm_matrix) \
     X(GLU, glu) \
     X(HEADS, heads) \
     X(PROJECT, project) \
     X(ROUTE, route) \
+    X(ROWS, rows) \
+    X(TILES, tiles) \
     /* end */
 /* clang-format on */

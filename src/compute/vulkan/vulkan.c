@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "compute/vulkan/gpu.h"
+#include "compute/vulkan/steps.h"
 
 enum { ALIGN = 256 };
 
@@ -27,6 +27,11 @@ static void plan_scratch(struct gpu *g)
     g->sums_at = carve(&g->n_scratch, attention_sum_floats(g) * sizeof(float));
     g->totals_at = carve(&g->n_scratch, attention_total_floats(g) * sizeof(float));
     g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
+    const struct many_room room = prefill_room(g);
+    g->many_at.rows = carve(&g->n_scratch, room.rows);
+    g->many_at.scales = carve(&g->n_scratch, room.scales);
+    g->many_at.parts = carve(&g->n_scratch, room.parts);
+    g->many_at.table = carve(&g->n_scratch, room.table);
     g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
     g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));
 }

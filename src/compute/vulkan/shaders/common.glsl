@@ -27,6 +27,7 @@ layout(buffer_reference, std430, buffer_reference_align = 16) buffer Float4sOut 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer FloatsOut { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer HalvesOut { float16_t v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer WordsOut { uint v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer Vec2sOut { uvec2 v[]; };
 // Between the workgroups of one dispatch.
 layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer SharedFloat4s { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float v[]; };

@@ -1,0 +1,220 @@
+// Matrix times many activation rows, as rows.comp left them. A workgroup makes TILE_ROWS outputs for TILE rows: it
+// unpacks STEP blocks of 32 columns of its weights into shared memory, beside them the same columns of its
+// rows, and multiplies, while the next ones are on their way.
+//
+// With MATRICES shared memory holds halves and subgroups multiply cooperative matrices into floats; without, it holds floats
+// and threads multiply and add: nothing is rounded. All sums run over the columns in rising order.
+//
+// KIND 2 has two matrices, whose groups alternate in the tile: a subgroup or thread has both values of an output.
+#include "common.glsl"
+#ifdef MATRICES
+#extension GL_KHR_cooperative_matrix : require
+#endif
+#include "matrix.glsl"
+
+layout(constant_id = 5) const uint KIND = 0; // 0: to = W a + bias; 1: to += factor (W a + bias); 2: act(G a + bias, U a + bias)
+layout(constant_id = 6) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
+layout(constant_id = 7) const uint TILE = 64;      // rows of a workgroup, a multiple of 16
+layout(constant_id = 8) const uint STEP = 1;
+layout(constant_id = 9) const uint SIZE_M = 16; // of a cooperative matrix
+layout(constant_id = 10) const uint SIZE_N = 16;
+layout(constant_id = 11) const uint SIZE_K = 16;
+layout(constant_id = 12) const uint N_SUBGROUPS = 8;
+layout(constant_id = 13) const uint HAS_TILES = 0;
+
+layout(push_constant) uniform Push
+{
+    uint64_t rows;   // [..][N_COLS], halves or floats
+    Vec2s scales;    // [..]: what the sums of a row are multiplied with, and KIND 1's factor
+    uint64_t matrix, up; // up: of KIND 2
+    uint64_t bias, up_bias; // 0 or [experts][n_out]
+    Vec4s tiles;     // HAS_TILES: tiles.comp's table, expert, first, count; else row i of the dispatch is row i
+    Words pairs;     // with tiles: the rows that they count, sorted by expert
+    FloatsOut to;    // [..][n_out]
+    uint n_out;
+    uint n_groups; // of one expert
+    uint n_used;   // outputs of a row, side by side: output i is of row i / n_used
+    uint n_rows;   // without tiles
+} p;
+
+Place place_of(uint i)
+{
+    return Place(p.matrix, i, 1); // never called: tiles are loaded here
+}
+
+const uint TILE_ROWS = 128, TILE_GROUPS = TILE_ROWS / 16;
+const uint GROUPS_OUT = KIND == 2 ? TILE_GROUPS / 2 : TILE_GROUPS; // groups of outputs
+const uint COLS = STEP * 32;
+
+#ifdef MATRICES
+#define NUMBERS f16vec4
+const uint PITCH = COLS / 4 + 2; // of a row, in NUMBERS: banks of neighbours differ
+#else
+#define NUMBERS vec4
+const uint PITCH = COLS / 4 + 1;
+#endif
+shared NUMBERS s_weights[TILE_ROWS * PITCH];
+shared NUMBERS s_rows_of[TILE * PITCH];
+shared uint s_outs[TILE]; // number of the output, NONE past the end
+const uint NONE = 0xffffffff;
+
+uint tile_expert, tile_count;
+
+void find_tile()
+{
+    const uint t = thread();
+    uint first = gl_WorkGroupID.y * TILE;
+    tile_expert = 0;
+    tile_count = p.n_rows - min(p.n_rows, first);
+    if (HAS_TILES != 0) {
+        const uvec4 tile = p.tiles.v[gl_WorkGroupID.y];
+        tile_expert = tile.x;
+        first = tile.y;
+        tile_count = tile.z;
+    }
+    tile_count = min(tile_count, TILE);
+    if (t < TILE)
+        s_outs[t] = t >= tile_count ? NONE : HAS_TILES != 0 ? p.pairs.v[first + t] : first + t;
+}
+
+// Where group g of the tile lies. Past the end: the last one, whose outputs are not stored.
+uint64_t group_of(uint g)
+{
+    const bool second = KIND == 2 && g % 2 == 1;
+    const uint i = min(gl_WorkGroupID.x * GROUPS_OUT + (KIND == 2 ? g / 2 : g), p.n_groups - 1);
+    return (second ? p.up : p.matrix) + uint64_t(tile_expert * p.n_groups + i) * GROUP_BYTES;
+}
+
+// ---- from memory -------------------------------------------------------------------------------
+
+// What a thread holds of the next columns. Integer types: one part of a block; float types: four rows of
+// HELD_COLUMNS columns.
+#ifdef MATRICES
+const uint CHUNK = 8; // columns of a row that a thread loads at once
+#else
+const uint CHUNK = 4;
+#endif
+const uint ROW_CHUNKS = COLS / CHUNK;
+const uint N_HELD = (TILE * ROW_CHUNKS + THREADS - 1) / THREADS;
+const uint MOST_HELD = 4; // N_HELD at most
+const uint HELD_COLUMNS = 4;
+
+struct Held {
+    Codes codes;
+    vec4 columns[HELD_COLUMNS];
+    uvec4 rows[MOST_HELD];
+};
+
+// Integer types: group, block of the step, part and rows of a thread.
+bool has_part()
+{
+    return thread() < TILE_GROUPS * 16 * STEP;
+}
+
+uint part_block(uint step)
+{
+    return step * STEP + thread() / 16 % STEP;
+}
+
+Held fetch(uint step)
+{
+    const uint t = thread();
+    Held h;
+    if (IS_FLOAT) {
+        [[unroll]] for (uint i = 0; i < HELD_COLUMNS; i++) {
+            const uint at = t + i * THREADS, col = at / 4 % 32;
+            h.columns[i] = load_column(group_of(at / 128), step * 32 + col, at % 4);
+        }
+    } else if (has_part()) {
+        h.codes = load_codes(group_of(t / (16 * STEP)), min(part_block(step), N_BLOCKS - 1), t / 4 % 4,
+                             t % 4);
+    }
+    [[unroll]] for (uint i = 0; i < N_HELD; i++) {
+        const uint at = t + i * THREADS, col = step * COLS + at % ROW_CHUNKS * CHUNK;
+        const uint o = at / ROW_CHUNKS < TILE ? s_outs[at / ROW_CHUNKS] : NONE;
+        h.rows[i] = uvec4(0);
+        if (o != NONE && col < N_COLS)
+            h.rows[i] = Vec4s(p.rows).v[(o / p.n_used * N_COLS + col) / CHUNK];
+    }
+    return h;
+}
+
+// ---- to shared memory --------------------------------------------------------------------------
+
+void put_part(const Codes c, bool exists)
+{
+    const uint t = thread(), part = t / 4 % 4;
+    const Factors f = factors_of(c);
+    const uint to = t / (16 * STEP) * 16 + t % 4 * 4, col = t / 16 % STEP * 8 + part;
+    [[unroll]] for (uint r = 0; r < 4; r++) {
+        const uvec2 q = codes_of(c, part, r);
+        vec4 low = signed_bytes(q.x) - float(OFFSET), high = signed_bytes(q.y) - float(OFFSET);
+        low = exists ? f.low[r] * low + f.min_low[r] : vec4(0);
+        high = exists ? f.high[r] * high + f.min_high[r] : vec4(0);
+        s_weights[(to + r) * PITCH + col] = NUMBERS(low);
+        s_weights[(to + r) * PITCH + col + 4] = NUMBERS(high);
+    }
+}
+
+void put(const Held h, uint step)
+{
+    const uint t = thread();
+    if (IS_FLOAT) {
+        [[unroll]] for (uint i = 0; i < HELD_COLUMNS; i++) {
+            const uint at = t + i * THREADS, col = at / 4 % 32, row = at / 128 * 16 + at % 4 * 4;
+            [[unroll]] for (uint r = 0; r < 4; r++)
+                s_weights[(row + r) * PITCH + col / 4][col % 4] = NUMBERS(h.columns[i])[r];
+        }
+    } else if (has_part()) {
+        put_part(h.codes, part_block(step) < N_BLOCKS);
+    }
+    [[unroll]] for (uint i = 0; i < N_HELD; i++) {
+        const uint at = t + i * THREADS, row = at / ROW_CHUNKS;
+        if (row >= TILE)
+            break;
+#ifdef MATRICES
+        const uint to = row * PITCH + at % ROW_CHUNKS * 2;
+        s_rows_of[to] = f16vec4(unpackFloat2x16(h.rows[i].x), unpackFloat2x16(h.rows[i].y));
+        s_rows_of[to + 1] = f16vec4(unpackFloat2x16(h.rows[i].z), unpackFloat2x16(h.rows[i].w));
+#else
+        s_rows_of[row * PITCH + at % ROW_CHUNKS] = uintBitsToFloat(h.rows[i]);
+#endif
+    }
+}
+
+// ---- out ---------------------------------------------------------------------------------------
+
+float activate(float g, float u)
+{
+    if (ACTIVATION == 1) {
+        g = min(g, 7.0);
+        u = clamp(u, -7.0, 7.0);
+        return g / (1 + exp(-1.702 * g)) * (u + 1);
+    }
+    return g / (1 + exp(-g)) * u;
+}
+
+// Output o, counted from the tile's first, of row `row` of the tile: the sums of its one or two matrices.
+void give(uint o, uint row, float a, float b)
+{
+    o += gl_WorkGroupID.x * GROUPS_OUT * 16;
+    const uint out_row = s_outs[row];
+    if (o >= p.n_out || out_row == NONE)
+        return;
+    const vec2 scale = uintBitsToFloat(p.scales.v[out_row / p.n_used]);
+    a *= scale.x;
+    if (p.bias != 0)
+        a += Floats(p.bias).v[tile_expert * p.n_out + o];
+    if (KIND == 2) {
+        b *= scale.x;
+        if (p.up_bias != 0)
+            b += Floats(p.up_bias).v[tile_expert * p.n_out + o];
+        a = activate(a, b);
+    }
+    if (KIND == 1)
+        p.to.v[out_row * p.n_out + o] += scale.y * a;
+    else
+        p.to.v[out_row * p.n_out + o] = a;
+}
+
+const uint N_STEPS = (N_BLOCKS + STEP - 1) / STEP;
