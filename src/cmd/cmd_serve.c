@@ -13,7 +13,7 @@
 #include "server/server.h"
 
 struct serve_opts {
-    const char *model, *alias, *host, *api_key, *template;
+    const char *model, *alias, *host, *socket, *api_key, *template;
     uint32_t port;
     int32_t n_sessions; /* below 1: the default */
     bool verbose;
@@ -25,6 +25,8 @@ static const struct opt serve_table[] = {
     {"--host", "ADDRESS", "address to listen on; another than loopback needs --api-key",
      "127.0.0.1", OPT_TEXT, AT(host), 0, 0},
     {"--port", "N", "port to listen on; 0: any free one", "8383", OPT_U32, AT(port), 0, 65535},
+    {"--socket", "PATH", "listen on a unix socket instead, for this user alone", "none", OPT_TEXT,
+     AT(socket), 0, 0},
     {"--api-key", "KEY", "what clients must send", "none", OPT_TEXT, AT(api_key), 0, 0},
     {"-a --alias", "NAME", "the model's name for clients", "the file's name", OPT_TEXT, AT(alias),
      0, 0},
@@ -90,7 +92,7 @@ static bool check_opts(struct serve_opts *o, const struct opt_words *words, stru
         o->model = words->at[0];
     if (o->api_key && !*o->api_key)
         return err_set(e, ERR_USAGE, "serve: --api-key: the key is empty");
-    if (!guard_is_loopback(str_of(o->host)) && !o->api_key)
+    if (!o->socket && !guard_is_loopback(str_of(o->host)) && !o->api_key)
         return err_set(e, ERR_USAGE,
                        "serve: --host %s: other machines could use the model: give --api-key, or "
                        "listen on 127.0.0.1",
@@ -101,8 +103,9 @@ static bool check_opts(struct serve_opts *o, const struct opt_words *words, stru
 static void show_ready(void *ctx, const char *url)
 {
     const struct engine *g = ctx;
-    fprintf(stderr, "tawny: %s is served on %s/v1, context %u tokens; Ctrl-C ends\n",
-            gguf_path(engine_file(g)), url, engine_n_ctx(g));
+    fprintf(stderr, "tawny: %s is served on %s%s, context %u tokens; Ctrl-C ends\n",
+            gguf_path(engine_file(g)), url, str_starts(str_of(url), STR("http")) ? "/v1" : "",
+            engine_n_ctx(g));
 }
 
 static bool serve(const struct serve_opts *o, const struct model_opts *m,
@@ -119,6 +122,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
     struct engine *g = loading_open(&p, interrupt, o->verbose, e);
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
+                                         .socket = o->socket,
                                          .api_key = o->api_key,
                                          .chat_template = buf_view(&template),
                                          .model_id = o->alias,

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -214,6 +216,44 @@ static int listen_on(const char *host, uint16_t port, struct err *e)
     return fd;
 }
 
+/* Did a server that ended without a word leave this file? */
+static bool is_left_over(const struct sockaddr_un *at)
+{
+    struct stat st;
+    if (lstat(at->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool nobody = fd >= 0 && connect(fd, (const struct sockaddr *)at, sizeof *at) != 0 &&
+                  errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    return nobody;
+}
+
+/* Linux gives the file the mode that the socket has before it is bound (unix(7)). */
+static int listen_on_socket(const char *path, struct err *e)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof at.sun_path) {
+        err_set(e, ERR_USAGE, "--socket: a path of %zu bytes; the limit is %zu", n,
+                sizeof at.sun_path - 1);
+        return -1;
+    }
+    memcpy(at.sun_path, path, n);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && fchmod(fd, 0600) == 0;
+    if (ok && bind(fd, (struct sockaddr *)&at, sizeof at) != 0)
+        ok = errno == EADDRINUSE && is_left_over(&at) && unlink(path) == 0 &&
+             bind(fd, (struct sockaddr *)&at, sizeof at) == 0;
+    if (ok && listen(fd, SOMAXCONN) == 0)
+        return fd;
+    err_sys(e, "cannot listen on the socket %s (--socket chooses another)", path);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 static uint16_t port_of(int fd)
 {
     struct sockaddr_storage at;
@@ -237,10 +277,10 @@ struct http *http_open(const struct http_params *p, struct err *e)
         h->params.max_body = (size_t)64 << 20;
     if (!h->params.idle_s)
         h->params.idle_s = 120;
-    int fd = listen_on(h->params.host, p->port, e);
+    int fd = p->socket ? listen_on_socket(p->socket, e) : listen_on(h->params.host, p->port, e);
     if (fd < 0)
         goto fail;
-    h->port = port_of(fd);
+    h->port = p->socket ? 0 : port_of(fd);
     h->daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
             MHD_USE_ITC,
@@ -270,6 +310,8 @@ void http_close(struct http *h)
         return;
     atomic_store(&h->ending, true);
     MHD_stop_daemon(h->daemon);
+    if (h->params.socket)
+        unlink(h->params.socket);
     free(h);
 }
 

@@ -20,6 +20,7 @@ struct http_request;
 struct http_params {
     const char *host;         /* address or name to listen on ["127.0.0.1"] */
     uint16_t port;            /* 0: any free one */
+    const char *socket;       /* a path: listen there instead, for the user alone [NULL] */
     uint32_t max_connections; /* [128] more wait in the listen queue */
     size_t max_body;          /* bytes [64 MiB]; requests with more go to too_large */
     uint32_t idle_s;          /* a connection on which nothing moves so long is closed [120] */
@@ -33,6 +34,7 @@ struct http_params {
 
 /* Listens and serves until http_close. NULL and e when the address cannot be had. */
 struct http *http_open(const struct http_params *p, struct err *e);
+/* 0 on a socket. */
 uint16_t http_port(const struct http *h);
 /* Ends: from now on http_gone is true for every request; waits for all of them to finish. */
 void http_close(struct http *h);

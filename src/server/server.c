@@ -295,7 +295,8 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         s->params.max_body = MAX_BODY;
     if (!s->params.keepalive_ms)
         s->params.keepalive_ms = 5000;
-    s->loopback = guard_is_loopback(str_of(s->params.host));
+    /* No browser reaches a socket, and clients name any host there. */
+    s->loopback = !p->socket && guard_is_loopback(str_of(s->params.host));
     s->may_reason = knows_reasoning(engine_file(g));
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
@@ -307,7 +308,10 @@ static void announce(const struct server *s, uint16_t port)
 {
     struct buf url = {0};
     bool v6 = strchr(s->params.host, ':') != NULL;
-    buf_fmt(&url, v6 ? "http://[%s]:%u" : "http://%s:%u", s->params.host, port);
+    if (s->params.socket)
+        buf_fmt(&url, "unix:%s", s->params.socket);
+    else
+        buf_fmt(&url, v6 ? "http://[%s]:%u" : "http://%s:%u", s->params.host, port);
     if (s->params.ready)
         s->params.ready(s->params.ready_ctx, url.p);
     buf_free(&url);
@@ -330,6 +334,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     if (ok) {
         http = http_open(&(struct http_params){.host = s.params.host,
                                                .port = p->port,
+                                               .socket = p->socket,
                                                .max_connections = p->max_connections,
                                                .max_body = s.params.max_body,
                                                .admit = admit,

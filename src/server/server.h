@@ -15,6 +15,7 @@
 struct server_params {
     const char *host;         /* ["127.0.0.1"] */
     uint16_t port;            /* 0: any free one; see ready */
+    const char *socket;       /* path of a unix socket to listen on instead [NULL] */
     const char *api_key;      /* NULL: none is asked for */
     str chat_template;        /* Jinja [the model file's] */
     const char *model_id;     /* the name clients see [the file's name without .gguf] */
@@ -24,7 +25,8 @@ struct server_params {
     uint32_t keepalive_ms; /* a silent stream gets a comment so often [5000], and every third time
                               an empty chunk, for clients that count only data */
     struct log log;
-    /* Called once, when connections are accepted, with the address to show: "http://HOST:PORT". */
+    /* Called once, when connections are accepted, with the address to show: "http://HOST:PORT" or
+     * "unix:PATH". */
     void (*ready)(void *ctx, const char *url);
     void *ready_ctx;
     int stop_fd; /* required: the server ends when it becomes readable (eventfd, pipe); a signal
