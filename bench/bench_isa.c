@@ -34,19 +34,36 @@ static int count_code(const char *code, const char *begin)
     return n;
 }
 
-/* "48, 48 (rows)": how many steps run the pipeline, for one row and for several. */
+static bool is_many(const struct many_rows *m, uint32_t pipeline)
+{
+    bool found = m->rows == pipeline || m->combine == pipeline;
+    for (int i = 0; i < N_TILES; i++)
+        found |= m->gemm[i] == pipeline || m->tiles[i] == pipeline;
+    return m->is_there && found;
+}
+
+static void print_count(int n, const char *label, const char **comma)
+{
+    if (n == 0)
+        return;
+    printf("%s%d%s", *comma, n, label);
+    *comma = ", ";
+}
+
+/* "48, 48 (rows)": how many steps run the pipeline, for one row, for several and for prompts. */
 static void print_users(const struct gpu *g, uint32_t pipeline)
 {
     const char *comma = "";
-    for (int which = 0; which < 2; which++) {
-        int n = 0;
-        for (uint32_t i = 0; i < g->n_steps; i++)
-            n += g->steps[i].pipeline[which] == pipeline;
-        if (n) {
-            printf("%s%d%s", comma, n, which ? " (rows)" : "");
-            comma = ", ";
-        }
+    int n[3] = {0};
+    for (uint32_t i = 0; i < g->n_steps; i++) {
+        const struct step *s = &g->steps[i];
+        n[0] += s->pipeline[0] == pipeline;
+        n[1] += s->pipeline[1] == pipeline;
+        n[2] += is_many(&s->many, pipeline);
     }
+    print_count(n[0], "", &comma);
+    print_count(n[1], " (rows)", &comma);
+    print_count(n[2], " (prompts)", &comma);
 }
 
 /* True when the pipeline keeps the limits. */

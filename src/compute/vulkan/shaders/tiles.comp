@@ -30,7 +30,7 @@ void main()
     barrier();
     for (uint e = t; e < N_EXPERTS; e += THREADS) {
         uint first = 0, tile = 0;
-        for (uint i = 0; i < e; i++) {
+        [[dont_unroll]] for (uint i = 0; i < e; i++) {
             first += s_count[i];
             tile += (s_count[i] + TILE - 1) / TILE;
         }
