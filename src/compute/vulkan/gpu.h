@@ -24,9 +24,12 @@ enum {
 enum step_kind {
     STEP_EMBED,
     STEP_PROJECT,
-    STEP_HEADS,  /* first half of OP_ATTEND */
-    STEP_ATTEND, /* second half, row by row */
-    STEP_FLASH,  /* the same in tiles of rows */
+    STEP_HEADS,      /* first half of OP_ATTEND */
+    STEP_ATTEND,     /* second half, row by row */
+    STEP_FLASH,      /* the same in tiles of rows */
+    STEP_DELTA_CONV, /* OP_DELTA_NET of several rows begins and ends with steps of its own */
+    STEP_DELTA,
+    STEP_DELTA_GATE,
     STEP_ADD_PROJECT,
     STEP_GLU,
     STEP_ROUTE,
@@ -72,6 +75,11 @@ struct step {
 struct gpu_cache {
     struct vk_buffer keys, values; /* [n_seqs][n_kv_head][n_rows] rows */
     uint32_t n_rows;               /* position p is in row p modulo this, see exec_kv_rows */
+};
+
+/* State of one recurrent layer. */
+struct gpu_state {
+    struct vk_buffer history, memory; /* as in shaders/delta.comp */
 };
 
 struct gpu_rope {
@@ -124,6 +132,7 @@ struct gpu {
     struct vk_buffer logits;  /* [HEAD_ROWS][n_vocab], for the host */
     struct vk_buffer saved;   /* a saved state on its way, where there are any; for the host */
     struct gpu_cache *caches; /* [plan.n_kv] */
+    struct gpu_state *states; /* [plan.n_states] */
     struct gpu_rope *ropes;
     uint32_t n_ropes;
 
@@ -168,6 +177,13 @@ uint32_t attention_keys(uint32_t n_keys);
 /* All inputs, those of attention at the end; and those written. */
 uint64_t attention_input_bytes(const struct exec_params *params);
 bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e);
+
+/* delta.c: the same; bytes of a sequence's state in a layer, and in all of them; the buffers. */
+uint64_t delta_ready_floats(const struct gpu *g);
+uint64_t delta_history_bytes(const struct op_delta_net *o);
+uint64_t delta_memory_bytes(const struct op_delta_net *o);
+uint64_t delta_state_bytes(const struct plan *p);
+bool delta_make_states(struct gpu *g, struct err *e);
 
 /* run.c: backend.run, and freeing what it keeps. */
 bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e);

@@ -217,8 +217,8 @@ static bool add_op(struct gpu *g, const struct op *op, struct err *e)
     case OP_EXPERTS_UP: return add_experts_up(g, op, e);
     case OP_EXPERTS_DOWN: return add_experts_down(g, op, e);
     case OP_HEAD: return add_head(g, op, e);
+    case OP_DELTA_NET: delta_add(g, op); return true;
     case OP_ATTEND_MLA:
-    case OP_DELTA_NET:
     case OP_KIND_COUNT: break;
     }
     return err_set(e, ERR_UNSUPPORTED,
@@ -261,5 +261,7 @@ uint64_t program_counters(const struct gpu *g)
     for (uint32_t i = 0; i < g->n_steps; i++)
         if (g->steps[i].kind == STEP_ATTEND)
             most = num_max(most, g->steps[i].op->attend.n_kv_head);
+        else if (g->steps[i].kind == STEP_DELTA)
+            most = num_max(most, g->steps[i].op->delta_net.n_v_head);
     return most * g->params.n_ubatch;
 }

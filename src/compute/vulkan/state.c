@@ -1,12 +1,12 @@
-/* Saved states of a sequence: of every ring the positions that the row to come sees, gathered by
- * the device in one submit. Caches that the host could read are uncached memory as a rule, so they
- * too go through a buffer made for reading. */
+/* Saved states of a sequence: the recurrent states, then of every ring the positions that the row
+ * to come sees, gathered by the device in one submit. Caches that the host could read are uncached
+ * memory as a rule, so they too go through a buffer made for reading. */
 #include "base/num.h"
 #include "compute/vulkan/gpu.h"
 
 uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params)
 {
-    uint64_t n_bytes = 0;
+    uint64_t n_bytes = delta_state_bytes(p);
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct op_attend *o = &p->ops[i].attend;
         if (p->ops[i].kind == OP_ATTEND)
@@ -50,6 +50,19 @@ static void copy_rows(struct copying *c, const struct vk_buffer *b, uint64_t row
     }
 }
 
+static void copy_states(struct copying *c, uint32_t seq)
+{
+    const struct gpu *g = c->g;
+    for (size_t i = 0; i < g->plan->n_ops; i++) {
+        const struct op_delta_net *o = &g->plan->ops[i].delta_net;
+        if (g->plan->ops[i].kind != OP_DELTA_NET)
+            continue;
+        const uint64_t n_history = delta_history_bytes(o), n_memory = delta_memory_bytes(o);
+        copy_part(c, &g->states[o->state].history, seq * n_history, n_history);
+        copy_part(c, &g->states[o->state].memory, seq * n_memory, n_memory);
+    }
+}
+
 static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
 {
     const struct gpu *g = c->g;
@@ -74,6 +87,7 @@ bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
     struct copying c = {g, vk_cmds_begin(g->vk, e), copy->to != NULL, 0};
     if (!c.cmds)
         return false;
+    copy_states(&c, seq);
     copy_rings(&c, seq, n_tokens);
     if (!c.is_save)
         state_copy_bytes(copy, g->saved.host, c.at);

@@ -70,3 +70,11 @@ bool prefill_takes(const struct recorder *r, const struct step *s);
 /* In place of the step's own dispatch, behind a barrier. Uses gpu.many_at: no other step may run
  * beside it that does, too. */
 void prefill_record(struct recorder *r, const struct step *s);
+
+/* ---- delta.c ---------------------------------------------------------------------------------
+ */
+
+void delta_add(struct gpu *g, const struct op *op);
+void delta_conv(struct recorder *r, const struct step *s);
+void delta_recur(struct recorder *r, const struct step *s);
+void delta_gate(struct recorder *r, const struct step *s);

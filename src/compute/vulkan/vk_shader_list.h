@@ -8,6 +8,9 @@
     X(ATTEND, attend) \
     X(ATTEND_DEEP, attend_deep) \
     X(COMBINE, combine) \
+    X(DELTA, delta) \
+    X(DELTA_CONV, delta_conv) \
+    X(DELTA_GATE, delta_gate) \
     X(EMBED, embed) \
     X(EXPERTS_DOWN, experts_down) \
     X(FLASH, flash) \

@@ -23,7 +23,8 @@ static void plan_scratch(struct gpu *g)
     const uint64_t n = g->params.n_ubatch;
     for (size_t i = 0; i < g->plan->n_slots; i++)
         g->slot_at[i] = carve(&g->n_scratch, n * g->plan->slots[i].width * sizeof(float));
-    g->ready_at = carve(&g->n_scratch, attention_ready_floats(g) * sizeof(float));
+    g->ready_at = carve(&g->n_scratch,
+                        num_max(attention_ready_floats(g), delta_ready_floats(g)) * sizeof(float));
     g->sums_at = carve(&g->n_scratch, attention_sum_floats(g) * sizeof(float));
     g->totals_at = carve(&g->n_scratch, attention_total_floats(g) * sizeof(float));
     g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
@@ -66,6 +67,10 @@ void gpu_free(struct gpu *g)
             vk_buffer_free(g->vk, &g->caches[i].keys);
             vk_buffer_free(g->vk, &g->caches[i].values);
         }
+        for (size_t i = 0; g->states && i < g->plan->n_states; i++) {
+            vk_buffer_free(g->vk, &g->states[i].history);
+            vk_buffer_free(g->vk, &g->states[i].memory);
+        }
         for (uint32_t i = 0; i < g->n_ropes; i++)
             vk_buffer_free(g->vk, &g->ropes[i].table);
         vk_buffer_free(g->vk, &g->scratch);
@@ -79,6 +84,7 @@ void gpu_free(struct gpu *g)
     weights_free(&g->weights);
     free(g->arenas);
     free(g->caches);
+    free(g->states);
     free(g->ropes);
     free(g->steps);
     free(g->specs);
@@ -100,6 +106,7 @@ struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, bool
     g->params = *params;
     g->slot_at = mem_new(p->n_slots + 1, sizeof *g->slot_at);
     g->caches = mem_new(p->n_kv + 1, sizeof *g->caches);
+    g->states = mem_new(p->n_states + 1, sizeof *g->states);
     g->ropes = mem_new(p->n_ops + 1, sizeof *g->ropes);
     const struct vk_params device = {.device = params->device,
                                      .allow_software = params->allow_software,
@@ -140,6 +147,9 @@ static bool gpu_memory(const struct plan *p, const struct exec_params *params,
     mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
     mem_table_add_kv(out, p, params, all_cache_bytes(g));
     mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
+    if (p->n_states)
+        mem_table_add(out, "states", params->n_seqs, delta_state_bytes(p), "%u sequences",
+                      params->n_seqs);
     const uint64_t n_saved = gpu_state_bytes(p, params);
     if (n_saved)
         mem_table_add(out, "saved state", 1, n_saved, "one on its way");
@@ -280,6 +290,7 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
     const uint64_t n_inputs = attention_input_bytes(params);
     const uint64_t n_logits = (uint64_t)HEAD_ROWS * num_max(p->n_vocab, 1) * sizeof(float);
     if (program_compile(g, e) && make_arenas(g, e) && make_caches(g, e) &&
+        delta_make_states(g, e) &&
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->n_scratch, "scratch", &g->scratch, e) &&
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_inputs, "inputs", &g->inputs, e) &&
         vk_buffer_make(g->vk, VK_PLACE_READBACK, n_logits, "logits", &g->logits, e) &&

@@ -1,0 +1,58 @@
+// What the shaders of OP_DELTA_NET share: its sizes, its convolution, its gated norm.
+
+layout(constant_id = 0) const uint D_K = 128;
+layout(constant_id = 1) const uint D_V = 128;
+layout(constant_id = 2) const uint N_K_HEADS = 16;
+layout(constant_id = 3) const uint N_V_HEADS = 32;
+layout(constant_id = 4) const uint N_CONV = 4;
+layout(constant_id = 5) const uint IS_TILED = 0; // enum head_order of src/model/plan.h
+
+// Channels of qkv: [N_K_HEADS][D_K] queries, as many keys, [N_V_HEADS][D_V] values.
+const uint CHANNELS = 2 * N_K_HEADS * D_K + N_V_HEADS * D_V;
+
+float sigmoid(float x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+// The row of the batch that has the position before that of `row` in its sequence; -1: none has.
+int row_before(Words seq, int row)
+{
+    const uint mine = seq.v[row];
+    do
+        row--;
+    while (row >= 0 && seq.v[row] != mine);
+    return row;
+}
+
+// Taps of channel c, times its newest N_CONV inputs; those from before the batch stand in the
+// history, [N_CONV][CHANNELS] of the sequence: the input of position p in row p modulo N_CONV.
+float convolved(Floats qkv, Floats taps, FloatsOut history, Words seq, uint pos, uint row, uint c)
+{
+    float sum = 0, x[N_CONV];
+    int at = int(row);
+    [[unroll]] for (uint i = 0; i < N_CONV; i++) {
+        const uint old = (pos + N_CONV - i) % N_CONV;
+        x[i] = i > pos   ? 0
+               : at >= 0 ? qkv.v[uint(at) * CHANNELS + c]
+                         : history.v[(seq.v[row] * N_CONV + old) * CHANNELS + c];
+        if (i + 1 < N_CONV && at >= 0)
+            at = row_before(seq, at);
+    }
+    [[unroll]] for (uint i = N_CONV; i > 0; i--)
+        sum += taps.v[(N_CONV - i) * CHANNELS + c] * x[i - 1];
+    return sum * sigmoid(sum);
+}
+
+// to = rms(to) * norm * silu(z) for a head of a row, both at `at`.
+void gated_norm(SharedFloats to, Floats z, Floats norm, float eps, uint at)
+{
+    float squares = 0;
+    for (uint i = thread(); i < D_V; i += THREADS)
+        squares += to.v[at + i] * to.v[at + i];
+    const float root = inversesqrt(workgroup_sum(squares) / D_V + eps);
+    for (uint i = thread(); i < D_V; i += THREADS) {
+        const float gate = z.v[at + i];
+        to.v[at + i] *= root * norm.v[i] * gate * sigmoid(gate);
+    }
+}
