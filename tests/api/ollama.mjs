@@ -97,3 +97,5 @@ test('metrics are in the format of Prometheus', async () => {
     assert.match(line, /^(# (HELP|TYPE) [a-z_:]+ .+|[a-zA-Z_:]+(\{[a-z]+="[^"]+"\})? [0-9.e+-]+)$/);
   assert.match(text, /^llamacpp:prompt_tokens_total [1-9]/m);
 });
+
+test('the server of the ollama tests ends cleanly', () => server.stop());
