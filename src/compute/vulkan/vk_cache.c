@@ -21,15 +21,6 @@ _Static_assert(sizeof(struct head) == 56, "the header has no padding");
 enum { VERSION = 1, MAX_BYTES = 256 << 20 };
 static const char MAGIC[8] = {'t', 'a', 'w', 'n', 'y', 'v', 'k', 'c'};
 
-/* FNV-1a, 64 bits. */
-static uint64_t sum_of(const uint8_t *p, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 0x100000001b3u;
-    return h;
-}
-
 static struct head head_for(const struct vk_physical *p, const void *data, size_t n)
 {
     struct head h = {
@@ -38,7 +29,7 @@ static struct head head_for(const struct vk_physical *p, const void *data, size_
         .device = p->core.deviceID,
         .driver = p->core.driverVersion,
         .n_bytes = n,
-        .sum = sum_of(data, n),
+        .sum = str_hash(STR_HASH, (str){(const char *)data, n}),
     };
     memcpy(h.magic, MAGIC, sizeof h.magic);
     memcpy(h.uuid, p->core.pipelineCacheUUID, sizeof h.uuid);
