@@ -78,17 +78,6 @@ static str block_text(struct walk *w, const struct json *block, const char *wher
                                                    : not_shown(w, where, type);
 }
 
-/* One part stands as the content; of several, the template says what goes between them. */
-static void set_parts(struct chat_message *m, const str *parts, size_t n)
-{
-    if (n == 1) {
-        m->content = parts[0];
-    } else {
-        m->parts = parts;
-        m->n_parts = n;
-    }
-}
-
 static void take_parts(struct walk *w, const struct json *content, const char *where,
                        struct chat_message *m)
 {
@@ -102,7 +91,7 @@ static void take_parts(struct walk *w, const struct json *content, const char *w
         struct openai_path at = openai_path("%s[%zu]", where, i);
         parts[i] = block_text(w, json_at(content, i), at.text);
     }
-    set_parts(m, parts, n);
+    chat_set_parts(m, parts, n);
 }
 
 /* ---- the assistant's turn ---- */
@@ -230,7 +219,7 @@ static bool take_user(struct walk *w, const struct json *content, const char *wh
         }
         if (n_run) {
             struct chat_message run = m;
-            set_parts(&run, parts + from, n_run);
+            chat_set_parts(&run, parts + from, n_run);
             add(w, run);
         }
         from += n_run;
@@ -255,7 +244,7 @@ static void take_system(struct walk *w, const struct json *system)
         parts[n_kept] = without_attribution(text);
         n_kept += parts[n_kept].n > 0;
     }
-    set_parts(&m, parts, n_kept);
+    chat_set_parts(&m, parts, n_kept);
     if (n_kept)
         add(w, m);
 }

@@ -72,27 +72,6 @@ static bool parse_thinking(struct anthropic_request *r, struct openai_error *e)
 
 /* ---- the rest ---- */
 
-static bool parse_stops(struct anthropic_request *r, struct openai_error *e)
-{
-    const struct json *list = json_get(r->base.body, "stop_sequences");
-    size_t n = json_count(list);
-    if (n > OPENAI_MAX_STOPS)
-        return openai_refuse(e, "stop_sequences",
-                             "'stop_sequences' has %zu strings; the limit is %d.", n,
-                             OPENAI_MAX_STOPS);
-    str *stops = arena_new(&r->base.arena, n + 1, sizeof *stops);
-    for (size_t i = 0; i < n; i++) {
-        stops[i] = json_str(json_at(list, i));
-        if (stops[i].n == 0 || stops[i].n > OPENAI_MAX_STOP_BYTES)
-            return openai_refuse(e, "stop_sequences",
-                                 "'stop_sequences[%zu]' must be a string of 1 to %d bytes.", i,
-                                 OPENAI_MAX_STOP_BYTES);
-    }
-    r->base.stops = stops;
-    r->base.n_stops = n;
-    return true;
-}
-
 /* {"type": "json_schema", "schema": ...}, which was "output_format" before. */
 static bool parse_format(struct anthropic_request *r, struct openai_error *e)
 {
@@ -133,8 +112,9 @@ static bool parse(struct anthropic_request *r, str text, struct openai_error *e)
     q->random_seed = !seed || json_int(seed) == -1;
     if (q->sampling.top_k < 0)
         q->sampling.top_k = 0;
-    return parse_thinking(r, e) && parse_stops(r, e) && parse_format(r, e) &&
-           anthropic_parse_messages(r, e) && anthropic_parse_tools(r, e) &&
+    return parse_thinking(r, e) &&
+           openai_take_stops(q, json_get(q->body, "stop_sequences"), "stop_sequences", e) &&
+           parse_format(r, e) && anthropic_parse_messages(r, e) && anthropic_parse_tools(r, e) &&
            anthropic_parse_tool_choice(r, e);
 }
 

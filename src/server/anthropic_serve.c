@@ -52,12 +52,6 @@ static void fail(void *p, const struct openai_error *e, struct buf *out)
     anthropic_fail(e, out);
 }
 
-static void refuse(void *p, struct http_request *http, const struct openai_error *e)
-{
-    (void)p;
-    server_refuse(http, e);
-}
-
 static void close_answer(void *p)
 {
     struct answer *a = p;
@@ -73,7 +67,6 @@ static const struct protocol protocol = {
     .end = end,
     .fail = fail,
     .whole = whole,
-    .refuse = refuse,
     .close = close_answer,
 };
 
@@ -87,8 +80,7 @@ static bool parse(const struct server *s, struct http_request *http, struct anth
         server_refuse(http, &e);
         return false;
     }
-    if (out->base.notice[0])
-        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), out->base.notice);
+    server_log_notice(s, http, &out->base);
     return true;
 }
 

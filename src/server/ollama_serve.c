@@ -63,12 +63,6 @@ static void whole(void *p, const struct reply_end *e, struct buf *out)
                       e->warning, clock_ns(), out);
 }
 
-static void refuse(void *p, struct http_request *http, const struct openai_error *e)
-{
-    (void)p;
-    server_refuse(http, e);
-}
-
 static void close_answer(void *p)
 {
     struct answer *a = p;
@@ -85,7 +79,6 @@ static const struct protocol protocol = {
     .end = end,
     .fail = fail,
     .whole = whole,
-    .refuse = refuse,
     .close = close_answer,
 };
 
@@ -101,8 +94,7 @@ void ollama_serve(const struct server *s, struct http_request *http, bool genera
         free(a);
         return;
     }
-    if (a->request.base.notice[0])
-        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), a->request.base.notice);
+    server_log_notice(s, http, &a->request.base);
     a->reply = (struct ollama_reply){.request = &a->request,
                                      .model = s->model_id,
                                      .created = clock_unix(),

@@ -65,12 +65,7 @@ static bool take_parts(struct openai_request *r, const struct json *list, const 
             return false;
         parts[i] = part.text;
     }
-    if (n == 1) {
-        out->content = parts[0];
-    } else {
-        out->parts = parts;
-        out->n_parts = n;
-    }
+    chat_set_parts(out, parts, n);
     return true;
 }
 

@@ -82,12 +82,6 @@ static void whole(void *p, const struct reply_end *e, struct buf *out)
                       out);
 }
 
-static void refuse(void *p, struct http_request *http, const struct openai_error *e)
-{
-    (void)p;
-    server_refuse(http, e);
-}
-
 static void close_answer(void *p)
 {
     struct answer *a = p;
@@ -103,7 +97,6 @@ static const struct protocol protocol = {
     .end = end,
     .fail = fail,
     .whole = whole,
-    .refuse = refuse,
     .close = close_answer,
 };
 
@@ -119,8 +112,7 @@ void openai_serve(const struct server *s, struct http_request *http, bool chat)
         free(a);
         return;
     }
-    if (a->request.notice[0])
-        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), a->request.notice);
+    server_log_notice(s, http, &a->request);
     server_make_id(id, sizeof id - 1);
     a->head = (struct openai_head){.chat = chat,
                                    .created = clock_unix(),

@@ -52,7 +52,7 @@ struct protocol {
     void (*fail)(void *p, const struct openai_error *e, struct buf *out);
     /* The body of a reply at once. */
     void (*whole)(void *p, const struct reply_end *end, struct buf *out);
-    /* Answers a request that cannot be run, or whose reply at once failed. */
+    /* Answers a request that cannot be run, or whose reply at once failed. NULL: server_refuse. */
     void (*refuse)(void *p, struct http_request *http, const struct openai_error *e);
     /* Frees p and the request. */
     void (*close)(void *p);

@@ -447,6 +447,15 @@ static bool next_bytes(void *ctx, struct buf *out)
     return true;
 }
 
+static void refuse(const struct reply_request *to, struct http_request *http,
+                   const struct openai_error *e)
+{
+    if (to->protocol->refuse)
+        to->protocol->refuse(to->state, http, e);
+    else
+        server_refuse(http, e);
+}
+
 /* ---- at once ---- */
 
 static void send_whole(struct reply *r)
@@ -468,7 +477,7 @@ static void answer_at_once(struct reply *r)
     else if (r->error.code)
         openai_fail(&e, 500, NULL, "%s", r->error.msg);
     if (r->gone || r->error.code)
-        r->to.protocol->refuse(r->to.state, r->http, &e);
+        refuse(&r->to, r->http, &e);
     else
         send_whole(r);
     if (!r->gone)
@@ -556,7 +565,7 @@ void reply_run(const struct server *s, struct http_request *http, const struct r
     if (running && r->request->chat)
         open_parser(r);
     if (!running) {
-        to->protocol->refuse(to->state, http, &e);
+        refuse(to, http, &e);
         close_reply(r);
     } else if (r->request->stream) {
         http_stream(http, to->protocol->stream_type,

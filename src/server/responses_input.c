@@ -59,12 +59,7 @@ static bool take_content(struct walk *w, const struct json *content, const char 
             return openai_refuse(e, where, "'%s[%zu]' must be an object.", where, i);
         parts[i] = part_text(w, json_at(content, i));
     }
-    if (n == 1) {
-        out->content = parts[0];
-    } else {
-        out->parts = parts;
-        out->n_parts = n;
-    }
+    chat_set_parts(out, parts, n);
     return true;
 }
 

@@ -122,8 +122,7 @@ static bool parse(const struct server *s, struct http_request *http, struct resp
         server_refuse(http, &e);
         return false;
     }
-    if (out->base.notice[0])
-        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), out->base.notice);
+    server_log_notice(s, http, &out->base);
     return true;
 }
 

@@ -52,6 +52,9 @@ uint64_t models_n_params(const struct gguf *file);
 void server_refuse(struct http_request *http, const struct openai_error *e);
 /* Answers 200 with JSON, which is freed. */
 void server_send_json(struct http_request *http, struct buf *body);
+/* Logs what of a request was accepted but is not done, where there is such. */
+void server_log_notice(const struct server *s, const struct http_request *http,
+                       const struct openai_request *q);
 /* Bytes nobody can guess, from the system. */
 uint64_t server_random(void);
 

@@ -22,6 +22,13 @@ enum {
     MAX_BODY = 64 << 20,
 };
 
+void server_log_notice(const struct server *s, const struct http_request *http,
+                       const struct openai_request *q)
+{
+    if (q->notice[0])
+        log_info(&s->params.log, "%.*s: %s", STRF(http_path(http)), q->notice);
+}
+
 uint64_t server_random(void)
 {
     uint64_t bits = 0;

@@ -38,6 +38,18 @@ struct chat_message {
     const struct chat_sample *sampled; /* CHAT_ASSISTANT: its own tokens; NULL: unknown */
 };
 
+/* Sets the content to n parts, which m refers to. One part stands as the content itself; of
+ * several, the template says what goes between them. */
+static inline void chat_set_parts(struct chat_message *m, const str *parts, size_t n)
+{
+    if (n == 1) {
+        m->content = parts[0];
+    } else {
+        m->parts = parts;
+        m->n_parts = n;
+    }
+}
+
 struct chat_tool {
     str name;
     const struct json *spec;       /* the function object: name, description, parameters, ... */
