@@ -6,12 +6,6 @@
 #include "fuzz/fuzz.h"
 #include "server/anthropic_reply.h"
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 static void promise_json(str text)
 {
     struct err why;

@@ -7,12 +7,6 @@
 
 enum { MAX_TEXT = 200, MAX_WORK = 300000 };
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 static void follow(const struct grammar *g, const uint8_t *bytes, size_t n_bytes)
 {
     struct automaton *a = automaton_open(g);

@@ -6,12 +6,6 @@
 #include "fuzz/fuzz.h"
 #include "text/jinja.h"
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 /* All kinds: the template's own, and neighbours that differ. */
 static uint8_t mark(void *ctx, str variable, size_t i, str member)
 {

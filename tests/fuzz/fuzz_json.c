@@ -6,12 +6,6 @@
 #include "base/json.h"
 #include "fuzz/fuzz.h"
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 static void reparse(const struct json *v, enum json_style style)
 {
     struct err e;

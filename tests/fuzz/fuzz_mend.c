@@ -7,12 +7,6 @@
 #include "fuzz/fuzz.h"
 #include "text/mend.h"
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 static bool mend(str text, size_t max_piece, struct rng *rng, struct mend *m, struct buf *out)
 {
     for (size_t at = 0; at < text.n && m->state != MEND_DONE && m->state != MEND_BROKEN;) {

@@ -5,12 +5,6 @@
 #include "fuzz/fuzz.h"
 #include "server/ollama.h"
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 static void check_error(const struct openai_error *e)
 {
     struct buf body = {0};

@@ -10,12 +10,6 @@
 
 enum { MAX_TEXT = 300, MAX_WORK = 300000 };
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 /* The allowed byte that comes first from `from` on; false: none. */
 static bool next_byte(const struct byteset *set, uint8_t from, uint8_t *out)
 {

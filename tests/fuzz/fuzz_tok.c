@@ -5,12 +5,6 @@
 #include "fuzz/fuzz.h"
 #include "text/tok_int.h"
 
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
-
 static bool has_all_bytes(const struct tok *t)
 {
     for (int b = 0; b < 256; b++)

@@ -47,3 +47,14 @@ int kit_status(const struct buf *reply);
 /* A chat request whose only message has n letters; fields: members to add, each ending in a comma.
  */
 void kit_chat_body(size_t n, const char *fields, struct buf *out);
+
+/* Is the text in what came? */
+static inline bool kit_has(const struct buf *b, const char *text)
+{
+    return str_find(buf_view(b), str_of(text), 0) != SIZE_MAX;
+}
+#define CHECK_HAS(b, text)                                                                         \
+    do {                                                                                           \
+        if (!kit_has(b, text))                                                                     \
+            test_fail(__FILE__, __LINE__, "no '%s' in: %s", text, (b)->p ? (b)->p : "");           \
+    } while (0)

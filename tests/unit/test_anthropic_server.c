@@ -5,17 +5,6 @@
 
 #include "kit/server_kit.h"
 
-static bool has(const struct buf *b, const char *text)
-{
-    return str_find(buf_view(b), str_of(text), 0) != SIZE_MAX;
-}
-
-#define CHECK_HAS(b, text)                                                                         \
-    do {                                                                                           \
-        if (!has(b, text))                                                                         \
-            test_fail(__FILE__, __LINE__, "no '%s' in: %s", text, (b)->p ? (b)->p : "");           \
-    } while (0)
-
 static int post(struct kit_server *s, const char *path, const char *body, struct buf *in)
 {
     return kit_fetch(s, "POST", path, "", str_of(body), in);
@@ -57,7 +46,7 @@ TEST(anthropic_server_streams_and_answers_at_once)
     CHECK_HAS(&in, "event: message_start\ndata: {\"type\":\"message_start\"");
     CHECK_INT(number_after(&in, "\"input_tokens\":"), n_prompt);
     CHECK_HAS(&in, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
-    CHECK(!has(&in, "[DONE]"));
+    CHECK(!kit_has(&in, "[DONE]"));
     /* What was known and what was read add up to the prompt. */
     struct buf end = {0};
     buf_str(&end, str_of(strstr(in.p, "message_delta")));

@@ -8,12 +8,6 @@
 #include "base/json.h"
 #include "kit/server_kit.h"
 
-#define CHECK_HAS(b, text)                                                                         \
-    do {                                                                                           \
-        if (!strstr((b)->p, text))                                                                 \
-            test_fail(__FILE__, __LINE__, "no '%s' in: %s", text, (b)->p);                         \
-    } while (0)
-
 static int get(struct kit_server *s, const char *path, struct buf *in)
 {
     return kit_fetch(s, "GET", path, "", STR(""), in);

@@ -5,17 +5,6 @@
 
 #include "kit/server_kit.h"
 
-static bool has(const struct buf *b, const char *text)
-{
-    return str_find(buf_view(b), str_of(text), 0) != SIZE_MAX;
-}
-
-#define CHECK_HAS(b, text)                                                                         \
-    do {                                                                                           \
-        if (!has(b, text))                                                                         \
-            test_fail(__FILE__, __LINE__, "no '%s' in: %s", text, (b)->p ? (b)->p : "");           \
-    } while (0)
-
 static int post(struct kit_server *s, const char *body, struct buf *in)
 {
     return kit_fetch(s, "POST", "/v1/responses", "", str_of(body), in);
@@ -46,8 +35,8 @@ TEST(responses_server_streams_and_answers_at_once)
     CHECK_HAS(&in, "Content-Type: text/event-stream");
     CHECK_HAS(&in, "event: response.created\ndata: {\"type\":\"response.created\"");
     CHECK_HAS(&in, "event: response.incomplete\n");
-    CHECK(!has(&in, "\"cached_tokens\":0"));
-    CHECK(!has(&in, "[DONE]"));
+    CHECK(!kit_has(&in, "\"cached_tokens\":0"));
+    CHECK(!kit_has(&in, "[DONE]"));
     CHECK_INT(post(s, "{\"input\":7}", &in), 400);
     CHECK_HAS(&in, "\"param\":\"input\"");
     buf_free(&in);
@@ -67,7 +56,7 @@ TEST(responses_server_shows_signs_of_life_as_events)
     CHECK_HAS(&in, "\"sequence_number\":2,\"response\":{\"id\":\"resp_");
     CHECK_HAS(&in, "event: response.in_progress\ndata: {\"type\":\"response.in_progress\","
                    "\"sequence_number\":2");
-    CHECK(!has(&in, "\n: "));
+    CHECK(!kit_has(&in, "\n: "));
     buf_free(&in);
     buf_free(&body);
     kit_server_close(s);
@@ -86,7 +75,7 @@ TEST(responses_server_says_what_does_not_fit)
         CHECK_INT(post(s, body.p, &in), stream ? 200 : 400);
         CHECK_HAS(&in, "\"code\":\"context_length_exceeded\"");
         CHECK_HAS(&in, "tokens > 64 maximum. This model's maximum context length is 64 tokens.");
-        CHECK(has(&in, "event: response.failed\n") == (stream == 1));
+        CHECK(kit_has(&in, "event: response.failed\n") == (stream == 1));
     }
     buf_free(&in);
     buf_free(&body);
@@ -102,14 +91,14 @@ TEST(responses_server_keeps_responses)
     take_id(&in, id, sizeof id);
     snprintf(path, sizeof path, "/v1/responses/%s", id);
     CHECK_INT(kit_fetch(s, "GET", path, "", STR(""), &more), 200);
-    CHECK(has(&more, str_find(buf_view(&in), STR("{\"id\""), 0) + in.p));
+    CHECK(kit_has(&more, str_find(buf_view(&in), STR("{\"id\""), 0) + in.p));
     snprintf(body, sizeof body,
              "{\"previous_response_id\":\"%s\",\"input\":\"c\",\"max_output_tokens\":1,"
              "\"store\":false}",
              id);
     CHECK_INT(post(s, body, &in), 200);
     CHECK_HAS(&in, id);
-    CHECK(!has(&in, "\"cached_tokens\":0")); /* it is the same conversation */
+    CHECK(!kit_has(&in, "\"cached_tokens\":0")); /* it is the same conversation */
     char unkept[40];
     take_id(&in, unkept, sizeof unkept);
     snprintf(path, sizeof path, "/v1/responses/%s", unkept);

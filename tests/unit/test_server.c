@@ -5,11 +5,6 @@
 
 #include "kit/server_kit.h"
 
-static bool has(const struct buf *b, const char *text)
-{
-    return str_find(buf_view(b), str_of(text), 0) != SIZE_MAX;
-}
-
 static size_t count(const struct buf *b, const char *text)
 {
     size_t n = 0;
@@ -17,12 +12,6 @@ static size_t count(const struct buf *b, const char *text)
         n++;
     return n;
 }
-
-#define CHECK_HAS(b, text)                                                                         \
-    do {                                                                                           \
-        if (!has(b, text))                                                                         \
-            test_fail(__FILE__, __LINE__, "no '%s' in: %s", text, (b)->p ? (b)->p : "");           \
-    } while (0)
 
 /* It still answers. */
 static void check_alive(struct kit_server *s)
@@ -54,7 +43,7 @@ TEST(server_describes_its_model)
     CHECK_INT(kit_fetch(s, "GET", "/v1/models/other", "", STR(""), &in), 404);
     CHECK_HAS(&in, "\"code\":\"model_not_found\"");
     CHECK_INT(kit_fetch(s, "HEAD", "/v1/models", "", STR(""), &in), 200);
-    CHECK(!has(&in, "context_length"));
+    CHECK(!kit_has(&in, "context_length"));
     buf_free(&in);
     kit_server_close(s);
 }
@@ -80,7 +69,7 @@ TEST(server_refuses_before_it_reads_the_body)
     CHECK_INT(kit_fetch(s, "OPTIONS", "/v1/completions", "", STR(""), &in), 204);
     CHECK_INT(kit_fetch(s, "GET", "/health", "Origin: https://evil.example\r\n", STR(""), &in),
               403);
-    CHECK(!has(&in, "Access-Control"));
+    CHECK(!kit_has(&in, "Access-Control"));
     int fd = kit_dial(s);
     buf_clear(&in);
     kit_send(fd, STR("GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"));
@@ -113,7 +102,7 @@ TEST(server_answers_a_chat_at_once_and_in_chunks)
     CHECK_INT(count(&in, "\"finish_reason\":\"length\""), 1);
     CHECK_INT(count(&in, "\"top_logprobs\":[]"), 6);
     CHECK_INT(count(&in, "\"choices\":[],\"usage\":{"), 1);
-    CHECK(!has(&in, "\"cached_tokens\":0"));
+    CHECK(!kit_has(&in, "\"cached_tokens\":0"));
     CHECK_HAS(&in, "data: [DONE]\n\n");
     buf_free(&in);
     buf_free(&body);
