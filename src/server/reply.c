@@ -357,6 +357,9 @@ static void close_reply(void *ctx)
     struct reply *r = ctx;
     if (!r)
         return;
+    /* The connection broke while bytes went out: that is noticed before http_gone can say it. */
+    if (r->job && !r->gone && !r->finish && !r->error.code)
+        abandon(r);
     count_reply(r);
     job_close(r->job);
     chat_parser_close(r->parser);

@@ -146,7 +146,8 @@ test('errors have their classes', async () => {
 
 test('a client that goes away is noticed', async () => {
   const from = server.lines.length;
-  const stream = await client.messages.create({ ...about, messages: user('hi'), ignore_eos: true, stream: true });
+  // More tokens than it can write before the client is gone.
+  const stream = await client.messages.create({ ...about, max_tokens: 4000, messages: user('hi'), ignore_eos: true, stream: true });
   for await (const event of stream) if (event.type === 'content_block_delta') break;
   stream.controller.abort();
   await server.log(/msg_\w+: the client went away/, from);

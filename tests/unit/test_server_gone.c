@@ -1,6 +1,7 @@
 /* Clients that go away, streams that are silent for long, a server that ends under load. */
 #include "test.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -63,6 +64,27 @@ static double hang_up(struct kit_server *s, enum when when)
     buf_free(&in);
     buf_free(&body);
     return 1e-6 * (double)(to - from);
+}
+
+/* A client that is killed resets its connection: sending fails before anybody asks whether it is
+ * there. */
+TEST(server_tells_of_a_client_whose_connection_broke)
+{
+    for (int i = 0; i < 3; i++) {
+        struct kit_server *s = kit_server_open(&(struct kit_server_params){.demo = true});
+        struct buf in = {0}, body = {0};
+        const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        kit_chat_body(8, "\"ignore_eos\":true,\"stream\":true,", &body);
+        int fd = kit_dial(s);
+        CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+        kit_send_request(fd, "POST", "/v1/chat/completions", "", buf_view(&body));
+        CHECK(kit_read_until(fd, "\"delta\":{\"content\":\"", &in));
+        close(fd);
+        kit_log_wait(s, "the client went away", NULL);
+        buf_free(&in);
+        buf_free(&body);
+        kit_server_close(s);
+    }
 }
 
 static void check_hang_up(enum when when)
