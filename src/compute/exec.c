@@ -514,6 +514,23 @@ bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const v
     return true;
 }
 
+bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, uint32_t n,
+                   struct err *e)
+{
+    assert(from != to && from < x->params.n_seqs && to < x->params.n_seqs);
+    assert(shared <= n && shared <= x->held[to].n);
+    if (n > x->held[from].n)
+        return err_set(e, ERR_USAGE, "%u tokens to copy, sequence %u holds %u", n, from,
+                       x->held[from].n);
+    if (!x->backend->seq_copy(x->state, from, to, shared, n, e)) {
+        x->held[to] = (struct held){0};
+        return false;
+    }
+    /* No row finds its window in the rings. */
+    x->held[to] = (struct held){.n = n, .whole = x->has_rings ? UINT32_MAX : 0};
+    return true;
+}
+
 /* ---- results --------------------------------------------------------------------------------- */
 
 const float *exec_logits(const struct exec *x, uint32_t i)

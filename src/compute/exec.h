@@ -112,6 +112,10 @@ struct backend {
     uint64_t (*state_bytes)(const struct plan *p, const struct exec_params *params);
     bool (*state_copy)(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                        struct err *e);
+    /* Copies positions [first, end) of one sequence to another, in the layers that keep all of them
+     * (exec_kv_saved 0). False and e where a device fails. */
+    bool (*seq_copy)(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
+                     struct err *e);
     /* Tables of where the time went, as text. NULL: the backend measures nothing. */
     void (*profile)(void *state, struct buf *out);
     void (*close)(void *state);
@@ -182,6 +186,13 @@ bool exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out,
  * held them ever since: ERR_USAGE where it holds fewer. ERR_DEVICE: the sequence is empty. */
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
                         struct err *e);
+/* Makes sequence `to` hold the first n tokens of `from` as if it had read them. It holds the first
+ * `shared` of these already (<= n, the caller's promise), what it held behind is lost. Only layers
+ * that keep all tokens are copied: where there are rings or recurrent states, `to` goes on from a
+ * state that was saved from `from` (exec_state_restore), or at 0. ERR_USAGE where `from` holds
+ * fewer. ERR_DEVICE: `to` is empty. */
+bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, uint32_t n,
+                   struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */
 const float *exec_logits(const struct exec *x, uint32_t i);
 /* Reads or fills a slot between runs; n_rows <= n_ubatch. Slots hold what the last piece of at most

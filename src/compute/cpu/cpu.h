@@ -214,10 +214,12 @@ uint64_t attend_partial_floats(const struct cpu *c);
 size_t delta_place_states(const struct plan *p, size_t *at);
 size_t delta_scratch_floats(const struct op_delta_net *o);
 
-/* Saved states (state.c), as in struct backend. */
+/* What sequences keep, copied (state.c), as in struct backend. */
 uint64_t cpu_state_bytes(const struct plan *p, const struct exec_params *params);
 bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e);
+bool cpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
+                  struct err *e);
 
 /* The backend with a lower instruction set, for tests and measurements. */
 extern const struct backend backend_cpu_portable;

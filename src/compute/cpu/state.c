@@ -1,5 +1,5 @@
-/* Saved states of a sequence: the recurrent states, then of every ring the tiles that hold the
- * window of the row to come. */
+/* What sequences keep, copied: from one to another; and as saved states, which are the recurrent
+ * states, then of every ring the tiles that hold the window of the row to come. */
 #include "compute/cpu/cpu.h"
 
 /* Most tiles that n neighbouring positions lie in. */
@@ -44,5 +44,32 @@ bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
     for (size_t i = 0; i < p->n_kv; i++)
         if (exec_kv_saved(&p->kv[i], &c->params))
             copy_tiles(&c->caches[i], p->kv[i].window, seq, n_tokens, copy);
+    return true;
+}
+
+/* Whole tiles here too: what stands beside the range is the same in both, or in neither. */
+static void copy_range(const struct cache *cache, uint32_t from, uint32_t to, uint32_t first,
+                       uint32_t end)
+{
+    const size_t value_tile_bytes = KEY_TILE * cache->value_bytes;
+    const size_t n_tiles = (end + KEY_TILE - 1) / KEY_TILE - first / KEY_TILE;
+    for (uint32_t head = 0; head < cache->n_heads; head++) {
+        const size_t at = cache_tile(cache, from, head, first);
+        const size_t to_at = cache_tile(cache, to, head, first);
+        memcpy(cache->keys + to_at * cache->key_tile_bytes,
+               cache->keys + at * cache->key_tile_bytes, n_tiles * cache->key_tile_bytes);
+        memcpy(cache->values + to_at * value_tile_bytes, cache->values + at * value_tile_bytes,
+               n_tiles * value_tile_bytes);
+    }
+}
+
+bool cpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
+                  struct err *e)
+{
+    (void)e;
+    const struct cpu *c = state;
+    for (size_t i = 0; first < end && i < c->plan->n_kv; i++)
+        if (exec_kv_saved(&c->plan->kv[i], &c->params) == 0)
+            copy_range(&c->caches[i], from, to, first, end);
     return true;
 }

@@ -230,5 +230,6 @@ const struct backend backend_ref = {
     .slot_put = ref_slot_put,
     .state_bytes = ref_state_bytes,
     .state_copy = ref_state_copy,
+    .seq_copy = ref_seq_copy,
     .close = ref_close,
 };

@@ -77,6 +77,23 @@ bool ref_make_states(struct ref *r, struct err *e)
     return true;
 }
 
+bool ref_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
+                  struct err *e)
+{
+    (void)e;
+    const struct ref *r = state;
+    for (size_t i = 0; i < r->plan->n_kv; i++) {
+        const struct ref_cache *c = &r->cache[i];
+        if (exec_kv_saved(&r->plan->kv[i], &r->params))
+            continue;
+        const size_t row = ref_cache_row(c, from, first), to_row = ref_cache_row(c, to, first);
+        const size_t n = end - first;
+        memcpy(c->k + to_row * c->k_row_bytes, c->k + row * c->k_row_bytes, n * c->k_row_bytes);
+        memcpy(c->v + to_row * c->v_row_bytes, c->v + row * c->v_row_bytes, n * c->v_row_bytes);
+    }
+    return true;
+}
+
 /* ---- copies: the states, then for each ring its keys and its values, oldest position first -----
  */
 

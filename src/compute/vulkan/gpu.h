@@ -159,6 +159,8 @@ bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e);
 uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params);
 bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e);
+bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
+                  struct err *e);
 
 /* program.c: fills steps and specs. False for ops or sizes that the device cannot do. */
 bool program_make(struct gpu *g, struct err *e);

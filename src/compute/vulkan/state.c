@@ -1,5 +1,6 @@
-/* Saved states of a sequence: the recurrent states, then of every ring the positions that the row
- * to come sees, gathered by the device in one submit. Caches that the host could read are uncached
+/* What sequences keep, copied: from one to another; and as saved states, which are the recurrent
+ * states, then of every ring the positions that the row to come sees. The device gathers either in
+ * one submit. Caches that the host could read are uncached
  * memory as a rule, so they too go through a buffer made for reading. */
 #include "base/num.h"
 #include "compute/vulkan/gpu.h"
@@ -95,5 +96,45 @@ bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
     if (ok && c.is_save)
         state_copy_bytes(copy, g->saved.host, c.at);
     vk_cmds_free(c.cmds);
+    return ok;
+}
+
+/* Rows [first, end) of all heads of a sequence to the same rows of another. */
+struct row_range {
+    uint32_t from, to, first, end;
+};
+
+static void copy_between(struct vk_cmds *cmds, const struct vk_buffer *b, uint64_t row_bytes,
+                         uint32_t n_rows, uint32_t n_heads, const struct row_range *r)
+{
+    for (uint32_t head = 0; head < n_heads; head++) {
+        const uint64_t from = ((uint64_t)r->from * n_heads + head) * n_rows + r->first;
+        const uint64_t to = ((uint64_t)r->to * n_heads + head) * n_rows + r->first;
+        vk_cmds_copy(cmds, b, from * row_bytes, b, to * row_bytes, (r->end - r->first) * row_bytes);
+    }
+}
+
+bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
+                  struct err *e)
+{
+    struct gpu *g = state;
+    const struct row_range range = {from, to, first, end};
+    if (first == end)
+        return true;
+    struct vk_cmds *cmds = vk_cmds_begin(g->vk, e);
+    if (!cmds)
+        return false;
+    for (size_t i = 0; i < g->plan->n_ops; i++) {
+        const struct op_attend *o = &g->plan->ops[i].attend;
+        if (g->plan->ops[i].kind != OP_ATTEND || exec_kv_saved(&g->plan->kv[o->kv], &g->params))
+            continue;
+        const struct gpu_cache *cache = &g->caches[o->kv];
+        copy_between(cmds, &cache->keys, gpu_cache_row(g->params.type_k, o->head_dim),
+                     cache->n_rows, o->n_kv_head, &range);
+        copy_between(cmds, &cache->values, gpu_cache_row(g->params.type_v, o->head_dim_v),
+                     cache->n_rows, o->n_kv_head, &range);
+    }
+    const bool ok = vk_cmds_end(cmds, e) && gpu_submit(g, cmds, e);
+    vk_cmds_free(cmds);
     return ok;
 }

@@ -331,6 +331,7 @@ const struct backend backend_vulkan = {
     .slot_put = gpu_slot_put,
     .state_bytes = gpu_state_bytes,
     .state_copy = gpu_state_copy,
+    .seq_copy = gpu_seq_copy,
     .profile = gpu_profile,
     .close = gpu_close,
 };
