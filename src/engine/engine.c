@@ -14,6 +14,7 @@ static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
     g->sessions = mem_new(g->n_sessions, sizeof *g->sessions);
     if (f->n_snapshots == 0)
         return true;
+    g->n_state_bytes = f->snapshot_bytes;
     g->n_snapshot_bytes = f->n_snapshots * f->snapshot_bytes * g->n_sessions;
     g->snapshot_bytes = mem_big(g->n_snapshot_bytes, "snapshots", e);
     uint8_t *at = g->snapshot_bytes;

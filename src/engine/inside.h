@@ -59,8 +59,8 @@ struct engine {
     /* ---- engine thread only ---- */
     struct session *sessions;
     struct turn *turns; /* [n_sessions] who is at work in them; turn.job is written under lock */
-    uint8_t *snapshot_bytes; /* of all sessions */
-    size_t n_snapshot_bytes;
+    uint8_t *snapshot_bytes;                /* of all sessions */
+    size_t n_snapshot_bytes, n_state_bytes; /* of all together, of one */
     uint64_t n_jobs;
     double ns_per_row;    /* of the last piece of prefill; 0: not measured yet */
     uint64_t ns_per_step; /* of the last step of replies; 0: not measured yet */

@@ -1,5 +1,7 @@
 #include "engine/keep.h"
 
+#include <string.h>
+
 #include "base/num.h"
 
 /* PROGRESS_STEP: tokens that a client who hangs up during a long prompt may have to read again.
@@ -51,6 +53,21 @@ void keep_begin(struct keeper *k, struct engine *g, uint32_t seq, const struct j
             add_border(k, messages[n_messages]);
     add_border(k, turn);
     add_border(k, fork);
+}
+
+void keep_also(struct keeper *k, uint32_t at)
+{
+    const uint32_t room = sizeof k->borders / sizeof *k->borders;
+    uint32_t i = k->next;
+    if (k->engine->sessions[k->seq].n_snapshots == 0 || k->n_borders == room)
+        return;
+    while (i < k->n_borders && k->borders[i] < at)
+        i++;
+    if (i < k->n_borders && k->borders[i] == at)
+        return;
+    memmove(&k->borders[i + 1], &k->borders[i], (k->n_borders - i) * sizeof *k->borders);
+    k->borders[i] = at;
+    k->n_borders++;
 }
 
 uint32_t keep_rows(const struct keeper *k, uint32_t n_rows)

@@ -8,21 +8,25 @@
 #pragma once
 #include "engine/inside.h"
 
-enum { KEEP_MESSAGES = 4 };
+enum { KEEP_MESSAGES = 4, KEEP_OTHERS = 8 };
 
 struct keeper {
     struct engine *engine;
     uint32_t seq;
-    uint32_t borders[KEEP_MESSAGES + 2]; /* [n_borders] rising: positions worth a snapshot */
-    uint32_t n_borders, next;            /* next: the first that is not behind the session */
-    uint32_t progress;                   /* the newest snapshot, or where the reading began */
-    bool passing;                        /* it is to be dropped for the next one */
+    uint32_t borders[KEEP_MESSAGES + 2 + KEEP_OTHERS]; /* [n_borders] rising: positions worth a
+                                                          snapshot */
+    uint32_t n_borders, next; /* next: the first that is not behind the session */
+    uint32_t progress;        /* the newest snapshot, or where the reading began */
+    bool passing;             /* it is to be dropped for the next one */
 };
 
 /* For a session that is cut back to where the reading begins; fork: as above, at most n_prompt - 1.
  */
 void keep_begin(struct keeper *k, struct engine *g, uint32_t seq, const struct job *j,
                 uint32_t fork);
+/* One more position, ahead of what is read: where another prompt parts from this one. For 8 of them
+ * at most; who comes later goes on from the snapshot before. */
+void keep_also(struct keeper *k, uint32_t at);
 /* Rows to read next, at most n_rows. A recurrent state has to be where a snapshot is wanted; a ring
  * can be saved from behind, and nothing is read in smaller pieces for it. */
 uint32_t keep_rows(const struct keeper *k, uint32_t n_rows);

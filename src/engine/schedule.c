@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "engine/turn.h"
+#include "engine/share.h"
 
 /* A cancelled batch stops at the next op, so the longest op bounds the wait: a piece of a prompt is
  * made so small that this op should take a third of the 300 ms promised. The longest one is taken
@@ -122,9 +122,19 @@ static void step_replies(struct engine *g)
 /* ---- prompts ----------------------------------------------------------------------------------
  */
 
+/* Who waited for another to read what they share goes on when that is done. */
+static void join_readers(struct engine *g)
+{
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        struct turn *t = &g->turns[i];
+        if (t->job && t->reads && share_is_due(g, t))
+            turn_join(g, t);
+    }
+}
+
 /* Whose prompt is read next: by turns the one that is read soonest, so that a small request does
  * not wait for a long one, and the one that came first, so that no number of small ones holds it
- * up. */
+ * up; or whom that one waits for. */
 static struct turn *next_reader(struct engine *g)
 {
     struct turn *best = NULL;
@@ -137,6 +147,8 @@ static struct turn *next_reader(struct engine *g)
                                      : turn_left(g, t) < turn_left(g, best)))
             best = t;
     }
+    for (struct turn *t = best; t; t = share_leader(g, t))
+        best = t;
     return best;
 }
 
@@ -149,6 +161,7 @@ void *engine_thread(void *engine)
         atomic_store(&g->interrupt, false); /* before the flags of the jobs are looked at */
         end_cancelled(g);
         step_replies(g);
+        join_readers(g);
         struct turn *t = next_reader(g);
         if (t)
             turn_read(g, t, piece_rows(g, count_turns(g) == 1));

@@ -4,8 +4,10 @@
 
 #include "base/num.h"
 
-/* Jobs without a touch after which a session is nobody's any more. */
-enum { LIVE_JOBS = 64 };
+/* LIVE_JOBS: without a touch, after which a session is nobody's any more.
+ * COPY_PART: of a token read, what one copied costs. The copying itself is a few hundredths of
+ * that (keys and values at the speed of memory), the rest is for the room that two copies take. */
+enum { LIVE_JOBS = 64, COPY_PART = 32 };
 
 uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n)
 {
@@ -23,6 +25,27 @@ uint32_t session_reach(const struct session *s, uint32_t n)
         if (s->snapshots[i].n <= n && s->snapshots[i].n > reach)
             reach = s->snapshots[i].n;
     return reach;
+}
+
+struct head session_head(const struct session *s, const int32_t *ids, size_t n)
+{
+    const uint32_t shared = session_shared(s, ids, n);
+    return (struct head){shared, session_reach(s, shared)};
+}
+
+uint32_t session_farthest(const struct session *all, uint32_t n_sessions, uint32_t but,
+                          const int32_t *ids, size_t n, struct head *out)
+{
+    uint32_t best = n_sessions;
+    *out = (struct head){0};
+    for (uint32_t i = 0; i < n_sessions; i++) {
+        const struct head h = session_head(&all[i], ids, n);
+        if (i == but || h.reach <= out->reach)
+            continue;
+        *out = h;
+        best = i;
+    }
+    return best;
 }
 
 void session_cut(struct session *s, uint32_t n)
@@ -92,18 +115,21 @@ uint32_t session_choose(const struct session *all, uint32_t n_sessions, const in
                         size_t n)
 {
     const uint32_t longest = longest_live(all, n_sessions);
+    struct head most;
     uint32_t best = n_sessions;
     double least = HUGE_VAL;
+    session_farthest(all, n_sessions, n_sessions, ids, n, &most);
     for (uint32_t i = 0; i < n_sessions; i++) {
         if (all[i].busy)
             continue;
-        const uint32_t shared = session_shared(&all[i], ids, n);
-        const uint64_t cut = all[i].n - shared;
-        if (i == longest && n_sessions > 1 && 2 * n < cut && 2 * (size_t)shared < n)
+        const struct head h = session_head(&all[i], ids, n);
+        const uint64_t cut = all[i].n - h.shared;
+        if (i == longest && n_sessions > 1 && 2 * n < cut && 2 * (size_t)h.shared < n)
             continue;
+        const uint32_t copied = most.reach > h.shared ? most.reach - h.shared : 0;
         const int rank = i == longest ? 0 : rank_of(all, n_sessions, i);
         const double cost =
-            (double)(n - session_reach(&all[i], shared)) + ldexp((double)cut, -rank);
+            (double)(n - most.reach) + (double)copied / COPY_PART + ldexp((double)cut, -rank);
         if (cost < least || (cost <= least && all[i].last_used < all[best].last_used)) {
             least = cost;
             best = i;

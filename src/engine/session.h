@@ -30,6 +30,16 @@ uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n);
 /* From where the session can go on when it is to keep no more than its first n tokens: the last
  * position up to n that is within reach or has a snapshot. */
 uint32_t session_reach(const struct session *s, uint32_t n);
+/* What a session has of a prompt. */
+struct head {
+    uint32_t shared; /* tokens that both begin with */
+    uint32_t reach;  /* of those, up to where the session can go on: session_reach */
+};
+struct head session_head(const struct session *s, const int32_t *ids, size_t n);
+/* The session other than `but` that reaches farthest into the prompt, the first of equals, and what
+ * it has; n_sessions and zeros: none has anything. */
+uint32_t session_farthest(const struct session *all, uint32_t n_sessions, uint32_t but,
+                          const int32_t *ids, size_t n, struct head *out);
 /* Keeps the first n tokens and their snapshots. */
 void session_cut(struct session *s, uint32_t n);
 /* The snapshot behind exactly n tokens, or NULL. */
@@ -41,15 +51,16 @@ void session_drop_snapshot(struct session *s, uint32_t n);
  * before it, divided by the number of jobs since it was of use. n_jobs: the present one. */
 struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
 
-/* The session, of those that are not busy, in which a prompt costs the fewest tokens
- * to read, now and later: the prompt's tokens that it does not hold, plus the tokens that cutting
- * it back throws away, since somebody may come back for those. The latter count fully for the
- * session used last, half for the one before, a quarter for the next, and so on; an empty one loses
- * nothing. Ties go to the longest unused.
+/* The session, of those that are not busy, in which a prompt costs least, now and later, in tokens
+ * read: the prompt's tokens that no session holds; a 32nd of those that would have to be copied
+ * from another one, busy or not; and the tokens that cutting this one back throws away, since
+ * somebody may come back for those. These count fully for the session used last, half for the one
+ * before, a quarter for the next, and so on; an empty one loses nothing. Ties go to the longest
+ * unused.
  *
- * So a conversation that goes on finds its session, an edited one cuts its own, a short side
- * request or the first prompt of a sub-agent takes an empty or a stale session even where it shares
- * a system prompt with a long one, and nothing is thrown away while an empty session costs less.
+ * So a conversation that goes on finds its session, one whose end was rewritten cuts its own, and a
+ * branch (a sub-agent, another title, a side request) takes an empty or a stale session and a copy
+ * of the head that it shares.
  *
  * The longest conversation does not grow stale for 64 jobs, and where there are others a request
  * less than half as long as what it would cut off, which mostly shares nothing with it, never gets

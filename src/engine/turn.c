@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "engine/logprob.h"
+#include "engine/share.h"
 
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
                struct err *e)
@@ -23,26 +24,6 @@ bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bo
 
 /* ---- beginning and end ------------------------------------------------------------------------
  */
-
-/* Cuts the session back to what it shares with the prompt, or farther, to where its state can be
- * had. The last token is always read again: its logits are needed. */
-static bool sync_session(struct engine *g, struct turn *t, struct err *e)
-{
-    const struct job *j = t->job;
-    struct session *s = &g->sessions[t->seq];
-    const uint32_t shared = session_shared(s, j->prompt, j->params.n_prompt);
-    const uint32_t fork = (uint32_t)num_min(shared, j->params.n_prompt - 1);
-    session_cut(s, session_reach(s, fork));
-    keep_begin(&t->keeper, g, t->seq, j, fork);
-    struct snapshot *from = session_snapshot(s, s->n);
-    if (from)
-        from->last_used = g->n_jobs;
-    if (exec_within(s->reach, s->n))
-        return true;
-    const bool done = exec_state_restore(g->exec, t->seq, s->n, from->bytes, e);
-    s->reach = exec_reach(g->exec, t->seq);
-    return done;
-}
 
 static void end_turn(struct engine *g, struct turn *t, enum finish finish, const struct err *e)
 {
@@ -63,8 +44,7 @@ static void end_turn(struct engine *g, struct turn *t, enum finish finish, const
 
 void turn_begin(struct engine *g, struct turn *t)
 {
-    struct err e = {0};
-    struct job *j = t->job;
+    const struct job *j = t->job;
     struct session *s = &g->sessions[t->seq];
     s->busy = true;
     s->last_used = ++g->n_jobs;
@@ -79,13 +59,22 @@ void turn_begin(struct engine *g, struct turn *t)
     t->kept_out = -1;
     t->refused = false;
     t->reads = true;
-    if (!sync_session(g, t, &e)) {
+    turn_join(g, t);
+}
+
+void turn_join(struct engine *g, struct turn *t)
+{
+    struct err e = {0};
+    const struct session *s = &g->sessions[t->seq];
+    if (!share_begin(g, t, &e)) {
         end_turn(g, t, FINISH_ERROR, &e);
         return;
     }
     t->usage.n_cached = s->n;
-    job_post_prefill(j, &t->usage, s->n);
+    job_post_prefill(t->job, &t->usage, s->n);
     keep_snapshots(&t->keeper);
+    share_keep(g, t);
+    share_find_leader(g, t);
 }
 
 void turn_cancel(struct engine *g, struct turn *t)

@@ -13,6 +13,10 @@ struct turn {
     bool reads;      /* the prompt is not yet read */
     int32_t next;    /* drawn, not yet in the session; where it does not read */
     struct keeper keeper;
+    /* Another turn is reading what this prompt begins with too (share.c). */
+    bool has_leader;
+    uint32_t leader, n_shared; /* who, and how many tokens */
+    uint64_t leader_came;      /* its session.last_used: another job has another one */
     struct sampler *sampler;
     struct constraint_run *constraint; /* NULL: none */
     bool refused;                      /* the constraint cannot be followed */
@@ -25,6 +29,8 @@ struct turn {
 /* Synchronises the session with the prompt of t->job, which was set. As with all that follow, the
  * job may have ended behind it: t->job is NULL then. */
 void turn_begin(struct engine *g, struct turn *t);
+/* Takes what others have read of its prompt by now; for a turn that has not read yet. */
+void turn_join(struct engine *g, struct turn *t);
 /* Tokens of the prompt that are left to be read: 1 or more while it reads. */
 uint32_t turn_left(const struct engine *g, const struct turn *t);
 /* Reads at most n_rows (>= 1) of them; behind the last one, draws. */

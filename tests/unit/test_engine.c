@@ -41,7 +41,8 @@ TEST(session_choice_keeps_long_conversations)
 {
     struct session s[] = {make_session(-1, 10000, 10000, 7), make_session(-2, 0, 0, 0)};
     CHECK_INT(choose(s, 2, 10000, 10200), 0); /* it goes on */
-    CHECK_INT(choose(s, 2, 9500, 9600), 0);   /* its last message was edited */
+    CHECK_INT(choose(s, 2, 9800, 9900), 0);   /* its last message was edited */
+    CHECK_INT(choose(s, 2, 9500, 9600), 1);   /* much of it was: with a copy of the rest */
     CHECK_INT(choose(s, 2, 50, 200), 1);      /* a side request */
     CHECK_INT(choose(s, 2, 3000, 3500), 1);   /* a sub-agent with the same system prompt */
     s[1].n = s[1].reach.last = 5000;

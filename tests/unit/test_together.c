@@ -228,3 +228,82 @@ TEST(a_small_request_does_not_wait_for_a_long_prompt)
     engine_close(g);
     remove_model(path);
 }
+
+/* ---- heads of prompts that are alike ----------------------------------------------------------
+ */
+
+/* n_head tokens that depend on `head`, then n_own that depend on `own`. */
+static struct job *submit_branch(struct engine *g, size_t n_head, int32_t head, size_t n_own,
+                                 int32_t own)
+{
+    static int32_t prompt[4000];
+    struct err e;
+    for (size_t i = 0; i < n_head + n_own; i++)
+        prompt[i] = (int32_t)(((size_t)(i < n_head ? head : own) + i * i) % N_VOCAB);
+    struct job *j = engine_submit(
+        g, &(struct job_params){.prompt = prompt, .n_prompt = n_head + n_own, .max_tokens = 2}, &e);
+    CHECK_OK(j);
+    return j;
+}
+
+static size_t tokens_read(struct job *j)
+{
+    struct kit_reply r;
+    kit_collect(j, &r);
+    CHECK_INT(r.n, 2);
+    job_close(j);
+    return r.usage.n_prompt - r.usage.n_cached;
+}
+
+/* Sub-agents that begin at the same time behind a conversation of their own kind, which goes on
+ * too. The head of 2000 tokens that they share is read once, and each one's own once. */
+static void check_heads_are_read_once(const char *arch)
+{
+    enum { SESSIONS = 5, HEAD = 2000, OWN = 50 };
+    char *path = write_model(arch);
+    struct engine *g = kit_open_engine("cpu", path, SESSIONS, 2600, 16);
+    struct job *jobs[SESSIONS];
+    for (int32_t i = 0; i < SESSIONS; i++)
+        jobs[i] = submit_branch(g, HEAD, 1, OWN, 2 + i);
+    size_t n_read = 0;
+    for (int i = 0; i < SESSIONS; i++)
+        n_read += tokens_read(jobs[i]);
+    CHECK_INT(n_read, HEAD + SESSIONS * OWN);
+    /* Another branch behind the head, when all sessions are in use, and the first one once more. */
+    CHECK_INT(tokens_read(submit_branch(g, HEAD, 1, OWN, 20)), OWN);
+    CHECK(tokens_read(submit_branch(g, HEAD, 1, OWN, 21)) <= OWN);
+    engine_close(g);
+    remove_model(path);
+}
+
+TEST(prompts_that_begin_alike_are_read_once)
+{
+    check_heads_are_read_once("qwen3moe");
+    check_heads_are_read_once("gpt-oss");
+    check_heads_are_read_once("qwen3next");
+}
+
+TEST(a_request_that_is_sent_again_shares_the_first_ones_reading)
+{
+    char *path = write_model("qwen3moe");
+    struct engine *g = kit_open_engine("cpu", path, 3, 2600, 16);
+    struct job_event ev;
+    size_t n_done = 0;
+    struct job *first = submit_branch(g, 2000, 1, 1, 1);
+    struct job *second = submit_branch(g, 2000, 1, 1, 1);
+    struct job *third = submit_branch(g, 2000, 1, 1, 1);
+    job_next(first, 60000, &ev);
+    CHECK_INT(ev.kind, JOB_PREFILL);
+    n_done = ev.n_done;
+    job_cancel(first); /* the second goes on from what it has read, the third with the second */
+    do {
+        job_next(first, 60000, &ev);
+        CHECK(ev.kind != JOB_TIMEOUT);
+        n_done = ev.kind == JOB_PREFILL ? ev.n_done : n_done;
+    } while (ev.kind != JOB_DONE);
+    job_close(first);
+    CHECK_INT(tokens_read(second), n_done < 2001 ? 2001 - n_done : 1);
+    CHECK_INT(tokens_read(third), 1);
+    engine_close(g);
+    remove_model(path);
+}
