@@ -29,6 +29,34 @@ static struct json_object *inner(const struct json *v)
     return (struct json_object *)(uintptr_t)v;
 }
 
+/* The end of the string that begins at `at`. */
+static size_t skip_string(str text, size_t at)
+{
+    for (at++; at < text.n && text.p[at] != '"'; at++)
+        at += text.p[at] == '\\';
+    return at;
+}
+
+/* Measured with json-c 0.16 on x86-64, malloc's part included: an empty object takes 795 bytes (a
+ * table of 16 members), an array 395 (32 elements), a member up to 200 with its name, an element up
+ * to 107 and its text. */
+size_t json_weigh(str text)
+{
+    enum { OBJECT = 800, ARRAY = 400, MORE = 110, NAME = 130 };
+    size_t n = text.n;
+    for (size_t i = 0; i < text.n; i++) {
+        switch (text.p[i]) {
+        case '"': i = skip_string(text, i); break;
+        case '{': n += OBJECT; break;
+        case '[': n += ARRAY; break;
+        case ',': n += MORE; break;
+        case ':': n += NAME; break;
+        default: break;
+        }
+    }
+    return n;
+}
+
 void json_free(struct json *v)
 {
     json_object_put(inner(v));

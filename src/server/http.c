@@ -16,28 +16,33 @@
 #include <microhttpd.h>
 
 #include "base/mem.h"
+#include "server/watch.h"
 
 enum {
-    MAX_SET = 4,
+    MAX_SET = 10,
     POOL_BYTES = 64 << 10, /* per connection: request head, and one chunk of the answer */
     BLOCK_BYTES = 16 << 10,
     DRAIN_BYTES = 1 << 20, /* see queue_refusal */
+    N_EXTRA = 16,          /* connections that are told that there are too many */
 };
 
 struct http {
     struct MHD_Daemon *daemon;
     struct http_params params;
+    struct watch *watch;
     uint16_t port;
     atomic_bool ending;
+    atomic_size_t n_held; /* bytes of all requests */
 };
 
 struct http_request {
     struct http *http;
     struct MHD_Connection *connection;
+    struct watched *watched; /* the connection's */
     str method;
     str path;
-    int fd;
     struct buf body;
+    size_t n_held;               /* bytes that count for it */
     struct MHD_Response *answer; /* NULL: not answered yet */
     int status;
     bool queued;
@@ -71,10 +76,36 @@ static void resume_idle_limit(struct http_request *r)
     MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, r->http->params.idle_s);
 }
 
+static void step(struct http_request *r, const char *name, uint32_t ms)
+{
+    watch_step(r->http->watch, r->watched, name, ms);
+}
+
+bool http_hold(struct http_request *r, size_t n)
+{
+    size_t max = r->http->params.max_held;
+    if (n > max || atomic_fetch_add(&r->http->n_held, n) > max - n) {
+        if (n <= max)
+            atomic_fetch_sub(&r->http->n_held, n);
+        return false;
+    }
+    r->n_held += n;
+    return true;
+}
+
+void http_release(struct http_request *r, size_t n)
+{
+    r->n_held -= n;
+    atomic_fetch_sub(&r->http->n_held, n);
+}
+
 static enum MHD_Result queue_answer(struct http_request *r)
 {
     if (!r->answer)
         http_send(r, 500, "text/plain", STR("no answer\n"));
+    step(r, "taking its answer", r->http->params.take_ms);
+    if (r->watched->extra)
+        http_set(r, "Connection", "close");
     for (size_t i = 0; i < r->n_set; i++)
         MHD_add_response_header(r->answer, r->set[i].name, r->set[i].value);
     r->queued = true;
@@ -90,16 +121,17 @@ static enum MHD_Result queue_refusal(struct http_request *r)
 
 static enum MHD_Result on_head(struct http_request *r)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    r->fd = info ? info->connect_fd : -1;
-    r->body.max = r->http->params.max_body;
-    if (announced_bytes(r) > r->body.max)
-        r->body.over = true;
+    const struct http_params *p = &r->http->params;
+    r->watched =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    step(r, "sending the body of its request", p->body_ms);
+    r->body.max = p->max_body;
+    if (r->watched->extra)
+        p->too_many(p->ctx, r);
+    else if (announced_bytes(r) > r->body.max)
+        p->too_large(p->ctx, r);
     else
-        r->http->params.admit(r->http->params.ctx, r);
-    if (r->body.over)
-        r->http->params.too_large(r->http->params.ctx, r);
+        p->admit(p->ctx, r);
     return r->answer ? queue_refusal(r) : MHD_YES;
 }
 
@@ -108,6 +140,11 @@ static enum MHD_Result on_body(struct http_request *r, const char *bytes, size_t
 {
     if (r->answer)
         return MHD_YES;
+    if (!http_hold(r, n)) {
+        buf_free(&r->body);
+        r->http->params.too_many(r->http->params.ctx, r);
+        return MHD_YES;
+    }
     buf_put(&r->body, bytes, n);
     /* A chunked upload over the limit: libmicrohttpd takes no answer in the middle of a body. */
     return r->body.over ? MHD_NO : MHD_YES;
@@ -137,6 +174,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         return MHD_YES;
     if (!r->answer) {
         suspend_idle_limit(r);
+        step(r, "", 0);
         r->http->params.handle(r->http->params.ctx, r);
         resume_idle_limit(r);
     }
@@ -159,7 +197,26 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **sl
         MHD_destroy_response(r->answer);
     buf_free(&r->body);
     buf_free(&r->ready);
+    http_release(r, r->n_held);
+    watch_idle(r->http->watch, r->watched, r->http->params.idle_s * 1000 + r->http->params.head_ms);
     free(r);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **slot,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http *h = ctx;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        struct watched *c = *slot = mem_new(1, sizeof *c);
+        watch_add(
+            h->watch, c,
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+            h->params.head_ms);
+    } else {
+        watch_remove(h->watch, *slot);
+        free(*slot);
+        *slot = NULL;
+    }
 }
 
 /* libmicrohttpd asks for up to max bytes of the stream. Zero would make it ask again in a busy
@@ -172,9 +229,11 @@ static ssize_t on_more(void *ctx, uint64_t position, char *out, size_t max)
         buf_clear(&r->ready);
         r->n_taken = 0;
         suspend_idle_limit(r);
+        step(r, "", 0);
         r->ended = !r->source.next(r->source.ctx, &r->ready);
         resume_idle_limit(r);
     }
+    step(r, "taking a piece of its answer", r->http->params.take_ms);
     size_t n = r->ready.n - r->n_taken;
     if (n == 0)
         return http_gone(r) ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
@@ -275,8 +334,19 @@ struct http *http_open(const struct http_params *p, struct err *e)
         h->params.max_connections = 128;
     if (!h->params.max_body)
         h->params.max_body = (size_t)64 << 20;
+    if (!h->params.max_held)
+        h->params.max_held = (size_t)512 << 20;
     if (!h->params.idle_s)
         h->params.idle_s = 120;
+    if (!h->params.head_ms)
+        h->params.head_ms = 30000;
+    if (!h->params.body_ms)
+        h->params.body_ms = 120000;
+    if (!h->params.take_ms)
+        h->params.take_ms = 60000;
+    h->watch = watch_open(h->params.max_connections, &h->params.log, e);
+    if (!h->watch)
+        goto fail;
     int fd = p->socket ? listen_on_socket(p->socket, e) : listen_on(h->params.host, p->port, e);
     if (fd < 0)
         goto fail;
@@ -285,7 +355,8 @@ struct http *http_open(const struct http_params *p, struct err *e)
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
             MHD_USE_ITC,
         0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->params.max_connections,
+        on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->params.max_connections + N_EXTRA,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->params.idle_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_END);
     if (!h->daemon) {
@@ -295,6 +366,7 @@ struct http *http_open(const struct http_params *p, struct err *e)
     }
     return h;
 fail:
+    watch_close(h->watch);
     free(h);
     return NULL;
 }
@@ -310,6 +382,7 @@ void http_close(struct http *h)
         return;
     atomic_store(&h->ending, true);
     MHD_stop_daemon(h->daemon);
+    watch_close(h->watch);
     if (h->params.socket)
         unlink(h->params.socket);
     free(h);
@@ -378,6 +451,6 @@ void http_stream(struct http_request *r, const char *type, const struct http_sou
 
 bool http_gone(const struct http_request *r)
 {
-    struct pollfd at = {.fd = r->fd, .events = POLLRDHUP};
+    struct pollfd at = {.fd = r->watched->fd, .events = POLLRDHUP};
     return atomic_load(&r->http->ending) || (poll(&at, 1, 0) > 0 && at.revents);
 }

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/str.h"
 
 struct http;
@@ -21,14 +22,25 @@ struct http_params {
     const char *host;         /* address or name to listen on ["127.0.0.1"] */
     uint16_t port;            /* 0: any free one */
     const char *socket;       /* a path: listen there instead, for the user alone [NULL] */
-    uint32_t max_connections; /* [128] more wait in the listen queue */
+    uint32_t max_connections; /* [128] the one that is idle longest makes room for another; while
+                                 all have requests, those of another go to too_many */
     size_t max_body;          /* bytes [64 MiB]; requests with more go to too_large */
+    size_t max_held;          /* bytes of all requests at once [512 MiB]; those that do not fit go
+                                 to too_many */
     uint32_t idle_s;          /* a connection on which nothing moves so long is closed [120] */
+    /* How long clients may take for a request, however often bytes move: for its head [30000],
+     * after idle_s on a connection that had one already; for its body [120000]; for an answer that
+     * is sent at once, and each piece (16 KiB at most) of a stream [60000]. Then their connection
+     * is closed, which is logged. */
+    uint32_t head_ms, body_ms, take_ms;
+    struct log log;
     /* Both are called on the connection's thread, many at a time. */
     void (*admit)(void *ctx, struct http_request *r);
     void (*handle)(void *ctx, struct http_request *r);
     /* Answers one whose body is over the limit, without it. */
     void (*too_large)(void *ctx, struct http_request *r);
+    /* Answers one for which there is no memory or no room at the moment, without its body. */
+    void (*too_many)(void *ctx, struct http_request *r);
     void *ctx;
 };
 
@@ -47,8 +59,14 @@ str http_header(const struct http_request *r, const char *name);
 str http_body(const struct http_request *r);
 /* Takes over what body owns as the request's body (it was unpacked). */
 void http_set_body(struct http_request *r, struct buf *body);
+/* Counts n more bytes that are allocated for the request as long as it lasts. False: all requests
+ * together have max_held. Those of its body as it came are counted already. */
+bool http_hold(struct http_request *r, size_t n);
+/* Gives n of them back. */
+void http_release(struct http_request *r, size_t n);
 
-/* Adds a header to the answer that follows; at most 4, static strings. */
+/* Adds a header to the answer that follows; at most 10. name and value live as long as the request.
+ */
 void http_set(struct http_request *r, const char *name, const char *value);
 /* Answers with the whole body (copied). */
 void http_send(struct http_request *r, int status, const char *type, str body);

@@ -20,6 +20,7 @@ enum {
     REPLAY_BYTES = 64 << 20,    /* sampled replies; one of 500 tokens takes about 5 KiB */
     RESPONSES_BYTES = 64 << 20, /* responses that can be continued */
     MAX_BODY = 64 << 20,
+    MAX_HELD = 512 << 20,
 };
 
 void server_log_notice(const struct server *s, const struct http_request *http,
@@ -229,29 +230,71 @@ static void too_large(void *ctx, struct http_request *http)
     server_refuse(http, &e);
 }
 
-/* A body that came compressed is put in its place as it was before. */
+static bool say_too_many(struct http_request *http, struct openai_error *e)
+{
+    http_set(http, "Retry-After", "1");
+    return openai_fail(e, 503, "overloaded",
+                       "Too many large requests are being answered: try again.");
+}
+
+static void too_many(void *ctx, struct http_request *http)
+{
+    struct openai_error e;
+    (void)ctx;
+    say_too_many(http, &e);
+    server_refuse(http, &e);
+}
+
+/* Counts what is to be allocated for it. */
+static bool hold(const struct server *s, struct http_request *http, size_t n,
+                 struct openai_error *e)
+{
+    if (n > s->params.max_held)
+        return openai_fail(e, 413, "request_too_large",
+                           "The request takes %zu bytes when it is parsed; the limit is %zu.", n,
+                           s->params.max_held);
+    return http_hold(http, n) || say_too_many(http, e);
+}
+
+static bool unpack_failed(const struct err *why, struct openai_error *e)
+{
+    if (why->code == ERR_LIMIT)
+        return openai_fail(e, 413, "request_too_large", "%s", why->msg);
+    return openai_fail(e, why->code == ERR_UNSUPPORTED ? 415 : 400, "content_encoding", "%s",
+                       why->msg);
+}
+
+/* A body that came compressed is put in its place as it was before. What it needs is counted before
+ * it is allocated, and few have the size that they may have: when it was not enough, four times as
+ * much. */
 static bool unpack_body(const struct server *s, struct http_request *http, struct openai_error *e)
 {
-    str encoding = http_header(http, "Content-Encoding");
-    struct buf plain = {0};
-    struct err why;
+    str encoding = http_header(http, "Content-Encoding"), body = http_body(http);
+    const size_t most = s->params.max_body;
     if (encoding.n == 0)
         return true;
-    if (unpack(encoding, http_body(http), s->params.max_body, &plain, &why)) {
-        http_set_body(http, &plain);
-        return true;
+    for (size_t max = 16 * body.n + 4096;; max *= 4) {
+        struct buf plain = {0};
+        struct err why;
+        max = max < most ? max : most;
+        if (!hold(s, http, max, e))
+            return false;
+        if (unpack(encoding, body, max, &plain, &why)) {
+            http_release(http, max - plain.n);
+            http_set_body(http, &plain);
+            return true;
+        }
+        buf_free(&plain);
+        http_release(http, max);
+        if (why.code != ERR_LIMIT || max == most)
+            return unpack_failed(&why, e);
     }
-    buf_free(&plain);
-    if (why.code == ERR_LIMIT)
-        return openai_fail(e, 413, "request_too_large", "%s", why.msg);
-    return openai_fail(e, why.code == ERR_UNSUPPORTED ? 415 : 400, "content_encoding", "%s",
-                       why.msg);
 }
 
 static void handle(void *ctx, struct http_request *http)
 {
     struct openai_error e;
-    if (unpack_body(ctx, http, &e))
+    if (unpack_body(ctx, http, &e) && hold(ctx, http, json_weigh(http_body(http)), &e))
         find_route(http_path(http))->handle(ctx, http);
     else
         server_refuse(http, &e);
@@ -300,6 +343,8 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         s->params.host = "127.0.0.1";
     if (!s->params.max_body)
         s->params.max_body = MAX_BODY;
+    if (!s->params.max_held)
+        s->params.max_held = MAX_HELD;
     if (!s->params.keepalive_ms)
         s->params.keepalive_ms = 5000;
     /* No browser reaches a socket, and clients name any host there. */
@@ -344,9 +389,15 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
                                                .socket = p->socket,
                                                .max_connections = p->max_connections,
                                                .max_body = s.params.max_body,
+                                               .max_held = s.params.max_held,
+                                               .head_ms = p->head_ms,
+                                               .body_ms = p->body_ms,
+                                               .take_ms = p->take_ms,
+                                               .log = p->log,
                                                .admit = admit,
                                                .handle = handle,
                                                .too_large = too_large,
+                                               .too_many = too_many,
                                                .ctx = &s},
                          e);
         ok = http != NULL;

@@ -22,6 +22,9 @@ struct server_params {
     uint32_t max_connections; /* [128] */
     size_t max_body;          /* bytes of a request, before and after it is unpacked
                                  [64 MiB] */
+    size_t max_held;          /* bytes of all requests at once, packed, unpacked and parsed [512
+                                 MiB]; more are told to come back */
+    uint32_t head_ms, body_ms, take_ms; /* how long clients may take, as in http.h */
     uint32_t keepalive_ms; /* a silent stream gets a comment so often [5000], and every third time
                               an empty chunk, for clients that count only data */
     struct log log;

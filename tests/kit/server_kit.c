@@ -85,6 +85,7 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
     s->params = (struct server_params){.api_key = p->api_key,
                                        .keepalive_ms = p->keepalive_ms,
                                        .max_body = p->max_body,
+                                       .max_held = p->max_held,
                                        .model_id = "kit",
                                        .log = {on_log, s},
                                        .ready = on_ready,
@@ -146,6 +147,14 @@ uint64_t kit_log_wait(struct kit_server *s, const char *text, struct buf *out)
     return found;
 }
 
+void kit_log_all(struct kit_server *s, struct buf *out)
+{
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->n_lines; i++)
+        buf_fmt(out, "%s\n", s->lines[i].text);
+    pthread_mutex_unlock(&s->lock);
+}
+
 uint16_t kit_port(const struct kit_server *s)
 {
     return s->port;
@@ -153,7 +162,12 @@ uint16_t kit_port(const struct kit_server *s)
 
 int kit_dial(struct kit_server *s)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(s->port)};
+    return kit_dial_port(s->port);
+}
+
+int kit_dial_port(uint16_t port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval limit = {.tv_sec = 20};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

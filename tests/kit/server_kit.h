@@ -13,7 +13,8 @@ struct kit_server_params {
     uint32_t keepalive_ms;
     uint32_t n_ctx;  /* [2048] */
     size_t max_body; /* [the server's] */
-    bool demo;       /* the demo model instead, on the cpu backend; skips the test without it */
+    size_t max_held; /* [the server's] */
+    bool demo; /* the demo model instead, on the cpu backend; skips the test without it */
 };
 
 struct kit_server;
@@ -25,9 +26,14 @@ double kit_server_close(struct kit_server *s);
  * copied to out (may be NULL). */
 uint64_t kit_log_wait(struct kit_server *s, const char *text, struct buf *out);
 
+/* All lines that were logged so far, with line ends. */
+void kit_log_all(struct kit_server *s, struct buf *out);
+
 uint16_t kit_port(const struct kit_server *s);
 /* A connection to it; reads time out after 20 s. Closed with close(). */
 int kit_dial(struct kit_server *s);
+/* The same to any port of this machine. */
+int kit_dial_port(uint16_t port);
 void kit_send(int fd, str bytes);
 /* A request with a JSON body and Content-Length (body.n == 0: none). head: further header lines,
  * each with "\r\n". */
