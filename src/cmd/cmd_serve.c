@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cmd/cmd_model.h"
 #include "cmd/interrupt.h"
 #include "cmd/loading.h"
@@ -13,7 +14,7 @@
 #include "server/server.h"
 
 struct serve_opts {
-    const char *model, *alias, *host, *socket, *api_key, *template;
+    const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template;
     uint32_t port;
     int32_t n_sessions; /* below 1: the default */
     bool verbose;
@@ -28,6 +29,10 @@ static const struct opt serve_table[] = {
     {"--socket", "PATH", "listen on a unix socket instead, for this user alone", "none", OPT_TEXT,
      AT(socket), 0, 0},
     {"--api-key", "KEY", "what clients must send", "none", OPT_TEXT, AT(api_key), 0, 0},
+    {"--api-key-file", "FILE", "a file that holds it: other users see what a command line says",
+     "none", OPT_TEXT, AT(key_file), 0, 0},
+    {"--cors", "ORIGINS", "let web pages of these origins in (with commas between them; *: all)",
+     "none", OPT_TEXT, AT(cors), 0, 0},
     {"-a --alias", "NAME", "the model's name for clients", "the file's name", OPT_TEXT, AT(alias),
      0, 0},
     {"-np --parallel", "N", "conversations kept in memory and answered side by side",
@@ -92,11 +97,41 @@ static bool check_opts(struct serve_opts *o, const struct opt_words *words, stru
         o->model = words->at[0];
     if (o->api_key && !*o->api_key)
         return err_set(e, ERR_USAGE, "serve: --api-key: the key is empty");
-    if (!o->socket && !guard_is_loopback(str_of(o->host)) && !o->api_key)
+    if (o->api_key && o->key_file)
+        return err_set(e, ERR_USAGE, "serve: both --api-key and --api-key-file");
+    bool has_key = o->api_key || o->key_file;
+    if (!has_key && guard_cors_ok(STR("null"), str_of(o->cors)))
+        return err_set(e, ERR_USAGE,
+                       "serve: --cors %s: every web page could use the model: give --api-key, or "
+                       "name the pages' origins",
+                       o->cors);
+    if (!o->socket && !guard_is_loopback(str_of(o->host)) && !has_key)
         return err_set(e, ERR_USAGE,
                        "serve: --host %s: other machines could use the model: give --api-key, or "
                        "listen on 127.0.0.1",
                        o->host);
+    return true;
+}
+
+/* The key is the file's only line. */
+static bool read_key(const char *path, struct buf *out, struct err *e)
+{
+    enum { MAX_KEY = 4096 };
+    if (!file_read_all(path, MAX_KEY, out, e))
+        return false;
+    str key = str_trim(buf_view(out));
+    for (size_t i = 0; i < key.n; i++)
+        if ((unsigned char)key.p[i] <= ' ' || key.p[i] == 127)
+            return err_set(e, ERR_FORMAT,
+                           "%s: byte %zu of the key is white space or no text: the "
+                           "file must have one line",
+                           path, i);
+    if (key.n == 0)
+        return err_set(e, ERR_FORMAT, "%s: the key is empty", path);
+    struct buf bare = {0};
+    buf_str(&bare, key);
+    buf_free(out);
+    *out = bare;
     return true;
 }
 
@@ -111,9 +146,12 @@ static void show_ready(void *ctx, const char *url)
 static bool serve(const struct serve_opts *o, const struct model_opts *m,
                   const struct sampling_opts *s, const struct interrupt *interrupt, struct err *e)
 {
-    struct buf template = {0};
+    struct buf template = {0}, key = {0};
     char *path = model_path(o->model, e);
-    if (!path || (o->template && !model_template(o->template, &template, e))) {
+    if (!path || (o->template && !model_template(o->template, &template, e)) ||
+        (o->key_file && !read_key(o->key_file, &key, e))) {
+        buf_free(&template);
+        buf_free(&key);
         free(path);
         return false;
     }
@@ -123,7 +161,8 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
                                          .socket = o->socket,
-                                         .api_key = o->api_key,
+                                         .api_key = o->key_file ? key.p : o->api_key,
+                                         .cors = o->cors,
                                          .chat_template = buf_view(&template),
                                          .model_id = o->alias,
                                          .log = term_log(o->verbose),
@@ -140,6 +179,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
     }
     engine_close(g);
     buf_free(&template);
+    buf_free(&key);
     free(path);
     return ok;
 }

@@ -62,6 +62,17 @@ bool guard_origin_ok(str header, str bound_host)
     return !str_eq(origin, STR("null"));
 }
 
+bool guard_cors_ok(str header, str allowed)
+{
+    str origin = str_trim(header);
+    while (origin.n && allowed.n) {
+        str one = str_trim(str_cut(allowed, ',', &allowed));
+        if (str_eq(one, STR("*")) || (one.n && same_name(one, origin)))
+            return true;
+    }
+    return false;
+}
+
 static bool same_secret(str got, str key)
 {
     unsigned difference = got.n != key.n;

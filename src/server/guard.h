@@ -14,6 +14,9 @@ bool guard_host_ok(str header, str bound_host);
 /* Origin header: absent, a page on a loopback address or on bound_host, or no web page at all
  * (editors' own schemes). "null" is what sandboxed foreign pages send: refused. */
 bool guard_origin_ok(str header, str bound_host);
+/* Origin header: is it one of the origins that were let in? allowed: "http://a:1,https://b", or "*"
+ * for any page; empty: none. An absent header is no origin. */
+bool guard_cors_ok(str header, str allowed);
 /* The key in "Authorization: Bearer KEY" or "x-api-key: KEY" (empty views when absent) is `key`.
  * Takes the same time wherever they differ. */
 bool guard_key_ok(str authorization, str x_api_key, str key);

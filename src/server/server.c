@@ -183,13 +183,36 @@ static bool method_fits(const struct route *route, str method)
     return false;
 }
 
+static bool is_let_in(const struct server *s, struct http_request *http)
+{
+    return guard_cors_ok(http_header(http, "Origin"), str_of(s->params.cors));
+}
+
+/* What a browser must read before it hands the answer to a page of another site; on every answer,
+ * so that the page can tell errors apart. */
+static void tell_browser(struct http_request *http)
+{
+    http_set(http, "Access-Control-Allow-Origin", http_header(http, "Origin").p);
+    http_set(http, "Vary", "Origin");
+    if (!str_eq(http_method(http), STR("OPTIONS")))
+        return;
+    str fields = http_header(http, "Access-Control-Request-Headers");
+    http_set(http, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
+    if (fields.n)
+        http_set(http, "Access-Control-Allow-Headers", fields.p);
+    http_set(http, "Access-Control-Max-Age", "600");
+    if (http_header(http, "Access-Control-Request-Private-Network").n)
+        http_set(http, "Access-Control-Allow-Private-Network", "true");
+}
+
 /* Everything that can be said no to before the body is read. */
 static bool check_head(const struct server *s, struct http_request *http, struct openai_error *e)
 {
     str method = http_method(http), path = http_path(http), bound = str_of(s->params.host);
     const struct route *route = find_route(path);
-    if (s->loopback && (!guard_host_ok(http_header(http, "Host"), bound) ||
-                        !guard_origin_ok(http_header(http, "Origin"), bound)))
+    if (s->loopback &&
+        (!guard_host_ok(http_header(http, "Host"), bound) ||
+         (!is_let_in(s, http) && !guard_origin_ok(http_header(http, "Origin"), bound))))
         return openai_fail(e, 403, "host_not_allowed",
                            "This server listens on loopback and takes requests from local programs "
                            "only: Host or Origin names another site.");
@@ -214,6 +237,8 @@ static bool check_head(const struct server *s, struct http_request *http, struct
 static void admit(void *ctx, struct http_request *http)
 {
     struct openai_error e;
+    if (is_let_in(ctx, http))
+        tell_browser(http);
     if (check_head(ctx, http, &e))
         return;
     if (e.status == 405 && str_eq(http_method(http), STR("OPTIONS")))

@@ -17,6 +17,8 @@ struct server_params {
     uint16_t port;            /* 0: any free one; see ready */
     const char *socket;       /* path of a unix socket to listen on instead [NULL] */
     const char *api_key;      /* NULL: none is asked for */
+    const char *cors;         /* origins of web pages that may use the server, with commas between
+                                 them, or "*" for all [none] */
     str chat_template;        /* Jinja [the model file's] */
     const char *model_id;     /* the name clients see [the file's name without .gguf] */
     uint32_t max_connections; /* [128] */

@@ -86,6 +86,7 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
                                        .keepalive_ms = p->keepalive_ms,
                                        .max_body = p->max_body,
                                        .max_held = p->max_held,
+                                       .cors = p->cors,
                                        .model_id = "kit",
                                        .log = {on_log, s},
                                        .ready = on_ready,

@@ -14,6 +14,7 @@ struct kit_server_params {
     uint32_t n_ctx;  /* [2048] */
     size_t max_body; /* [the server's] */
     size_t max_held; /* [the server's] */
+    const char *cors;
     bool demo; /* the demo model instead, on the cpu backend; skips the test without it */
 };
 

@@ -40,6 +40,20 @@ TEST(guard_takes_origins_of_local_pages_and_editors)
     CHECK(!guard_origin_ok(STR("null"), bound));
 }
 
+TEST(guard_lets_in_the_origins_of_the_list)
+{
+    str list = STR("http://a:1, HTTPS://b.example");
+    CHECK(guard_cors_ok(STR("http://a:1"), list));
+    CHECK(guard_cors_ok(STR("https://b.example"), list));
+    CHECK(guard_cors_ok(STR("null"), STR("*")));
+    CHECK(!guard_cors_ok(STR(""), STR("*")));
+    CHECK(!guard_cors_ok(STR("http://a"), list));
+    CHECK(!guard_cors_ok(STR("http://a:11"), list));
+    CHECK(!guard_cors_ok(STR("http://a:1, HTTPS://b.example"), list));
+    CHECK(!guard_cors_ok(STR("http://a:1"), STR("")));
+    CHECK(!guard_cors_ok(STR("http://a:1"), STR(",")));
+}
+
 TEST(guard_compares_keys)
 {
     str none = STR(""), key = STR("secret");

@@ -78,6 +78,38 @@ TEST(server_checks_host_and_origin_on_every_path)
     kit_server_close(s);
 }
 
+TEST(server_lets_in_the_pages_it_was_told_to)
+{
+    static const char mine[] = "Origin: http://page.example:3000\r\n";
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){
+        .api_key = "k", .cors = "https://a.example, http://page.example:3000"});
+    struct buf in = {0}, head = {0};
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        CHECK(fetch(s, i, mine, &in) != 403);
+        CHECK_HAS(&in, "Access-Control-Allow-Origin: http://page.example:3000\r\n");
+        CHECK_HAS(&in, "Vary: Origin\r\n");
+        CHECK_INT(fetch(s, i, "Origin: http://page.example:3001\r\n", &in), 403);
+        CHECK(!kit_has(&in, "Access-Control"));
+    }
+    /* What a browser asks first, without the key. */
+    buf_fmt(&head,
+            "%sAccess-Control-Request-Method: POST\r\n"
+            "Access-Control-Request-Headers: authorization, content-type, x-stainless-os\r\n"
+            "Access-Control-Request-Private-Network: true\r\n",
+            mine);
+    CHECK_INT(kit_fetch(s, "OPTIONS", "/v1/chat/completions", head.p, STR(""), &in), 204);
+    CHECK_HAS(&in, "Access-Control-Allow-Headers: authorization, content-type, x-stainless-os\r\n");
+    CHECK_HAS(&in, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\n");
+    CHECK_HAS(&in, "Access-Control-Allow-Private-Network: true\r\n");
+    CHECK_INT(fetch(s, 2, mine, &in), 401);
+    CHECK_INT(kit_fetch(s, "GET", "/v1/models",
+                        "Origin: http://page.example:3000\r\nX-Api-Key: k\r\n", STR(""), &in),
+              200);
+    buf_free(&head);
+    buf_free(&in);
+    kit_server_close(s);
+}
+
 TEST(server_limits_what_all_requests_hold)
 {
     struct kit_server *s = kit_server_open(&(struct kit_server_params){.max_held = 30000});
