@@ -514,6 +514,15 @@ bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const v
     return true;
 }
 
+/* A sequence was given n tokens in the layers that keep all, if that was done. */
+static bool take_rows(struct exec *x, uint32_t seq, uint32_t n, bool done)
+{
+    /* No row finds its window in the rings. */
+    x->held[seq] =
+        done ? (struct held){.n = n, .whole = x->has_rings ? UINT32_MAX : 0} : (struct held){0};
+    return done;
+}
+
 bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, uint32_t n,
                    struct err *e)
 {
@@ -522,13 +531,31 @@ bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, 
     if (n > x->held[from].n)
         return err_set(e, ERR_USAGE, "%u tokens to copy, sequence %u holds %u", n, from,
                        x->held[from].n);
-    if (!x->backend->seq_copy(x->state, from, to, shared, n, e)) {
-        x->held[to] = (struct held){0};
-        return false;
-    }
-    /* No row finds its window in the rings. */
-    x->held[to] = (struct held){.n = n, .whole = x->has_rings ? UINT32_MAX : 0};
-    return true;
+    return take_rows(x, to, n, x->backend->seq_copy(x->state, from, to, shared, n, e));
+}
+
+uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
+                         const struct exec_params *params, uint32_t n)
+{
+    const struct exec_params filled = with_defaults(params);
+    return b->rows_bytes(p, &filled, n);
+}
+
+bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, void *out,
+                    struct err *e)
+{
+    assert(first % EXEC_ROWS_ALIGN == 0 && first + n <= x->held[seq].n);
+    return x->backend->rows_copy(x->state, seq, first, first + n, &(struct state_copy){.to = out},
+                                 e);
+}
+
+bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, const void *in,
+                    struct err *e)
+{
+    struct state_copy copy = {.from = in};
+    assert(first % EXEC_ROWS_ALIGN == 0 && first <= x->held[seq].n && first + n <= x->params.n_ctx);
+    return take_rows(x, seq, first + n,
+                     x->backend->rows_copy(x->state, seq, first, first + n, &copy, e));
 }
 
 /* ---- results --------------------------------------------------------------------------------- */

@@ -116,6 +116,11 @@ struct backend {
      * (exec_kv_saved 0). False and e where a device fails. */
     bool (*seq_copy)(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
                      struct err *e);
+    /* What these layers hold of positions [first, end) of a sequence, first a multiple of
+     * EXEC_ROWS_ALIGN: rows_bytes(end - first) long, in the backend's own layout. */
+    uint64_t (*rows_bytes)(const struct plan *p, const struct exec_params *params, uint32_t n);
+    bool (*rows_copy)(void *state, uint32_t seq, uint32_t first, uint32_t end,
+                      struct state_copy *copy, struct err *e);
     /* Tables of where the time went, as text. NULL: the backend measures nothing. */
     void (*profile)(void *state, struct buf *out);
     void (*close)(void *state);
@@ -193,6 +198,20 @@ bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const v
  * fewer. ERR_DEVICE: `to` is empty. */
 bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, uint32_t n,
                    struct err *e);
+/* Out of the backend and back into it: what layers that keep all tokens hold of tokens [first,
+ * first + n) of a sequence; first is a multiple of EXEC_ROWS_ALIGN. Beside a saved state this is
+ * all that there is of a sequence. */
+enum { EXEC_ROWS_ALIGN = 16 };
+/* Bytes for n tokens. params as for exec_open. */
+uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
+                         const struct exec_params *params, uint32_t n);
+/* The sequence holds them. ERR_DEVICE: out is worth nothing. */
+bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, void *out,
+                    struct err *e);
+/* Makes a sequence that holds at least `first` tokens hold first + n as if it had read them; it
+ * goes on from there as after exec_seq_copy. ERR_DEVICE: the sequence is empty. */
+bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, const void *in,
+                    struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */
 const float *exec_logits(const struct exec *x, uint32_t i);
 /* Reads or fills a slot between runs; n_rows <= n_ubatch. Slots hold what the last piece of at most

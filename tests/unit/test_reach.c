@@ -229,8 +229,20 @@ static uint32_t shared_head(const struct walk *w)
     return n;
 }
 
+static void copy_through_host(struct walk *w, uint32_t from, uint32_t shared, uint32_t n)
+{
+    struct err e = {0};
+    const size_t n_bytes =
+        exec_rows_bytes(backend_find(w->backend), w->plan, exec_params_of(w->x), n - shared);
+    void *bytes = mem_new(n_bytes, 1);
+    CHECK_OK(exec_rows_save(w->x, from, shared, n - shared, bytes, &e));
+    CHECK_OK(exec_rows_load(w->x, 1 - from, shared, n - shared, bytes, &e));
+    free(bytes);
+}
+
 /* The other sequence takes the tokens that this one holds up to where it can go on, or up to
- * anywhere: then only layers that keep everything can go on behind them. */
+ * anywhere, straight or through the host: then only layers that keep everything can go on behind
+ * them. */
 static void copy(struct walk *w, uint32_t from)
 {
     struct err e = {0};
@@ -240,8 +252,11 @@ static void copy(struct walk *w, uint32_t from)
         below(w, 2) ? at.first + below(w, at.last - at.first + 1) : below(w, t->n + 1);
     CHECK(!exec_seq_copy(w->x, from, 1 - from, 0, t->n + 1, &e));
     CHECK_INT(e.code, ERR_USAGE);
-    const uint32_t shared = below(w, (uint32_t)num_min(shared_head(w), n) + 1);
-    CHECK_OK(exec_seq_copy(w->x, from, 1 - from, shared, n, &e));
+    uint32_t shared = below(w, (uint32_t)num_min(shared_head(w), n) + 1);
+    if (below(w, 2))
+        CHECK_OK(exec_seq_copy(w->x, from, 1 - from, shared, n, &e));
+    else
+        copy_through_host(w, from, shared -= shared % EXEC_ROWS_ALIGN, n);
     memcpy(other->ids, t->ids, n * sizeof *t->ids);
     cut(other, shared);
     other->n = n;

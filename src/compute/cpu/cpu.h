@@ -218,6 +218,9 @@ size_t delta_scratch_floats(const struct op_delta_net *o);
 uint64_t cpu_state_bytes(const struct plan *p, const struct exec_params *params);
 bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e);
+uint64_t cpu_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n);
+bool cpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
+                   struct err *e);
 bool cpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
                   struct err *e);
 

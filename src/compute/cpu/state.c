@@ -18,14 +18,14 @@ uint64_t cpu_state_bytes(const struct plan *p, const struct exec_params *params)
     return n_bytes;
 }
 
-/* Whole tiles: what stands in them beside the window is seen by no row to come. */
-static void copy_tiles(const struct cache *cache, uint32_t window, uint32_t seq, uint32_t n_tokens,
+/* Positions [first, end), in whole tiles: what stands in them beside these is seen by no row to
+ * come. */
+static void copy_tiles(const struct cache *cache, uint32_t seq, uint32_t first, uint32_t end,
                        struct state_copy *copy)
 {
-    const uint32_t first = exec_window_first(window, n_tokens) / KEY_TILE;
     const size_t value_tile_bytes = KEY_TILE * cache->value_bytes;
     for (uint32_t head = 0; head < cache->n_heads; head++)
-        for (uint32_t tile = first; tile * KEY_TILE < n_tokens; tile++) {
+        for (uint32_t tile = first / KEY_TILE; tile * KEY_TILE < end; tile++) {
             const size_t at = cache_tile(cache, seq, head, tile * KEY_TILE);
             state_copy_bytes(copy, cache->keys + at * cache->key_tile_bytes, cache->key_tile_bytes);
             state_copy_bytes(copy, cache->values + at * value_tile_bytes, value_tile_bytes);
@@ -43,7 +43,30 @@ bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
                          c->n_state_floats * sizeof *c->states);
     for (size_t i = 0; i < p->n_kv; i++)
         if (exec_kv_saved(&p->kv[i], &c->params))
-            copy_tiles(&c->caches[i], p->kv[i].window, seq, n_tokens, copy);
+            copy_tiles(&c->caches[i], seq, exec_window_first(p->kv[i].window, n_tokens), n_tokens,
+                       copy);
+    return true;
+}
+
+uint64_t cpu_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n)
+{
+    const uint64_t n_rows = (uint64_t)(n + KEY_TILE - 1) / KEY_TILE * KEY_TILE;
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < p->n_kv; i++)
+        if (exec_kv_saved(&p->kv[i], params) == 0)
+            n_bytes += n_rows * (block_row_bytes(params->type_k, p->kv[i].k_width) +
+                                 block_row_bytes(params->type_v, p->kv[i].v_width));
+    return n_bytes;
+}
+
+bool cpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
+                   struct err *e)
+{
+    (void)e;
+    const struct cpu *c = state;
+    for (size_t i = 0; i < c->plan->n_kv; i++)
+        if (exec_kv_saved(&c->plan->kv[i], &c->params) == 0)
+            copy_tiles(&c->caches[i], seq, first, end, copy);
     return true;
 }
 

@@ -231,5 +231,7 @@ const struct backend backend_ref = {
     .state_bytes = ref_state_bytes,
     .state_copy = ref_state_copy,
     .seq_copy = ref_seq_copy,
+    .rows_bytes = ref_rows_bytes,
+    .rows_copy = ref_rows_copy,
     .close = ref_close,
 };

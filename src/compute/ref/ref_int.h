@@ -134,6 +134,9 @@ bool ref_make_states(struct ref *r, struct err *e);
 uint64_t ref_state_bytes(const struct plan *p, const struct exec_params *params);
 bool ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e);
+uint64_t ref_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n);
+bool ref_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
+                   struct err *e);
 bool ref_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
                   struct err *e);
 

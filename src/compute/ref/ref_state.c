@@ -107,6 +107,37 @@ uint64_t ref_state_bytes(const struct plan *p, const struct exec_params *params)
     return n_bytes;
 }
 
+static void copy_positions(const struct ref_cache *c, uint32_t seq, uint32_t first, uint32_t end,
+                           struct state_copy *copy)
+{
+    for (uint32_t pos = first; pos < end; pos++) {
+        const size_t row = ref_cache_row(c, seq, pos);
+        state_copy_bytes(copy, c->k + row * c->k_row_bytes, c->k_row_bytes);
+        state_copy_bytes(copy, c->v + row * c->v_row_bytes, c->v_row_bytes);
+    }
+}
+
+uint64_t ref_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n)
+{
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < p->n_kv; i++)
+        if (exec_kv_saved(&p->kv[i], params) == 0)
+            n_bytes += n * (block_row_bytes(params->type_k, p->kv[i].k_width) +
+                            block_row_bytes(params->type_v, p->kv[i].v_width));
+    return n_bytes;
+}
+
+bool ref_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
+                   struct err *e)
+{
+    (void)e;
+    const struct ref *r = state;
+    for (size_t i = 0; i < r->plan->n_kv; i++)
+        if (exec_kv_saved(&r->plan->kv[i], &r->params) == 0)
+            copy_positions(&r->cache[i], seq, first, end, copy);
+    return true;
+}
+
 bool ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e)
 {
@@ -116,15 +147,10 @@ bool ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
         state_copy_bytes(copy, r->states + seq * r->n_state_floats,
                          r->n_state_floats * sizeof(float));
     for (size_t i = 0; i < r->plan->n_kv; i++) {
-        const struct ref_cache *c = &r->cache[i];
         const struct kv_layer *kv = &r->plan->kv[i];
-        if (exec_kv_saved(kv, &r->params) == 0)
-            continue;
-        for (uint32_t pos = exec_window_first(kv->window, n_tokens); pos < n_tokens; pos++) {
-            const size_t row = ref_cache_row(c, seq, pos);
-            state_copy_bytes(copy, c->k + row * c->k_row_bytes, c->k_row_bytes);
-            state_copy_bytes(copy, c->v + row * c->v_row_bytes, c->v_row_bytes);
-        }
+        if (exec_kv_saved(kv, &r->params))
+            copy_positions(&r->cache[i], seq, exec_window_first(kv->window, n_tokens), n_tokens,
+                           copy);
     }
     return true;
 }

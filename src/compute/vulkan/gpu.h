@@ -130,7 +130,7 @@ struct gpu {
     struct vk_buffer scratch;
     struct vk_buffer inputs;  /* ids, positions, ...: see enum input of steps.h */
     struct vk_buffer logits;  /* [HEAD_ROWS][n_vocab], for the host */
-    struct vk_buffer saved;   /* a saved state on its way, where there are any; for the host */
+    struct vk_buffer saved;   /* a saved state or a piece of a cache on its way; for the host */
     struct gpu_cache *caches; /* [plan.n_kv] */
     struct gpu_state *states; /* [plan.n_states] */
     struct gpu_rope *ropes;
@@ -159,6 +159,11 @@ bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e);
 uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params);
 bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e);
+uint64_t gpu_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n);
+bool gpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
+                   struct err *e);
+/* Of gpu.saved. */
+uint64_t gpu_saved_bytes(const struct plan *p, const struct exec_params *params);
 bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
                   struct err *e);
 

@@ -18,6 +18,27 @@ uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params)
     return n_bytes;
 }
 
+uint64_t gpu_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n)
+{
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct op_attend *o = &p->ops[i].attend;
+        if (p->ops[i].kind == OP_ATTEND && exec_kv_saved(&p->kv[o->kv], params) == 0)
+            n_bytes += (uint64_t)n * o->n_kv_head *
+                       (gpu_cache_row(params->type_k, o->head_dim) +
+                        gpu_cache_row(params->type_v, o->head_dim_v));
+    }
+    return n_bytes;
+}
+
+/* Tokens that go through gpu.saved at once, at least. */
+enum { ROWS_AT_ONCE = 64 };
+
+uint64_t gpu_saved_bytes(const struct plan *p, const struct exec_params *params)
+{
+    return num_max(gpu_state_bytes(p, params), gpu_rows_bytes(p, params, ROWS_AT_ONCE));
+}
+
 /* A copy being recorded: what comes next lies at `at` of gpu.saved. */
 struct copying {
     struct gpu *g;
@@ -64,21 +85,49 @@ static void copy_states(struct copying *c, uint32_t seq)
     }
 }
 
-static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
+/* Keys and values of positions [first, end). */
+static void copy_layer(struct copying *c, const struct op_attend *o, uint32_t seq, uint32_t first,
+                       uint32_t end)
 {
     const struct gpu *g = c->g;
-    for (size_t i = 0; i < g->plan->n_ops; i++) {
-        const struct op_attend *o = &g->plan->ops[i].attend;
-        if (g->plan->ops[i].kind != OP_ATTEND || !exec_kv_saved(&g->plan->kv[o->kv], &g->params))
-            continue;
-        const struct gpu_cache *cache = &g->caches[o->kv];
-        const uint32_t first = exec_window_first(g->plan->kv[o->kv].window, n_tokens);
-        const uint64_t head = (uint64_t)seq * o->n_kv_head;
-        copy_rows(c, &cache->keys, gpu_cache_row(g->params.type_k, o->head_dim), cache->n_rows,
-                  head, o->n_kv_head, first, n_tokens);
-        copy_rows(c, &cache->values, gpu_cache_row(g->params.type_v, o->head_dim_v), cache->n_rows,
-                  head, o->n_kv_head, first, n_tokens);
+    const struct gpu_cache *cache = &g->caches[o->kv];
+    const uint64_t head = (uint64_t)seq * o->n_kv_head;
+    copy_rows(c, &cache->keys, gpu_cache_row(g->params.type_k, o->head_dim), cache->n_rows, head,
+              o->n_kv_head, first, end);
+    copy_rows(c, &cache->values, gpu_cache_row(g->params.type_v, o->head_dim_v), cache->n_rows,
+              head, o->n_kv_head, first, end);
+}
+
+static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
+{
+    const struct plan *p = c->g->plan;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct op_attend *o = &p->ops[i].attend;
+        if (p->ops[i].kind == OP_ATTEND && exec_kv_saved(&p->kv[o->kv], &c->g->params))
+            copy_layer(c, o, seq, exec_window_first(p->kv[o->kv].window, n_tokens), n_tokens);
     }
+}
+
+static void copy_whole(struct copying *c, uint32_t seq, uint32_t first, uint32_t end)
+{
+    const struct plan *p = c->g->plan;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct op_attend *o = &p->ops[i].attend;
+        if (p->ops[i].kind == OP_ATTEND && exec_kv_saved(&p->kv[o->kv], &c->g->params) == 0)
+            copy_layer(c, o, seq, first, end);
+    }
+}
+
+/* Through gpu.saved, one way or the other; frees what was recorded. */
+static bool submit_copy(struct copying *c, struct state_copy *copy, struct err *e)
+{
+    if (!c->is_save)
+        state_copy_bytes(copy, c->g->saved.host, c->at);
+    const bool ok = vk_cmds_end(c->cmds, e) && gpu_submit(c->g, c->cmds, e);
+    if (ok && c->is_save)
+        state_copy_bytes(copy, c->g->saved.host, c->at);
+    vk_cmds_free(c->cmds);
+    return ok;
 }
 
 bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
@@ -90,13 +139,24 @@ bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
         return false;
     copy_states(&c, seq);
     copy_rings(&c, seq, n_tokens);
-    if (!c.is_save)
-        state_copy_bytes(copy, g->saved.host, c.at);
-    const bool ok = vk_cmds_end(c.cmds, e) && gpu_submit(g, c.cmds, e);
-    if (ok && c.is_save)
-        state_copy_bytes(copy, g->saved.host, c.at);
-    vk_cmds_free(c.cmds);
-    return ok;
+    return submit_copy(&c, copy, e);
+}
+
+bool gpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
+                   struct err *e)
+{
+    struct gpu *g = state;
+    const uint64_t n_row = gpu_rows_bytes(g->plan, &g->params, 1);
+    const uint32_t most = n_row ? (uint32_t)num_min(g->saved.n_bytes / n_row, end - first) : 0;
+    for (uint32_t at = first; most && at < end; at += most) {
+        struct copying c = {g, vk_cmds_begin(g->vk, e), copy->to != NULL, 0};
+        if (!c.cmds)
+            return false;
+        copy_whole(&c, seq, at, (uint32_t)num_min(at + most, end));
+        if (!submit_copy(&c, copy, e))
+            return false;
+    }
+    return true;
 }
 
 /* Rows [first, end) of all heads of a sequence to the same rows of another. */

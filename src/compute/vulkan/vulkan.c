@@ -150,7 +150,7 @@ static bool gpu_memory(const struct plan *p, const struct exec_params *params,
     if (p->n_states)
         mem_table_add(out, "states", params->n_seqs, delta_state_bytes(p), "%u sequences",
                       params->n_seqs);
-    const uint64_t n_saved = gpu_state_bytes(p, params);
+    const uint64_t n_saved = gpu_saved_bytes(p, params);
     if (n_saved)
         mem_table_add(out, "saved state", 1, n_saved, "one on its way");
     out->available = available(g);
@@ -239,7 +239,7 @@ static bool make_caches(struct gpu *g, struct err *e)
                             e))
             return false;
     }
-    const uint64_t n_saved = gpu_state_bytes(g->plan, &g->params);
+    const uint64_t n_saved = gpu_saved_bytes(g->plan, &g->params);
     return n_saved == 0 ||
            vk_buffer_make(g->vk, VK_PLACE_READBACK, n_saved, "saved state", &g->saved, e);
 }
@@ -332,6 +332,8 @@ const struct backend backend_vulkan = {
     .state_bytes = gpu_state_bytes,
     .state_copy = gpu_state_copy,
     .seq_copy = gpu_seq_copy,
+    .rows_bytes = gpu_rows_bytes,
+    .rows_copy = gpu_rows_copy,
     .profile = gpu_profile,
     .close = gpu_close,
 };
