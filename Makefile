@@ -118,6 +118,11 @@ check-calls: tawny ## calls that constraints make the demo model and random weig
 check-calls-full: ## the same with 10,000 calls each (TOOLS=file for others than those of bench/mask.json)
 	@$(MAKE) --no-print-directory check-calls CALLS=10000
 
+MINUTES ?= 10
+CLIENTS ?= 50
+soak: tawny ## many clients with random requests and aborts, every answer checked, for MINUTES (SEED=N repeats; needs node)
+	@tests/soak/run --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED))
+
 check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, and run on a terminal
 	@tests/cli/run $(BUILD)
 	@tests/cli/interactive $(BUILD)
@@ -183,5 +188,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo check check-sanitizers check-static check-cli check-api check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo soak check check-sanitizers check-static check-cli check-api check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:

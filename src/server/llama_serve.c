@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "server/metrics.h"
+#include "server/responses_store.h"
 
 /* ---- what is there ---- */
 
@@ -61,7 +62,11 @@ void llama_serve_slots(const struct server *s, struct http_request *http)
 void llama_serve_metrics(const struct server *s, struct http_request *http)
 {
     struct buf body = {0};
-    metrics_text(s->metrics, engine_n_ctx(s->engine), &body);
+    metrics_text(s->metrics,
+                 &(struct metrics_now){.n_ctx = engine_n_ctx(s->engine),
+                                       .kept_replies = replay_bytes(s->replay),
+                                       .kept_responses = responses_store_bytes(s->responses)},
+                 &body);
     http_send(http, 200, "text/plain; version=0.0.4; charset=utf-8", buf_view(&body));
     buf_free(&body);
 }

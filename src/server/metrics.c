@@ -145,14 +145,19 @@ static void put_first(const struct metrics *m, struct buf *out)
             (unsigned long long)n, name, m->first_s, name, (unsigned long long)n);
 }
 
-static void put_own(const struct metrics *m, uint32_t n_ctx, struct buf *out)
+static void put_own(const struct metrics *m, const struct metrics_now *now, struct buf *out)
 {
     put_metric("tawny_prompt_cached_tokens_total", "counter",
                "Prompt tokens that were known from earlier requests.", (double)m->n_cached, out);
     put_metric("tawny_queue_seconds_total", "counter", "Time that requests waited for others.",
                1e-9 * (double)m->queue_ns, out);
     put_metric("tawny_context_tokens", "gauge", "Tokens that prompt and reply may have together.",
-               n_ctx, out);
+               now->n_ctx, out);
+    put_metric("tawny_kept_replies_bytes", "gauge",
+               "Memory of replies that are kept as they were sampled.", (double)now->kept_replies,
+               out);
+    put_metric("tawny_kept_responses_bytes", "gauge", "Memory of responses that can be continued.",
+               (double)now->kept_responses, out);
     put_metric("tawny_uptime_seconds", "gauge", "Time since the server started.",
                1e-9 * (double)(clock_ns() - m->start_ns), out);
     buf_str(out, STR("# HELP tawny_requests_total Requests that ended, by how.\n"
@@ -163,14 +168,14 @@ static void put_own(const struct metrics *m, uint32_t n_ctx, struct buf *out)
     put_first(m, out);
 }
 
-void metrics_text(struct metrics *m, uint32_t n_ctx, struct buf *out)
+void metrics_text(struct metrics *m, const struct metrics_now *now, struct buf *out)
 {
     size_t n_running = 0, n_waiting = 0;
     pthread_mutex_lock(&m->lock);
     for (const struct metrics_run *run = m->runs; run; run = run->next)
         (atomic_load(&run->started) ? n_running++ : n_waiting++);
     put_llama(m, n_running, n_waiting, out);
-    put_own(m, n_ctx, out);
+    put_own(m, now, out);
     pthread_mutex_unlock(&m->lock);
 }
 

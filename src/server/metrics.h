@@ -27,7 +27,12 @@ void metrics_begin(struct metrics *m, struct metrics_run *run);
 void metrics_end(struct metrics *m, struct metrics_run *run, const char *end,
                  const struct job_usage *u, uint64_t first_ns);
 
+/* What others know. */
+struct metrics_now {
+    uint32_t n_ctx;
+    size_t kept_replies, kept_responses; /* bytes */
+};
 /* Prometheus' text format 0.0.4: llama-server's names, which dashboards know, and tawny's own. */
-void metrics_text(struct metrics *m, uint32_t n_ctx, struct buf *out);
+void metrics_text(struct metrics *m, const struct metrics_now *now, struct buf *out);
 /* An array as llama-server's /slots has it: at least n_slots of them. */
 void metrics_slots(struct metrics *m, uint32_t n_slots, uint32_t n_ctx, struct buf *out);

@@ -154,6 +154,14 @@ void replay_close(struct replay *p)
     free(p);
 }
 
+size_t replay_bytes(struct replay *p)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t n = p->n_bytes;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
 static struct entry *make_entry(const struct replay_reply *r, str opening)
 {
     struct entry *e = mem_new(1, sizeof *e);

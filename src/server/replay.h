@@ -26,6 +26,8 @@ struct replay;
 /* max_bytes: of all replies together. */
 struct replay *replay_open(size_t max_bytes);
 void replay_close(struct replay *p);
+/* Of all replies that are kept. */
+size_t replay_bytes(struct replay *p);
 /* Keeps a finished reply. opening: what the prompt had written of it. */
 void replay_put(struct replay *p, const struct replay_reply *r, str opening);
 /* The messages of a request with .sampled set where a reply is known that means the same, and with

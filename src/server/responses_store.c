@@ -62,6 +62,14 @@ void responses_store_close(struct responses_store *s)
     free(s);
 }
 
+size_t responses_store_bytes(struct responses_store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_bytes;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
 static struct entry **least_used(struct responses_store *s)
 {
     struct entry **least = NULL;

@@ -13,6 +13,8 @@ struct responses_store;
 /* max_bytes: of all responses together. */
 struct responses_store *responses_store_open(size_t max_bytes);
 void responses_store_close(struct responses_store *s);
+/* Of all responses that are kept. */
+size_t responses_store_bytes(struct responses_store *s);
 
 /* Keeps a response. previous: the id of the one that it continues; empty: none. input, output: its
  * items as JSON, joined with ",". body: the response object. All are copied. A response that alone
