@@ -151,6 +151,7 @@ static bool open_talk(struct talk *t, const char *model, const struct run_opts *
         return false;
     struct engine_params p = model_params(m, path);
     p.n_sessions = 1;
+    p.cache_bytes = -1; /* there is one conversation */
     t->engine = loading_open(&p, t->interrupt, o->verbose, e);
     free(path);
     if (!t->engine)

@@ -17,6 +17,7 @@ struct serve_opts {
     const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template;
     uint32_t port;
     int32_t n_sessions; /* below 1: the default */
+    int32_t cache_mib;  /* below 0: the default */
     bool verbose;
 };
 
@@ -37,6 +38,8 @@ static const struct opt serve_table[] = {
      0, 0},
     {"-np --parallel", "N", "conversations kept in memory and answered side by side",
      "4, fewer where memory is short", OPT_I32, AT(n_sessions), -1, 256},
+    {"-cram --cache-ram", "MIB", "memory for conversations beyond -np; 0: none",
+     "half of what is left, 8192 at most", OPT_I32, AT(cache_mib), -1, INT32_MAX},
     {"--chat-template-file", "FILE", "Jinja template for conversations", "the model file's",
      OPT_TEXT, AT(template), 0, 0},
     {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
@@ -63,7 +66,6 @@ static const struct opt ignored_table[] = {
     IGNORED("-cb --cont-batching", NULL, "requests are answered one after the other"),
     IGNORED("-kvu --kv-unified", NULL, "each session has its own cache"),
     IGNORED("--cache-reuse", "TOKENS", "the longest known prefix is always re-used"),
-    IGNORED("-cram --cache-ram", "MIB", "sessions are kept in memory as -np says"),
     IGNORED("--context-shift --no-context-shift", NULL, "a full context ends the reply"),
     IGNORED("--jinja --no-jinja", NULL, "the model's chat layout is always used"),
     IGNORED("--reasoning-format", "NAME", "reasoning goes into reasoning_content"),
@@ -157,6 +159,8 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
     }
     struct engine_params p = model_params(m, path);
     p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
+    if (o->cache_mib >= 0)
+        p.cache_bytes = o->cache_mib ? (int64_t)o->cache_mib << 20 : -1;
     struct engine *g = loading_open(&p, interrupt, o->verbose, e);
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
@@ -186,7 +190,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve_opts o = {.host = "127.0.0.1", .port = 8383};
+    struct serve_opts o = {.host = "127.0.0.1", .port = 8383, .cache_mib = -1};
     struct model_opts m;
     struct sampling_opts s;
     struct opt_group groups[] = {OPT_GROUP("Options", serve_table, &o), model_group(&m),

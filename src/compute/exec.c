@@ -541,6 +541,11 @@ uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
     return b->rows_bytes(p, &filled, n);
 }
 
+uint64_t exec_rows_size(const struct exec *x, uint32_t n)
+{
+    return x->backend->rows_bytes(x->plan, &x->params, n);
+}
+
 bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, void *out,
                     struct err *e)
 {

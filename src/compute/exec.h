@@ -58,6 +58,7 @@ struct mem_table {
     size_t n_rows;
     uint64_t total;     /* sum of the rows; UINT64_MAX when it overflows */
     uint64_t available; /* bytes the plan may take */
+    bool is_device;     /* of a device's own memory, not the machine's */
 };
 /* Adds the row "what: n_items * item_bytes" (saturating) to rows and total; detail as in printf. */
 void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint64_t item_bytes,
@@ -205,6 +206,7 @@ enum { EXEC_ROWS_ALIGN = 16 };
 /* Bytes for n tokens. params as for exec_open. */
 uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
                          const struct exec_params *params, uint32_t n);
+uint64_t exec_rows_size(const struct exec *x, uint32_t n); /* of an open one */
 /* The sequence holds them. ERR_DEVICE: out is worth nothing. */
 bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, void *out,
                     struct err *e);

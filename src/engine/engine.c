@@ -40,7 +40,11 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     if (!mem_table_check(&f.table, e))
         return false;
     g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
-    return g->exec && open_snapshots(g, &f, e);
+    if (!g->exec || !open_snapshots(g, &f, e))
+        return false;
+    if (f.cache_bytes)
+        g->store = store_open(f.cache_bytes, g->n_state_bytes);
+    return true;
 }
 
 bool engine_memory(const struct model *m, const struct engine_params *p, uint32_t *n_ctx,
@@ -181,6 +185,7 @@ void engine_close(struct engine *g)
         free(g->sessions[i].snapshots);
     }
     mem_big_free(g->snapshot_bytes, g->n_snapshot_bytes);
+    store_close(g->store);
     free(g->sessions);
     free(g->turns);
     free(g->step_ids);

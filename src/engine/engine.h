@@ -28,6 +28,9 @@ struct engine_params {
         n_sessions;    /* jobs at work side by side [4; fewer, down to 2, where memory is short] */
     uint32_t n_ubatch; /* [512] */
     enum block_type type_k, type_v; /* [BLOCK_F16]; BLOCK_F32 (0) cannot be asked for here */
+    /* Of the machine's memory, for conversations that lost their session [half of what is left, 8
+     * GiB at most]; below 0: none. */
+    int64_t cache_bytes;
     int n_threads;
     struct requant requant; /* weights get other types while they are loaded [none] */
     struct log log;

@@ -1,5 +1,6 @@
 #include "engine/fit.h"
 
+#include "base/mem.h"
 #include "base/num.h"
 
 enum {
@@ -13,7 +14,7 @@ enum {
 /* Snapshots of what cannot be cut back: as many as these bytes hold, in all sessions together, and
  * as there is memory for beside the rest; enough for a conversation to go back one turn. */
 enum { LEAST_SNAPSHOTS = 3, MOST_SNAPSHOTS = 16 };
-static const uint64_t SNAPSHOT_BYTES = 2ull << 30;
+static const uint64_t SNAPSHOT_BYTES = 2ull << 30, MOST_CACHE = 8ull << 30;
 
 /* Adds them to the table, which has all else. */
 static void plan_snapshots(struct fit *f)
@@ -28,6 +29,19 @@ static void plan_snapshots(struct fit *f)
     f->n_snapshots = (uint32_t)num_max(LEAST_SNAPSHOTS, num_min(n, MOST_SNAPSHOTS));
     mem_table_add(t, "snapshots", (uint64_t)f->n_snapshots * f->params.n_seqs, f->snapshot_bytes,
                   "%u states for each of %u sessions", f->n_snapshots, f->params.n_seqs);
+}
+
+/* Half of what the machine has left, so that nothing else runs short: MOST_CACHE at most. A device
+ * with memory of its own takes none of the machine's. */
+static uint64_t cache_bytes(const struct fit *f, int64_t asked)
+{
+    const struct mem_table *t = &f->table;
+    uint64_t left = t->available > t->total ? t->available - t->total : 0;
+    if (asked != 0)
+        return asked > 0 ? (uint64_t)asked : 0;
+    if (t->is_device)
+        left = mem_available();
+    return num_min(left / 2, MOST_CACHE);
 }
 
 static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
@@ -93,12 +107,18 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
         return false;
     if (!n_ctx)
         n_ctx = (uint32_t)num_min(f->wanted, CTX_STEP);
-    return try_ctx(f, n_ctx, e);
+    if (!try_ctx(f, n_ctx, e))
+        return false;
+    f->cache_bytes = cache_bytes(f, p->cache_bytes);
+    return true;
 }
 
 void fit_log(const struct fit *f, const struct log *log)
 {
     uint32_t n_ctx = f->params.n_ctx;
+    if (f->fits && f->cache_bytes)
+        log_info(log, "conversations beyond %u keep up to %llu MiB of the machine's memory",
+                 f->params.n_seqs, (unsigned long long)(f->cache_bytes >> 20));
     if (f->asked > f->n_train)
         log_warn(log, "a context of %u tokens is more than the %u the model was trained for", n_ctx,
                  f->n_train);

@@ -10,6 +10,7 @@ struct fit {
     /* Saved states per session and the size of each; 0 where sequences can be cut back anywhere. */
     uint32_t n_snapshots;
     uint64_t snapshot_bytes;
+    uint64_t cache_bytes;   /* for conversations without a session, beside the table */
     uint32_t n_train;       /* the model's own context */
     uint32_t asked, wanted; /* tokens asked for (0: none), and what the default would be */
     bool fits;

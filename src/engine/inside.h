@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/loop.h"
 #include "engine/session.h"
+#include "engine/store.h"
 
 struct turn;
 
@@ -61,6 +62,7 @@ struct engine {
     struct turn *turns; /* [n_sessions] who is at work in them; turn.job is written under lock */
     uint8_t *snapshot_bytes;                /* of all sessions */
     size_t n_snapshot_bytes, n_state_bytes; /* of all together, of one */
+    struct store *store;                    /* NULL: what loses its session is lost */
     uint64_t n_jobs;
     double ns_per_row;    /* of the last piece of prefill; 0: not measured yet */
     uint64_t ns_per_step; /* of the last step of replies; 0: not measured yet */

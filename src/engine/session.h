@@ -18,6 +18,7 @@ struct session {
     int32_t *ids;               /* [n_ctx] tokens in the cache, positions 0 .. n-1 */
     uint32_t n;                 /* of those, in use */
     uint64_t last_used;         /* rises with every job; 0: never */
+    uint64_t interval;          /* jobs between its last two uses; 0: there was one */
     bool busy;                  /* a job is at work in it */
     struct exec_reach reach;    /* from where it can go on without a snapshot */
     struct snapshot *snapshots; /* [n_snapshots]; 0: it can be cut back anywhere */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "engine/cold.h"
 
 /* Fewer tokens than this in common are read twice rather than waited for. */
 enum { LEAST_SHARED = 64 };
@@ -48,15 +49,21 @@ bool share_begin(struct engine *g, struct turn *t, struct err *e)
     const size_t most = j->params.n_prompt - 1;
     struct session *s = &g->sessions[t->seq];
     const struct head own = session_head(s, j->prompt, most);
+    const struct head stored = cold_head(g, j->prompt, most);
     struct head other;
     const uint32_t from =
         session_farthest(g->sessions, g->n_sessions, t->seq, j->prompt, most, &other);
-    if (other.reach <= own.reach)
+    bool ok = true;
+    if (stored.reach > num_max(own.reach, other.reach))
+        ok = cold_take(g, t->seq, j->prompt, stored.reach, e);
+    else if (other.reach > own.reach)
+        ok = take_head(g, from, t->seq, (uint32_t)num_min(own.shared, other.reach), other.reach, e);
+    else
         session_cut(s, own.reach);
-    else if (!take_head(g, from, t->seq, (uint32_t)num_min(own.shared, other.reach), other.reach,
-                        e))
+    if (!ok)
         return false;
-    keep_begin(&t->keeper, g, t->seq, j, (uint32_t)num_max(own.shared, other.shared));
+    const uint64_t fork = num_max(stored.shared, num_max(own.shared, other.shared));
+    keep_begin(&t->keeper, g, t->seq, j, (uint32_t)fork);
     struct snapshot *at = session_snapshot(s, s->n);
     if (at)
         at->last_used = g->n_jobs;

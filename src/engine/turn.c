@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "engine/cold.h"
 #include "engine/logprob.h"
 #include "engine/share.h"
 
@@ -46,8 +47,13 @@ void turn_begin(struct engine *g, struct turn *t)
 {
     const struct job *j = t->job;
     struct session *s = &g->sessions[t->seq];
+    cold_put(g, t->seq, j->prompt, j->params.n_prompt);
     s->busy = true;
-    s->last_used = ++g->n_jobs;
+    g->n_jobs++;
+    /* Who shares most of it is who used it before. */
+    s->interval =
+        2 * session_shared(s, j->prompt, j->params.n_prompt) > s->n ? g->n_jobs - s->last_used : 0;
+    s->last_used = g->n_jobs;
     t->began_ns = clock_ns();
     t->usage =
         (struct job_usage){.n_prompt = j->params.n_prompt, .queue_ns = t->began_ns - j->submit_ns};

@@ -129,13 +129,16 @@ fail:
     return NULL;
 }
 
+static bool shares_memory(const struct gpu *g)
+{
+    return vk_caps(g->vk)->is_unified || vk_caps(g->vk)->is_software;
+}
+
 /* Of a device that shares the machine's memory, no more than that has. */
 static uint64_t available(const struct gpu *g)
 {
-    const struct vk_caps *caps = vk_caps(g->vk);
     const uint64_t device = vk_free_bytes(g->vk), machine = mem_available();
-    const bool shared = caps->is_unified || caps->is_software;
-    return shared && machine ? num_min(device, machine) : device;
+    return shares_memory(g) && machine ? num_min(device, machine) : device;
 }
 
 static bool gpu_memory(const struct plan *p, const struct exec_params *params,
@@ -154,6 +157,7 @@ static bool gpu_memory(const struct plan *p, const struct exec_params *params,
     if (n_saved)
         mem_table_add(out, "saved state", 1, n_saved, "one on its way");
     out->available = available(g);
+    out->is_device = !shares_memory(g);
     gpu_free(g);
     return true;
 }
