@@ -110,6 +110,7 @@ static void open_sessions(struct engine *g)
 {
     const size_t n_rows = num_max(g->n_ubatch, g->n_sessions);
     g->turns = mem_new(g->n_sessions, sizeof *g->turns);
+    g->infos = mem_new(g->n_sessions, sizeof *g->infos);
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         g->sessions[i].ids = mem_new(g->n_ctx, sizeof *g->sessions[i].ids);
         g->turns[i].seq = i;
@@ -188,6 +189,7 @@ void engine_close(struct engine *g)
     store_close(g->store);
     free(g->sessions);
     free(g->turns);
+    free(g->infos);
     free(g->step_ids);
     free(g->logits);
     free(g->pos);

@@ -54,6 +54,15 @@ const struct model *engine_model(const struct engine *g);
 const struct tok *engine_tok(const struct engine *g); /* NULL: the file has no tokenizer */
 uint32_t engine_n_ctx(const struct engine *g);
 uint32_t engine_n_sessions(const struct engine *g);
+/* What a session holds, as of the last step of a reply or piece of a prompt. */
+struct session_info {
+    uint32_t n_tokens;
+    bool busy;           /* a job is at work in it */
+    uint64_t hint;       /* job_params.hint of its last job */
+    uint64_t jobs_since; /* that began since then, in all sessions */
+};
+/* Into out[engine_n_sessions]; the bytes of the host cache into *cache_bytes. Any thread. */
+void engine_sessions(struct engine *g, struct session_info *out, uint64_t *cache_bytes);
 /* Sampling defaults of the file (general.sampling.*), else temperature 0.7, top_p 0.8, top_k 20. */
 void engine_sampling_defaults(const struct engine *g, struct sampling *out);
 /* Other defaults (the operator's), from now on. Only while no other thread uses the engine. */
@@ -70,6 +79,9 @@ struct job_params {
     bool ignore_stop; /* go on in loops and, without a constraint, after stop tokens (benchmarks) */
     /* What the reply has to follow [NULL: nothing]; the job holds a reference. */
     struct constraint *constraint;
+    /* Whose it is, as far as the client says: requests of one conversation have the same number. It
+     * changes no reply, only what is kept [0: not said]. */
+    uint64_t hint;
 };
 
 enum finish {
@@ -105,6 +117,7 @@ struct job_usage {
     size_t n_prompt;    /* tokens of the prompt */
     size_t n_cached;    /* of those, found in the session's cache */
     size_t n_generated; /* the stop token included */
+    uint32_t session;   /* that it is or was in; worth nothing before the first event */
     uint64_t queue_ns, prefill_ns, decode_ns;
 };
 

@@ -55,6 +55,8 @@ struct engine {
     pthread_cond_t queue_changed;
     struct job *first, *last; /* queue */
     bool quit;
+    struct session_info *infos; /* [n_sessions] copies for other threads */
+    uint64_t cache_bytes;
     /* ---- any thread ---- */
     atomic_bool interrupt; /* a job at work was cancelled */
     /* ---- engine thread only ---- */
@@ -86,5 +88,7 @@ void job_post_end(struct turn *t, enum finish finish, const struct err *error);
 /* The same with the lock held, for a job of the queue. */
 void job_end_locked(struct job *j, enum finish finish, const struct err *error,
                     const struct job_usage *usage);
+/* Tells other threads what the session holds, with the lock held. */
+void job_show_session(struct engine *g, uint32_t seq);
 /* Takes a job out of the queue, to run it, with the lock held. */
 void job_take(struct engine *g, struct job *j);

@@ -114,12 +114,28 @@ void job_end_locked(struct job *j, enum finish finish, const struct err *error,
     pthread_cond_broadcast(&j->changed);
 }
 
+void job_show_session(struct engine *g, uint32_t seq)
+{
+    const struct session *s = &g->sessions[seq];
+    g->infos[seq] = (struct session_info){s->n, s->busy, s->hint, g->n_jobs - s->last_used};
+    g->cache_bytes = g->store ? store_bytes(g->store) : 0;
+}
+
+void engine_sessions(struct engine *g, struct session_info *out, uint64_t *cache_bytes)
+{
+    pthread_mutex_lock(&g->lock);
+    memcpy(out, g->infos, g->n_sessions * sizeof *out);
+    *cache_bytes = g->cache_bytes;
+    pthread_mutex_unlock(&g->lock);
+}
+
 void job_post_end(struct turn *t, enum finish finish, const struct err *error)
 {
     struct job *j = t->job;
     struct engine *g = j->engine;
     pthread_mutex_lock(&g->lock);
     t->job = NULL;
+    job_show_session(g, t->seq);
     job_end_locked(j, finish, error, &t->usage);
     pthread_mutex_unlock(&g->lock);
 }

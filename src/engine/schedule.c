@@ -49,8 +49,8 @@ static struct turn *admit(struct engine *g)
     pthread_mutex_lock(&g->lock);
     struct turn *t = NULL;
     for (struct job *j = count_turns(g) < g->n_sessions ? g->first : NULL; j && !t; j = j->next) {
-        const uint32_t seq =
-            session_choose(g->sessions, g->n_sessions, j->prompt, j->params.n_prompt);
+        const uint32_t seq = session_choose(g->sessions, g->n_sessions, j->prompt,
+                                            j->params.n_prompt, j->params.hint);
         if (seq == g->n_sessions)
             continue;
         job_take(g, j);
@@ -65,6 +65,8 @@ static struct turn *admit(struct engine *g)
 static bool wait_for_work(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        job_show_session(g, i);
     while (!g->first && !g->quit && count_turns(g) == 0)
         pthread_cond_wait(&g->queue_changed, &g->lock);
     const bool goes_on = g->first || count_turns(g) > 0;

@@ -111,8 +111,20 @@ static uint32_t longest_live(const struct session *all, uint32_t n_sessions)
     return newest - all[longest].last_used < LIVE_JOBS ? longest : n_sessions;
 }
 
+/* How often what would be cut off session i is halved, when `shared` of its tokens stay. */
+static int staleness(const struct session *all, uint32_t n_sessions, uint32_t i, uint32_t shared,
+                     uint64_t hint)
+{
+    const struct session *s = &all[i];
+    const bool is_named = s->hint && s->interval, is_own = s->hint && s->hint == hint;
+    const int rank = longest_live(all, n_sessions) == i ? 0 : rank_of(all, n_sessions, i);
+    if (is_own && 2 * (uint64_t)shared > s->n)
+        return rank + 1;
+    return is_named && !is_own ? rank / 2 : rank;
+}
+
 uint32_t session_choose(const struct session *all, uint32_t n_sessions, const int32_t *ids,
-                        size_t n)
+                        size_t n, uint64_t hint)
 {
     const uint32_t longest = longest_live(all, n_sessions);
     struct head most;
@@ -127,9 +139,8 @@ uint32_t session_choose(const struct session *all, uint32_t n_sessions, const in
         if (i == longest && n_sessions > 1 && 2 * n < cut && 2 * (size_t)h.shared < n)
             continue;
         const uint32_t copied = most.reach > h.shared ? most.reach - h.shared : 0;
-        const int rank = i == longest ? 0 : rank_of(all, n_sessions, i);
-        const double cost =
-            (double)(n - most.reach) + (double)copied / COPY_PART + ldexp((double)cut, -rank);
+        const double cost = (double)(n - most.reach) + (double)copied / COPY_PART +
+                            ldexp((double)cut, -staleness(all, n_sessions, i, h.shared, hint));
         if (cost < least || (cost <= least && all[i].last_used < all[best].last_used)) {
             least = cost;
             best = i;

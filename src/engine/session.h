@@ -19,6 +19,7 @@ struct session {
     uint32_t n;                 /* of those, in use */
     uint64_t last_used;         /* rises with every job; 0: never */
     uint64_t interval;          /* jobs between its last two uses; 0: there was one */
+    uint64_t hint;              /* job_params.hint of the last one */
     bool busy;                  /* a job is at work in it */
     struct exec_reach reach;    /* from where it can go on without a snapshot */
     struct snapshot *snapshots; /* [n_snapshots]; 0: it can be cut back anywhere */
@@ -59,6 +60,10 @@ struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
  * before, a quarter for the next, and so on; an empty one loses nothing. Ties go to the longest
  * unused.
  *
+ * A hint (job_params.hint, 0: none) makes two differences. A conversation that came back under its
+ * name is half as stale to requests without that name. And what its own client cuts off it, if that
+ * is less than half, counts half: it was rewritten there, and nobody comes back for it.
+ *
  * So a conversation that goes on finds its session, one whose end was rewritten cuts its own, and a
  * branch (a sub-agent, another title, a side request) takes an empty or a stale session and a copy
  * of the head that it shares.
@@ -67,4 +72,4 @@ struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
  * less than half as long as what it would cut off, which mostly shares nothing with it, never gets
  * it: n_sessions where such a one has to wait for another session, or where all are busy. */
 uint32_t session_choose(const struct session *all, uint32_t n_sessions, const int32_t *ids,
-                        size_t n);
+                        size_t n, uint64_t hint);

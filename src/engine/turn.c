@@ -54,9 +54,10 @@ void turn_begin(struct engine *g, struct turn *t)
     s->interval =
         2 * session_shared(s, j->prompt, j->params.n_prompt) > s->n ? g->n_jobs - s->last_used : 0;
     s->last_used = g->n_jobs;
+    s->hint = j->params.hint;
     t->began_ns = clock_ns();
-    t->usage =
-        (struct job_usage){.n_prompt = j->params.n_prompt, .queue_ns = t->began_ns - j->submit_ns};
+    t->usage = (struct job_usage){
+        .n_prompt = j->params.n_prompt, .queue_ns = t->began_ns - j->submit_ns, .session = t->seq};
     t->sampler = sampler_open(&j->params.sampling, g->model->plan.n_vocab, g->allowed);
     t->constraint = constraint_begin(j->params.constraint);
     for (size_t i = 0; i < j->params.n_prompt; i++)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "server/metrics.h"
 #include "server/responses_store.h"
@@ -52,18 +53,33 @@ void llama_serve_props(const struct server *s, struct http_request *http)
     server_send_json(http, &body);
 }
 
+/* Freed by the caller. */
+static struct session_info *sessions_of(const struct server *s, uint64_t *cache_bytes)
+{
+    struct session_info *sessions = mem_new(engine_n_sessions(s->engine), sizeof *sessions);
+    engine_sessions(s->engine, sessions, cache_bytes);
+    return sessions;
+}
+
 void llama_serve_slots(const struct server *s, struct http_request *http)
 {
     struct buf body = {0};
-    metrics_slots(s->metrics, engine_n_sessions(s->engine), engine_n_ctx(s->engine), &body);
+    uint64_t cache_bytes;
+    struct session_info *sessions = sessions_of(s, &cache_bytes);
+    metrics_slots(s->metrics, sessions, engine_n_sessions(s->engine), engine_n_ctx(s->engine),
+                  &body);
+    free(sessions);
     server_send_json(http, &body);
 }
 
 void llama_serve_metrics(const struct server *s, struct http_request *http)
 {
     struct buf body = {0};
+    uint64_t cache_bytes;
+    free(sessions_of(s, &cache_bytes));
     metrics_text(s->metrics,
                  &(struct metrics_now){.n_ctx = engine_n_ctx(s->engine),
+                                       .host_cache = cache_bytes,
                                        .kept_replies = replay_bytes(s->replay),
                                        .kept_responses = responses_store_bytes(s->responses)},
                  &body);

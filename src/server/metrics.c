@@ -153,6 +153,9 @@ static void put_own(const struct metrics *m, const struct metrics_now *now, stru
                1e-9 * (double)m->queue_ns, out);
     put_metric("tawny_context_tokens", "gauge", "Tokens that prompt and reply may have together.",
                now->n_ctx, out);
+    put_metric("tawny_host_cache_bytes", "gauge",
+               "Memory of conversations that are in no session (--cache-ram).",
+               (double)now->host_cache, out);
     put_metric("tawny_kept_replies_bytes", "gauge",
                "Memory of replies that are kept as they were sampled.", (double)now->kept_replies,
                out);
@@ -181,7 +184,17 @@ void metrics_text(struct metrics *m, const struct metrics_now *now, struct buf *
 
 /* ---- slots ---- */
 
-static void put_slot(uint32_t i, uint32_t n_ctx, const struct metrics_run *run, struct buf *out)
+/* The request at work in session i; NULL: none. */
+static const struct metrics_run *run_in(const struct metrics *m, uint32_t i)
+{
+    const struct metrics_run *run = m->runs;
+    while (run && !(atomic_load(&run->started) && atomic_load(&run->session) == i))
+        run = run->next;
+    return run;
+}
+
+static void put_slot(uint32_t i, uint32_t n_ctx, const struct session_info *s,
+                     const struct metrics_run *run, struct buf *out)
 {
     buf_fmt(out, "%s{\"id\":%u,\"n_ctx\":%u,\"speculative\":false,\"is_processing\":%s",
             i ? "," : "", i, n_ctx, run ? "true" : "false");
@@ -192,19 +205,20 @@ static void put_slot(uint32_t i, uint32_t n_ctx, const struct metrics_run *run, 
                 atomic_load(&run->n_read));
         buf_fmt(out, "\"next_token\":[{\"n_decoded\":%zu}]", atomic_load(&run->n_generated));
     }
+    buf_fmt(out, ",\"n_tokens\":%u,\"jobs_since\":%llu", s->n_tokens,
+            (unsigned long long)s->jobs_since);
+    if (s->hint)
+        buf_fmt(out, ",\"conversation\":\"%016llx\"", (unsigned long long)s->hint);
     buf_byte(out, '}');
 }
 
-void metrics_slots(struct metrics *m, uint32_t n_slots, uint32_t n_ctx, struct buf *out)
+void metrics_slots(struct metrics *m, const struct session_info *sessions, uint32_t n_sessions,
+                   uint32_t n_ctx, struct buf *out)
 {
-    uint32_t n = 0;
     buf_byte(out, '[');
     pthread_mutex_lock(&m->lock);
-    for (const struct metrics_run *run = m->runs; run; run = run->next)
-        if (atomic_load(&run->started))
-            put_slot(n++, n_ctx, run, out);
+    for (uint32_t i = 0; i < n_sessions; i++)
+        put_slot(i, n_ctx, &sessions[i], run_in(m, i), out);
     pthread_mutex_unlock(&m->lock);
-    while (n < n_slots)
-        put_slot(n++, n_ctx, NULL, out);
     buf_str(out, STR("]\n"));
 }

@@ -14,6 +14,7 @@ struct metrics_run {
     char id[48];
     size_t n_prompt;
     atomic_size_t n_read, n_generated; /* set by the thread that runs it */
+    atomic_uint session;               /* of the engine; once it has started */
     atomic_bool started;               /* not waiting any more */
 };
 
@@ -30,9 +31,12 @@ void metrics_end(struct metrics *m, struct metrics_run *run, const char *end,
 /* What others know. */
 struct metrics_now {
     uint32_t n_ctx;
+    uint64_t host_cache;                 /* bytes */
     size_t kept_replies, kept_responses; /* bytes */
 };
 /* Prometheus' text format 0.0.4: llama-server's names, which dashboards know, and tawny's own. */
 void metrics_text(struct metrics *m, const struct metrics_now *now, struct buf *out);
-/* An array as llama-server's /slots has it: at least n_slots of them. */
-void metrics_slots(struct metrics *m, uint32_t n_slots, uint32_t n_ctx, struct buf *out);
+/* An array as llama-server's /slots has it: one for every session, with the request at work in it.
+ */
+void metrics_slots(struct metrics *m, const struct session_info *sessions, uint32_t n_sessions,
+                   uint32_t n_ctx, struct buf *out);

@@ -34,6 +34,7 @@ static const struct openai_field common_fields[] = {
     FIELD_STORED("timings_per_token", TYPE_BOOL, STORE_BOOL, IN(want_timings)),
     FIELD_STORED("ignore_eos", TYPE_BOOL, STORE_BOOL, IN(ignore_stop)),
     FIELD_CHECKED("user", TYPE_STRING),
+    FIELD_CHECKED("prompt_cache_key", TYPE_STRING),
 };
 
 static const struct openai_field chat_fields[] = {

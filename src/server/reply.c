@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/constrain.h"
+#include "server/hint.h"
 #include "server/logprobs.h"
 #include "server/metrics.h"
 #include "server/protocol.h"
@@ -286,6 +287,7 @@ static struct reply_progress progress_of(struct reply *r)
 static void take_progress(struct reply *r, const struct job_event *event)
 {
     r->progress = *event;
+    atomic_store(&r->run.session, job_usage(r->job).session);
     atomic_store(&r->run.started, true);
     atomic_store(&r->run.n_read, event->n_done);
     struct reply_progress at = progress_of(r);
@@ -516,6 +518,7 @@ static bool submit(struct reply *r, struct openai_error *e)
                                .want_logprobs = q->want_logprobs,
                                .ignore_stop = q->ignore_stop,
                                .constraint = constraint,
+                               .hint = hint_of(r->http, q->body),
                            },
                            &why);
     constraint_unref(constraint);

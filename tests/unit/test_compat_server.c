@@ -116,7 +116,8 @@ TEST(llama_server_tells_properties_and_slots)
     CHECK_HAS(&in, "{\"default_generation_settings\":{\"n_ctx\":512,");
     CHECK_HAS(&in, "\"total_slots\":2,\"model_alias\":\"kit\"");
     CHECK_INT(get(s, "/slots", &in), 200);
-    CHECK_HAS(&in, "[{\"id\":0,\"n_ctx\":512,\"speculative\":false,\"is_processing\":false},");
+    CHECK_HAS(&in, "[{\"id\":0,\"n_ctx\":512,\"speculative\":false,\"is_processing\":false,"
+                   "\"n_tokens\":0,\"jobs_since\":0},");
     buf_free(&in);
     kit_server_close(s);
 }
@@ -171,6 +172,72 @@ TEST(metrics_count_what_was_done)
     CHECK_INT(metric(&in, "tawny_time_to_first_token_seconds_count"), 2);
     CHECK_INT(metric(&in, "llamacpp:requests_processing"), 0);
     buf_free(&in);
+    kit_server_close(s);
+}
+
+/* What /slots says of the session that the last request was in. */
+static void last_slot(struct kit_server *s, int64_t *n_tokens, char name[20])
+{
+    struct buf in = {0};
+    struct err e;
+    CHECK_INT(get(s, "/slots", &in), 200);
+    const size_t head = str_find(buf_view(&in), STR("\r\n\r\n"), 0);
+    struct json *v = json_parse(str_sub(buf_view(&in), head + 4, in.n), &e);
+    *n_tokens = 0;
+    for (size_t i = 0; i < json_count(v); i++) {
+        const struct json *slot = json_at(v, i);
+        if (json_int(json_get(slot, "jobs_since")) > 0 || !json_int(json_get(slot, "n_tokens")))
+            continue;
+        CHECK_INT(*n_tokens, 0);
+        *n_tokens = json_int(json_get(slot, "n_tokens"));
+        snprintf(name, 20, "%.*s", STRF(json_str(json_get(slot, "conversation"))));
+    }
+    json_free(v);
+    buf_free(&in);
+}
+
+/* Sends one request to a path; the name of its conversation. */
+static void name_of(struct kit_server *s, const char *path, const char *head, const char *body,
+                    char name[20])
+{
+    struct buf in = {0};
+    int64_t n_tokens;
+    CHECK_INT(kit_fetch(s, "POST", path, head, str_of(body), &in), 200);
+    last_slot(s, &n_tokens, name);
+    CHECK(n_tokens > 10);
+    buf_free(&in);
+}
+
+#define SAY    "\"messages\":[{\"role\":\"user\",\"content\":\"owl\"}],\"max_tokens\":1"
+#define CLAUDE "x-claude-code-session-id: one\r\n"
+
+TEST(sessions_have_the_names_that_clients_give_conversations)
+{
+    static const struct {
+        const char *path, *head, *body;
+    } named[] = {
+        {"/v1/messages", CLAUDE, "{\"model\":\"m\"," SAY "}"},
+        {"/v1/chat/completions", "X-Session-Id: one\r\n", "{" SAY "}"},
+        {"/v1/chat/completions", "", "{\"prompt_cache_key\":\"one\"," SAY "}"},
+        {"/v1/responses", "session_id: one\r\n", "{\"input\":\"owl\",\"max_output_tokens\":1}"},
+        {"/v1/responses", "", "{\"prompt_cache_key\":\"one\",\"input\":\"owl\"}"},
+        {"/v1/messages", "", "{\"model\":\"m\",\"metadata\":{\"user_id\":\"one\"}," SAY "}"},
+        {"/v1/chat/completions", "", "{\"user\":\"one\"," SAY "}"},
+        {"/api/chat", "x-session-id: one\r\n",
+         "{\"model\":\"kit\",\"messages\":[{\"role\":\"user\",\"content\":\"owl\"}]}"},
+    };
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){0});
+    char want[20], name[20];
+    name_of(s, named[0].path, named[0].head, named[0].body, want);
+    CHECK_INT(strlen(want), 16);
+    for (size_t i = 1; i < sizeof named / sizeof *named; i++) {
+        name_of(s, named[i].path, named[i].head, named[i].body, name);
+        CHECK_STR(str_of(name), str_of(want));
+    }
+    name_of(s, named[1].path, CLAUDE "x-claude-code-agent-id: a\r\n", named[1].body, name);
+    CHECK(strlen(name) == 16 && strcmp(name, want) != 0); /* a sub-agent */
+    name_of(s, named[1].path, "", named[1].body, name);
+    CHECK_STR(str_of(name), STR("")); /* nobody's */
     kit_server_close(s);
 }
 

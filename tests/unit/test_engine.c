@@ -34,7 +34,7 @@ static uint32_t choose(const struct session *all, uint32_t n_sessions, uint32_t 
     static int32_t ids[20000];
     for (uint32_t i = 0; i < n; i++)
         ids[i] = i < n_head ? (int32_t)i : -9;
-    return session_choose(all, n_sessions, ids, n);
+    return session_choose(all, n_sessions, ids, n, 0);
 }
 
 TEST(session_choice_keeps_long_conversations)
@@ -68,6 +68,29 @@ TEST(session_choice_never_gives_the_longest_live_conversation_to_a_side_request)
     s[2].last_used = 102;
     s[0].busy = true;
     CHECK_INT(choose(s, 4, 9000, 9100), 4); /* nothing is free */
+    for (int i = 0; i < 4; i++)
+        free(s[i].ids);
+}
+
+TEST(session_choice_follows_hints_between_equals)
+{
+    static int32_t ids[6000];
+    struct session s[] = {make_session(-1, 0, 9000, 100), make_session(-2, 0, 2000, 101),
+                          make_session(-3, 0, 1900, 102), make_session(-4, 0, 2000, 103)};
+    memset(ids, 0xf0, sizeof ids);
+    CHECK_INT(session_choose(s, 4, ids, 500, 0), 1); /* the longest unused of the short ones */
+    s[1].hint = 7;
+    CHECK_INT(session_choose(s, 4, ids, 500, 0), 1); /* that name was there once */
+    s[1].interval = 3;
+    CHECK_INT(session_choose(s, 4, ids, 500, 0), 2); /* it came back */
+    CHECK_INT(session_choose(s, 4, ids, 500, 8), 2);
+    CHECK_INT(session_choose(s, 4, ids, 500, 7), 1); /* its own client's */
+    /* An end of 100 of 2000 tokens rewritten, 60 to copy: by its own client in place. */
+    memcpy(ids, s[3].ids, 1900 * sizeof *ids);
+    s[2].n = s[2].reach.last = 0;
+    s[3].hint = 9;
+    CHECK_INT(session_choose(s, 4, ids, 2000, 0), 2);
+    CHECK_INT(session_choose(s, 4, ids, 2000, 9), 3);
     for (int i = 0; i < 4; i++)
         free(s[i].ids);
 }

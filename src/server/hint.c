@@ -1,0 +1,33 @@
+#include "server/hint.h"
+
+static str from_headers(const struct http_request *http)
+{
+    static const char *const names[] = {"x-claude-code-session-id", "x-session-id", "session_id"};
+    str name = {NULL, 0};
+    for (size_t i = 0; i < sizeof names / sizeof *names && !name.n; i++)
+        name = http_header(http, names[i]);
+    return name;
+}
+
+static str from_body(const struct json *body)
+{
+    const str names[] = {json_str(json_get(body, "prompt_cache_key")),
+                         json_str(json_get(json_get(body, "metadata"), "user_id")),
+                         json_str(json_get(body, "user"))};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].n)
+            return names[i];
+    return (str){NULL, 0};
+}
+
+uint64_t hint_of(const struct http_request *http, const struct json *body)
+{
+    str name = from_headers(http);
+    if (!name.n)
+        name = from_body(body);
+    if (!name.n)
+        return 0;
+    const uint64_t hint =
+        str_hash(str_hash(STR_HASH, name), http_header(http, "x-claude-code-agent-id"));
+    return hint ? hint : 1;
+}
