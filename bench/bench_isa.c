@@ -115,10 +115,11 @@ static bool show_plan(const struct plan *p, uint32_t *n_over, struct err *e)
                                        .n_seqs = 1,
                                        .type_k = BLOCK_F16,
                                        .type_v = BLOCK_F16};
-    struct gpu *g = gpu_new(p, &params, true, NULL, e);
+    struct vk *vk = vk_open(&(struct vk_params){.statistics = true}, NULL, e);
+    struct gpu *g = vk ? gpu_new(p, &params, vk, e) : NULL;
     const bool ok = g && program_compile(g, e) && print_all(g, n_over, e);
-    if (g)
-        gpu_free(g);
+    gpu_free(g);
+    vk_close(vk);
     return ok;
 }
 

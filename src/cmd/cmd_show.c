@@ -38,6 +38,7 @@ struct engine_params show_params(const struct shown *s, uint32_t n_ctx)
     struct engine_params p = model_params(s->opts, gguf_path(s->file));
     p.n_sessions = s->n_sessions;
     p.n_ctx = n_ctx;
+    p.opened = s->device.opened;
     return p;
 }
 
@@ -107,6 +108,17 @@ static void put_json(const struct shown *s, bool tensors, struct buf *out)
     jout_end(&j, '}');
 }
 
+/* On a device that stays open for the questions that follow. */
+static bool plan_memory(struct shown *s)
+{
+    s->backend = backend_choose(s->opts->backend, s->opts->device, &s->why);
+    s->device = (struct exec_params){.device = s->opts->device};
+    if (!s->backend || !exec_device_open(s->backend, &s->device, NULL, &s->why))
+        return false;
+    const struct engine_params p = show_params(s, s->opts->n_ctx);
+    return engine_memory(s->model, &p, &s->n_ctx, &s->memory, &s->why);
+}
+
 /* Opens path; a model that tawny cannot run is shown without a plan. */
 static bool shown_open(struct shown *s, const char *path, const struct log *log, struct err *e)
 {
@@ -117,8 +129,7 @@ static bool shown_open(struct shown *s, const char *path, const struct log *log,
         s->n_params += gguf_tensor_at(s->file, i)->n_elems;
     const struct model_params how = {.requant = s->opts->requant};
     s->model = model_open_with(s->file, &how, log, &s->why);
-    const struct engine_params p = show_params(s, s->opts->n_ctx);
-    s->planned = s->model && engine_memory(s->model, &p, &s->n_ctx, &s->memory, &s->why);
+    s->planned = s->model && plan_memory(s);
     if (s->why.code == ERR_USAGE) /* of the options, not of the file */
         *e = s->why;
     return s->why.code != ERR_USAGE;
@@ -171,6 +182,7 @@ int cmd_show(int argc, char **argv)
     if (!s.planned)
         log_warn(&log, "no memory plan: %s", s.why.msg);
 done:
+    exec_device_close(s.backend, &s.device);
     model_close(s.model);
     gguf_close(s.file);
     free(path);

@@ -16,6 +16,8 @@ struct shown {
     uint32_t n_ctx, n_sessions;
     struct mem_table memory;
     const struct model_opts *opts;
+    const struct backend *backend;          /* where there is a model */
+    struct exec_params device;              /* .opened, for all questions */
     double bandwidths[SHOW_MAX_BANDWIDTHS]; /* bytes a second, to predict speed for */
     size_t n_bandwidths;
     bool measured; /* show_measure has filled quality */

@@ -255,6 +255,23 @@ bool exec_memory(const struct backend *b, const struct plan *p, const struct exe
     return plan_memory(b, p, params, &filled, out, e);
 }
 
+/* ---- devices ---------------------------------------------------------------------------------
+ */
+
+bool exec_device_open(const struct backend *b, struct exec_params *params, const struct log *log,
+                      struct err *e)
+{
+    params->opened = b->device_open ? b->device_open(params, log, e) : NULL;
+    return params->opened || !b->device_open;
+}
+
+void exec_device_close(const struct backend *b, struct exec_params *params)
+{
+    if (params->opened)
+        b->device_close(params->opened);
+    params->opened = NULL;
+}
+
 /* ---- open and close -------------------------------------------------------------------------- */
 
 /* Room for n rows of logits. What all sequences need is there from the start; a caller that wants
@@ -301,10 +318,12 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     if (p->n_vocab && !reserve_logits(x, x->params.n_seqs, e))
         goto fail;
     x->state = b->open(p, &x->params, log, progress, e);
+    x->params.opened = NULL; /* the backend's now */
     if (!x->state)
         goto fail;
     return x;
 fail:
+    exec_device_close(b, &x->params);
     exec_close(x);
     return NULL;
 }

@@ -31,6 +31,7 @@ struct exec_params {
     bool allow_software;    /* take a device that is a CPU pretending, without being asked for it */
     bool profile;           /* measure every step: slower, see exec_profile */
     bool validate;          /* have every call checked: for tests, where the checker is there */
+    void *opened; /* the device, open (exec_device_open) [it is opened and closed again] */
 };
 
 /* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
@@ -90,6 +91,10 @@ static inline void state_copy_bytes(struct state_copy *c, void *here, size_t n)
 struct exec;
 struct backend {
     const char *name;
+    /* The device that params name, for params.opened, and its end. NULL, both: there is none.
+     * memory borrows it, open takes it over, also where it fails: what it returns closes it. */
+    void *(*device_open)(const struct exec_params *params, const struct log *log, struct err *e);
+    void (*device_close)(void *device);
     /* Adds its rows to the table (exec.c adds the logits), and says what is available where that is
      * not the machine's memory; false for parameters or weight types it cannot do. */
     bool (*memory)(const struct plan *p, const struct exec_params *params, struct mem_table *out,
@@ -146,6 +151,14 @@ const struct backend *backend_find(const char *name);
 /* The same for what a user asked for: name NULL is "vulkan" where a device is named, else "cpu".
  * NULL and ERR_USAGE for other names, and for a device where the backend has none to choose. */
 const struct backend *backend_choose(const char *name, const char *device, struct err *e);
+
+/* Opens the device that params name, once for several questions: params->opened, which exec_memory
+ * borrows and exec_open takes over, also where it fails. Nothing where the backend has no devices.
+ */
+bool exec_device_open(const struct backend *b, struct exec_params *params, const struct log *log,
+                      struct err *e);
+/* Closes one that exec_open did not take. */
+void exec_device_close(const struct backend *b, struct exec_params *params);
 
 /* The memory plan for a model without opening it (`tawny show`). Sets .available too. */
 bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,

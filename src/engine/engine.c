@@ -37,8 +37,10 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     g->n_ctx = f.params.n_ctx;
     g->n_sessions = f.params.n_seqs;
     g->n_ubatch = f.params.n_ubatch;
-    if (!mem_table_check(&f.table, e))
+    if (!mem_table_check(&f.table, e)) {
+        fit_close(&f);
         return false;
+    }
     g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
     if (!g->exec || !open_snapshots(g, &f, e))
         return false;
@@ -55,6 +57,7 @@ bool engine_memory(const struct model *m, const struct engine_params *p, uint32_
         return false;
     *n_ctx = f.params.n_ctx;
     *out = f.table;
+    fit_close(&f);
     return true;
 }
 

@@ -22,6 +22,7 @@ struct engine_params {
     const char *path;                /* GGUF file */
     const char *backend;             /* [backend_choose] */
     const char *device, *cache_path; /* as in exec_params; until engine_close */
+    void *opened;   /* for engine_memory alone: the device, open, as in exec_params; borrowed */
     uint32_t n_ctx; /* tokens per session [the model's context, cut to what fits into memory, at
                        most 32768] */
     uint32_t

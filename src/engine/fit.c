@@ -85,21 +85,9 @@ static bool largest_ctx(struct fit *f, uint32_t *n_ctx, struct err *e)
     return true;
 }
 
-bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e)
+/* Settles what was not asked for. */
+static bool settle(struct fit *f, const struct engine_params *p, struct err *e)
 {
-    *f = (struct fit){.backend = backend_choose(p->backend, p->device, e), .plan = &m->plan};
-    if (!f->backend)
-        return false;
-    f->params = (struct exec_params){.n_seqs = p->n_sessions,
-                                     .n_ubatch = p->n_ubatch ? p->n_ubatch : DEFAULT_UBATCH,
-                                     .type_k = p->type_k ? p->type_k : BLOCK_F16,
-                                     .type_v = p->type_v ? p->type_v : BLOCK_F16,
-                                     .n_threads = p->n_threads,
-                                     .device = p->device,
-                                     .cache_path = p->cache_path};
-    f->n_train = m->hp.n_ctx_train;
-    f->asked = p->n_ctx;
-    f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);
     if (!p->n_sessions && !fit_sessions(f, e))
         return false;
     uint32_t n_ctx = f->asked;
@@ -107,10 +95,45 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
         return false;
     if (!n_ctx)
         n_ctx = (uint32_t)num_min(f->wanted, CTX_STEP);
-    if (!try_ctx(f, n_ctx, e))
+    return try_ctx(f, n_ctx, e);
+}
+
+bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
+              const struct engine_params *p, struct err *e)
+{
+    *f = (struct fit){.backend = b, .plan = &m->plan};
+    f->params = (struct exec_params){.n_seqs = p->n_sessions,
+                                     .n_ubatch = p->n_ubatch ? p->n_ubatch : DEFAULT_UBATCH,
+                                     .type_k = p->type_k ? p->type_k : BLOCK_F16,
+                                     .type_v = p->type_v ? p->type_v : BLOCK_F16,
+                                     .n_threads = p->n_threads,
+                                     .device = p->device,
+                                     .cache_path = p->cache_path,
+                                     .opened = p->opened};
+    f->n_train = m->hp.n_ctx_train;
+    f->asked = p->n_ctx;
+    f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);
+    if (!p->opened && !exec_device_open(b, &f->params, &p->log, e))
         return false;
+    f->opened_here = !p->opened;
+    if (!settle(f, p, e)) {
+        fit_close(f);
+        return false;
+    }
     f->cache_bytes = cache_bytes(f, p->cache_bytes);
     return true;
+}
+
+bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e)
+{
+    const struct backend *b = backend_choose(p->backend, p->device, e);
+    return b && fit_with(f, b, m, p, e);
+}
+
+void fit_close(struct fit *f)
+{
+    if (f->opened_here)
+        exec_device_close(f->backend, &f->params);
 }
 
 void fit_log(const struct fit *f, const struct log *log)

@@ -14,11 +14,18 @@ struct fit {
     uint32_t n_train;       /* the model's own context */
     uint32_t asked, wanted; /* tokens asked for (0: none), and what the default would be */
     bool fits;
+    bool opened_here; /* params.opened, which is then to be closed or handed to exec_open */
 };
 
 /* Fills f from what was asked for. Without n_ctx: the model's context as far as memory goes; when
- * not even the smallest step fits, that much, with fits false. */
+ * not even the smallest step fits, that much, with fits false. The device is opened once, for all
+ * questions and for exec_open. */
 bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e);
+/* The same on a backend that p does not name. */
+bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
+              const struct engine_params *p, struct err *e);
+/* Closes the device again, where exec_open did not take it over. */
+void fit_close(struct fit *f);
 /* Tells the operator of a context that was cut or is too large, and the table when it does not fit.
  */
 void fit_log(const struct fit *f, const struct log *log);

@@ -146,10 +146,10 @@ struct gpu {
 void profile_add(struct gpu *g, const struct recording *r, uint32_t n_tokens);
 void profile_print(const struct gpu *g, struct buf *out);
 
-/* vulkan.c: everything that can be said without memory on the device: sizes, steps, specs
- * (statistics: pipelines that keep what the compiler says, vk_pipeline_report). */
-struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, bool statistics,
-                    const struct log *log, struct err *e);
+/* vulkan.c: everything that can be said without memory on the device: sizes, steps, specs. The
+ * device is borrowed. */
+struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, struct vk *vk,
+                    struct err *e);
 void gpu_free(struct gpu *g);
 
 /* Submits and waits. */

@@ -59,26 +59,25 @@ static uint64_t all_cache_bytes(const struct gpu *g)
 
 void gpu_free(struct gpu *g)
 {
-    if (g->vk) {
-        run_free(g);
-        for (uint32_t i = 0; i < g->n_arenas; i++)
-            vk_buffer_free(g->vk, &g->arenas[i]);
-        for (size_t i = 0; g->caches && i < g->plan->n_kv; i++) {
-            vk_buffer_free(g->vk, &g->caches[i].keys);
-            vk_buffer_free(g->vk, &g->caches[i].values);
-        }
-        for (size_t i = 0; g->states && i < g->plan->n_states; i++) {
-            vk_buffer_free(g->vk, &g->states[i].history);
-            vk_buffer_free(g->vk, &g->states[i].memory);
-        }
-        for (uint32_t i = 0; i < g->n_ropes; i++)
-            vk_buffer_free(g->vk, &g->ropes[i].table);
-        vk_buffer_free(g->vk, &g->scratch);
-        vk_buffer_free(g->vk, &g->inputs);
-        vk_buffer_free(g->vk, &g->logits);
-        vk_buffer_free(g->vk, &g->saved);
-        vk_close(g->vk);
+    if (!g)
+        return;
+    run_free(g);
+    for (uint32_t i = 0; i < g->n_arenas; i++)
+        vk_buffer_free(g->vk, &g->arenas[i]);
+    for (size_t i = 0; g->caches && i < g->plan->n_kv; i++) {
+        vk_buffer_free(g->vk, &g->caches[i].keys);
+        vk_buffer_free(g->vk, &g->caches[i].values);
     }
+    for (size_t i = 0; g->states && i < g->plan->n_states; i++) {
+        vk_buffer_free(g->vk, &g->states[i].history);
+        vk_buffer_free(g->vk, &g->states[i].memory);
+    }
+    for (uint32_t i = 0; i < g->n_ropes; i++)
+        vk_buffer_free(g->vk, &g->ropes[i].table);
+    vk_buffer_free(g->vk, &g->scratch);
+    vk_buffer_free(g->vk, &g->inputs);
+    vk_buffer_free(g->vk, &g->logits);
+    vk_buffer_free(g->vk, &g->saved);
     if (g->pool)
         pool_close(g->pool);
     weights_free(&g->weights);
@@ -93,40 +92,50 @@ void gpu_free(struct gpu *g)
     free(g);
 }
 
-static void gpu_close(void *state)
+static void *device_open(const struct exec_params *params, const struct log *log, struct err *e)
 {
-    gpu_free(state);
+    const struct vk_params device = {.device = params->device,
+                                     .allow_software = params->allow_software,
+                                     .cache_path = params->cache_path,
+                                     .validate = params->validate};
+    return vk_open(&device, log, e);
 }
 
-struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, bool statistics,
-                    const struct log *log, struct err *e)
+static void device_close(void *device)
+{
+    vk_close(device);
+}
+
+/* With its device. */
+static void gpu_close(void *state)
+{
+    struct gpu *g = state;
+    struct vk *vk = g->vk;
+    gpu_free(g);
+    vk_close(vk);
+}
+
+struct gpu *gpu_new(const struct plan *p, const struct exec_params *params, struct vk *vk,
+                    struct err *e)
 {
     struct gpu *g = mem_new(1, sizeof *g);
+    g->vk = vk;
     g->plan = p;
     g->params = *params;
     g->slot_at = mem_new(p->n_slots + 1, sizeof *g->slot_at);
     g->caches = mem_new(p->n_kv + 1, sizeof *g->caches);
     g->states = mem_new(p->n_states + 1, sizeof *g->states);
     g->ropes = mem_new(p->n_ops + 1, sizeof *g->ropes);
-    const struct vk_params device = {.device = params->device,
-                                     .allow_software = params->allow_software,
-                                     .cache_path = params->cache_path,
-                                     .validate = params->validate,
-                                     .statistics = statistics};
-    g->vk = vk_open(&device, log, e);
-    if (!g->vk)
-        goto fail;
     const struct weights_params where = {
         .arena_bytes = vk_caps(g->vk)->max_alloc / ALIGN * ALIGN,
         .embed_from_matrix = true,
     };
-    if (!weights_plan(p, &where, &g->weights, e) || !program_make(g, e))
-        goto fail;
+    if (!weights_plan(p, &where, &g->weights, e) || !program_make(g, e)) {
+        gpu_free(g);
+        return NULL;
+    }
     plan_scratch(g);
     return g;
-fail:
-    gpu_free(g);
-    return NULL;
 }
 
 static bool shares_memory(const struct gpu *g)
@@ -141,10 +150,10 @@ static uint64_t available(const struct gpu *g)
     return shares_memory(g) && machine ? num_min(device, machine) : device;
 }
 
-static bool gpu_memory(const struct plan *p, const struct exec_params *params,
+static bool fill_table(const struct plan *p, const struct exec_params *params, struct vk *vk,
                        struct mem_table *out, struct err *e)
 {
-    struct gpu *g = gpu_new(p, params, false, NULL, e);
+    struct gpu *g = gpu_new(p, params, vk, e);
     if (!g)
         return false;
     mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
@@ -160,6 +169,16 @@ static bool gpu_memory(const struct plan *p, const struct exec_params *params,
     out->is_device = !shares_memory(g);
     gpu_free(g);
     return true;
+}
+
+static bool gpu_memory(const struct plan *p, const struct exec_params *params,
+                       struct mem_table *out, struct err *e)
+{
+    struct vk *vk = params->opened ? params->opened : device_open(params, NULL, e);
+    const bool ok = vk && fill_table(p, params, vk, out, e);
+    if (!params->opened)
+        vk_close(vk);
+    return ok;
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -285,23 +304,29 @@ static bool make_ropes(struct gpu *g, struct err *e)
     return true;
 }
 
+/* All that it has on the device. */
+static bool fill_device(struct gpu *g, const struct progress *progress, struct err *e)
+{
+    const uint64_t n_inputs = attention_input_bytes(&g->params);
+    const uint64_t n_logits = (uint64_t)HEAD_ROWS * num_max(g->plan->n_vocab, 1) * sizeof(float);
+    return program_compile(g, e) && make_arenas(g, e) && make_caches(g, e) &&
+           delta_make_states(g, e) &&
+           vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->n_scratch, "scratch", &g->scratch, e) &&
+           vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_inputs, "inputs", &g->inputs, e) &&
+           vk_buffer_make(g->vk, VK_PLACE_READBACK, n_logits, "logits", &g->logits, e) &&
+           vk_fill_zero(g->vk, &g->scratch, 0, g->n_scratch, e) && make_ropes(g, e) &&
+           load(g, progress, e);
+}
+
 static void *gpu_open(const struct plan *p, const struct exec_params *params, const struct log *log,
                       const struct progress *progress, struct err *e)
 {
-    struct gpu *g = gpu_new(p, params, false, log, e);
-    if (!g)
-        return NULL;
-    const uint64_t n_inputs = attention_input_bytes(params);
-    const uint64_t n_logits = (uint64_t)HEAD_ROWS * num_max(p->n_vocab, 1) * sizeof(float);
-    if (program_compile(g, e) && make_arenas(g, e) && make_caches(g, e) &&
-        delta_make_states(g, e) &&
-        vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->n_scratch, "scratch", &g->scratch, e) &&
-        vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_inputs, "inputs", &g->inputs, e) &&
-        vk_buffer_make(g->vk, VK_PLACE_READBACK, n_logits, "logits", &g->logits, e) &&
-        vk_fill_zero(g->vk, &g->scratch, 0, g->n_scratch, e) && make_ropes(g, e) &&
-        load(g, progress, e))
+    struct vk *vk = params->opened ? params->opened : device_open(params, log, e);
+    struct gpu *g = vk ? gpu_new(p, params, vk, e) : NULL;
+    if (g && fill_device(g, progress, e))
         return g;
     gpu_free(g);
+    vk_close(vk);
     return NULL;
 }
 
@@ -328,6 +353,8 @@ static void gpu_profile(void *state, struct buf *out)
 
 const struct backend backend_vulkan = {
     .name = "vulkan",
+    .device_open = device_open,
+    .device_close = device_close,
     .memory = gpu_memory,
     .open = gpu_open,
     .run = gpu_run,

@@ -1,0 +1,110 @@
+/* How the engine settles its context: on a device that is opened once. */
+#include "engine/fit.h"
+
+#include "kit/models.h"
+#include "test.h"
+
+/* ref with a device that counts how often it is opened, asked and closed. */
+struct counted {
+    int n_opened, n_asked, n_closed;
+};
+static struct counted counts;
+
+static void *count_open(const struct exec_params *params, const struct log *log, struct err *e)
+{
+    (void)params, (void)log, (void)e;
+    counts.n_opened++;
+    return &counts;
+}
+
+static void count_close(void *device)
+{
+    CHECK(device == &counts);
+    counts.n_closed++;
+}
+
+static bool count_memory(const struct plan *p, const struct exec_params *params,
+                         struct mem_table *out, struct err *e)
+{
+    CHECK(params->opened == &counts);
+    counts.n_asked++;
+    return backend_ref.memory(p, params, out, e);
+}
+
+static struct backend counting_backend(void)
+{
+    struct backend b = backend_ref;
+    b.device_open = count_open;
+    b.device_close = count_close;
+    b.memory = count_memory;
+    return b;
+}
+
+TEST(fit_opens_the_device_once_for_all_its_questions)
+{
+    const struct backend b = counting_backend();
+    struct kit_model m = kit_open_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+    struct engine_params p = {.type_k = BLOCK_F16, .type_v = BLOCK_F16};
+    struct fit f;
+    struct err e;
+    CHECK_OK(fit_with(&f, &b, m.model, &p, &e));
+    CHECK(f.fits && f.params.opened == &counts);
+    CHECK_INT(counts.n_opened, 1);
+    CHECK(counts.n_asked > 1);
+    fit_close(&f);
+    CHECK_INT(counts.n_closed, 1);
+    /* More sessions than fit with the whole context: many more questions. */
+    p.n_sessions =
+        (uint32_t)(2 * f.table.available /
+                   (4096 * plan_kv_bytes_per_token(&m.model->plan, BLOCK_F16, BLOCK_F16)));
+    CHECK_OK(fit_with(&f, &b, m.model, &p, &e));
+    CHECK(f.params.n_ctx < 4096 && counts.n_asked > 6);
+    CHECK_INT(counts.n_opened, 2);
+    fit_close(&f);
+    kit_close_model(&m);
+}
+
+TEST(fit_borrows_a_device_that_is_open_and_closes_its_own_when_it_fails)
+{
+    const struct backend b = counting_backend();
+    struct kit_model m = kit_open_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+    struct engine_params p = {
+        .type_k = BLOCK_F16, .type_v = BLOCK_F16, .n_ctx = 64, .opened = &counts};
+    struct fit f;
+    struct err e;
+    CHECK_OK(fit_with(&f, &b, m.model, &p, &e));
+    fit_close(&f);
+    CHECK_INT(counts.n_opened + counts.n_closed, 0);
+    p.opened = NULL;
+    p.type_k = BLOCK_Q6_K;
+    CHECK(!fit_with(&f, &b, m.model, &p, &e));
+    CHECK_INT(e.code, ERR_USAGE);
+    CHECK_INT(counts.n_opened, 1);
+    CHECK_INT(counts.n_closed, 1);
+    kit_close_model(&m);
+}
+
+TEST(exec_open_takes_an_open_device_over)
+{
+    struct kit_model m = kit_open_model(&(struct kit_spec){.type = BLOCK_Q8_0});
+    struct exec_params params = {
+        .n_ctx = 64, .type_k = BLOCK_F16, .type_v = BLOCK_F16, .allow_software = true};
+    struct mem_table table;
+    struct err e;
+    if (!kit_checks("vulkan") || !exec_device_open(&backend_vulkan, &params, NULL, &e))
+        test_skip("no Vulkan here");
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(exec_memory(&backend_vulkan, &m.model->plan, &params, &table, &e));
+    struct exec *x = exec_open(&backend_vulkan, &m.model->plan, &params, NULL, NULL, &e);
+    CHECK_OK(x);
+    CHECK(exec_params_of(x)->opened == NULL);
+    CHECK_OK(exec_run(
+        x, &(struct batch){.n = 2, .ids = (int32_t[]){1, 2}, .pos = (uint32_t[]){0, 1}}, &e));
+    exec_close(x);
+    /* One that it refuses is closed, too. */
+    params.max_bytes = 1;
+    CHECK_OK(exec_device_open(&backend_vulkan, &params, NULL, &e));
+    CHECK(!exec_open(&backend_vulkan, &m.model->plan, &params, NULL, NULL, &e));
+    CHECK_INT(e.code, ERR_MEMORY);
+    kit_close_model(&m);
+}
