@@ -145,6 +145,12 @@ class Tokenizer:
         with open(path) as f:
             return Tokenizer([(bytes.fromhex(a), bytes.fromhex(b)) for a, b in json.load(f)])
 
+    @staticmethod
+    def spelled(merges):
+        """From merges as a GGUF file spells them: two pieces in GPT-2's alphabet, a space between."""
+        back = {c: b for b, c in byte_alphabet().items()}
+        return Tokenizer([tuple(bytes(back[c] for c in side) for side in m.split(" ")) for m in merges])
+
     def save(self, path):
         with open(path, "w") as f:
             json.dump([[a.hex(), b.hex()] for a, b in self.merges], f)

@@ -5,9 +5,11 @@ import numpy as np
 import torch
 import bpe, dialogs, names, render
 
-# How much the loss of a token counts.
-ASSISTANT, OTHER, TEXT = 1.0, 0.04, 0.2
+# How much the loss of a token counts; PROMPT is that of a long prompt in the shape of agents'.
+ASSISTANT, OTHER, PROMPT, TEXT = 1.0, 0.04, 0.01, 0.2
 FREE_TEXT = 0.08   # share of documents that are plain corpus text
+SHORT = 4096       # rows up to this length have no long document at their start
+CHARS = 2.6        # characters of a token, a little less than usual so that most documents fit
 
 
 class Source:
@@ -25,25 +27,34 @@ class Source:
         self.rng = random.Random(seed)
         self.maker = dialogs.Maker(self.rng, self.words, self.corpus)
 
-    def dialog(self, long):
-        messages, tools = self.maker.any(long)
+    def dialog(self, long=0, shape=0):
+        messages, tools = self.maker.any(long, shape)
+        other = PROMPT if shape > SHORT * CHARS else OTHER
         ids, weights = [], []
         for text, mine in render.segments(messages, tools):
             part = self.tok.encode(text)
             ids += part
-            weights += [ASSISTANT if mine else OTHER] * len(part)
+            weights += [ASSISTANT if mine else other] * len(part)
         return ids + [self.end], weights + [0.0]
 
     def free_text(self, chars):
         ids = self.tok.encode(self.maker.text(self.rng.randint(500, chars))) + [self.end]
         return ids, [TEXT] * len(ids)
 
-    def document(self, rows_of):
-        """One document; long rows get long conversations half of the time."""
-        long = int(rows_of * 2.2) if rows_of > 4096 and self.rng.random() < .5 else 0
-        if self.rng.random() < FREE_TEXT:
+    def opening(self, length):
+        """The document that a long row starts with: three of four in the shape of agents'."""
+        if self.rng.random() < .25:
+            return self.dialog(long=int(length * 2.2))
+        return self.dialog(shape=int(length * CHARS * self.rng.uniform(.5, 1)))
+
+    def document(self, length):
+        """Any shorter document."""
+        x = self.rng.random()
+        if x < FREE_TEXT:
             return self.free_text(4000)
-        return self.dialog(long)
+        if x < .28:
+            return self.dialog(shape=self.rng.randint(3000, int(CHARS * min(length, 2 * SHORT))))
+        return self.dialog()
 
 
 def pack(source, rows, length):
@@ -57,8 +68,11 @@ def pack(source, rows, length):
             room = length + 1 - at
             fits = [i for i, d in enumerate(pool) if len(d[0]) <= room]
             i = fits[0] if fits else 0
-            doc, weight = pool[i]
-            pool[i] = source.document(length)
+            if at == 0 and length > SHORT:
+                doc, weight = source.opening(length)
+            else:
+                doc, weight = pool[i]
+                pool[i] = source.document(length)
             ids[row, at:at + room] = (doc[:room] + [0] * room)[:room]
             weights[row, at:at + room] = (weight[:room] + [0.0] * room)[:room]
             at += min(len(doc), room)

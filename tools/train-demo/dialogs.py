@@ -1,5 +1,5 @@
 """Whole conversations: system prompt, tools, requests, calls, results, answers."""
-import about, names, phrases, systems, tasks, toolsets
+import about, agents, names, phrases, systems, tasks, toolsets
 
 
 class Maker:
@@ -154,8 +154,11 @@ class Maker:
         user = r.choice(["{}", "Generate a title for this conversation:\n\n{}", "<message>\n{}\n</message>", "Please write a title for:\n{}"]).replace("{}", task.text)
         return [{"role": "system", "content": system}, {"role": "user", "content": user}, {"role": "assistant", "content": task.slots["desc"].split("\n")[0]}], []
 
-    def any(self, long=0):
+    def any(self, long=0, shape=0):
+        """A conversation; `shape`: in the shape that agents give it, of so many characters."""
         x = self.r.random()
+        if shape:
+            return agents.conversation(self, shape)
         if x < .54 or long:
             return self.conversation(long)
         return self.talk() if x < .98 else self.title()

@@ -2,10 +2,13 @@
 """Run the exported GGUF with a plain PyTorch forward pass, independent of tawny's engine, and
 measure it on tests/demo. Greedy decoding.
 
-usage: eval.py MODEL.gguf TESTDIR [--first N] [--only heldout|followup|qa|long] [--show]
+usage: eval.py MODEL.gguf TESTDIR [--first N] [--only heldout|followup|qa|long|agents|real] [--show]
                        [--part I/N] [--device cuda]
        eval.py MODEL.gguf --perplexity FOLDER
        eval.py MODEL.gguf --ask "a question"
+
+A row has "messages" and "tools", or a whole "prompt" (one that a client sent, for example), and
+"expect" (the call), "must_contain" (parts of the answer) or "matches" (a regular expression).
 """
 import argparse, json, math, os, random, re
 import torch
@@ -26,9 +29,7 @@ class Runner:
         k = lambda name: kv["qwen3moe." + name]
         self.layers, self.eps, self.used = k("block_count"), k("attention.layer_norm_rms_epsilon"), k("expert_used_count")
         self.heads, self.groups, self.dim, self.base = k("attention.head_count"), k("attention.head_count_kv"), k("attention.key_length"), k("rope.freq_base")
-        back = {c: b for b, c in bpe.byte_alphabet().items()}
-        merges = [m.split(" ") for m in kv["tokenizer.ggml.merges"]]
-        self.tok = bpe.Tokenizer([tuple(bytes(back[c] for c in side) for side in m) for m in merges])
+        self.tok = bpe.Tokenizer.spelled(kv["tokenizer.ggml.merges"])
         special = [t for t, kind in zip(kv["tokenizer.ggml.tokens"], kv["tokenizer.ggml.token_type"]) if kind != 1]
         assert special == list(self.tok.special) and self.tok.size == len(kv["tokenizer.ggml.tokens"])
         self.stop = {self.tok.special["<|im_end|>"], self.tok.special["<|endoftext|>"]}
@@ -100,11 +101,11 @@ class Runner:
         common = 0
         while common < min(len(ids) - 1, len(self.ids)) and ids[common] == self.ids[common]:
             common += 1
-        if common == len(self.ids):
-            logits = self.feed(ids[common:])
+        if common:
+            self.ids, self.cache = ids[:common], [tuple(x[:, :common] for x in c) for c in self.cache]
         else:
             self.forget()
-            logits = self.feed(ids)
+        logits = self.feed(ids[common:])
         out = []
         while len(out) < limit:
             t = int(logits.argmax())
@@ -147,6 +148,8 @@ def parse_call(text, tools):
 
 
 def judge(row, reply):
+    if "matches" in row:
+        return re.search(row["matches"], reply) is not None, row["matches"]
     if "expect" in row:
         got = parse_call(reply, row["tools"])
         return got in [row["expect"], *row.get("accept", [])], row["expect"]
@@ -160,14 +163,15 @@ def measure(runner, path, a):
     part, parts = map(int, a.part.split("/"))
     rows = rows[part::parts]
     for row in rows:
-        reply = runner.complete(render.prompt(native(row["messages"]), row.get("tools")))
+        prompt = row["prompt"] if "prompt" in row else render.prompt(native(row["messages"]), row.get("tools"))
+        reply = runner.complete(prompt)
         ok, want = judge(row, reply)
         good += ok
         k = kinds.setdefault(row.get("kind", "all"), [0, 0])
         k[0] += ok
         k[1] += 1
         if a.show and not ok:
-            print("--", row["id"], row["messages"][-1]["content"][-300:], "\n   want", json.dumps(want, ensure_ascii=False), "\n   got ", reply, flush=True)
+            print("--", row["id"], prompt[-300:], "\n   want", json.dumps(want, ensure_ascii=False), "\n   got ", reply, flush=True)
     print(f"{os.path.basename(path)}: {good} of {len(rows)} right ({100 * good / len(rows):.1f} %)", {k: f"{a}/{b}" for k, (a, b) in sorted(kinds.items())}, flush=True)
 
 
@@ -199,7 +203,7 @@ def main():
         print(runner.complete(render.prompt([{"role": "user", "content": a.ask}], None)))
     if a.perplexity:
         perplexity(runner, a.perplexity)
-    for name in ("heldout", "followup", "qa", "long") if a.tests else ():
+    for name in ("heldout", "followup", "qa", "long", "agents", "real") if a.tests else ():
         if a.only in (None, name) and os.path.exists(f"{a.tests}/{name}.jsonl"):
             measure(runner, f"{a.tests}/{name}.jsonl", a)
 

@@ -3,13 +3,13 @@
 
 usage: export.py FOLDER OUT.gguf WEIGHTS [WEIGHTS2 SHARE]
 
-With a second file the result is the weighted mean of both, SHARE being that of the second: the
+WEIGHTS is what train.py has written, or a GGUF file of ours. With a second file the result is the weighted mean of both, SHARE being that of the second: the
 mean of two runs of which one continues the other is a little better than either.
 """
 import os, struct, sys
 import numpy as np
 import torch
-import bpe
+import bpe, gguf
 from model import Config
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -104,28 +104,36 @@ def tensors(cfg, w):
 
 
 def load(path):
-    return {k: v.float().numpy() for k, v in torch.load(path, map_location="cpu").items()}
+    state = gguf.weights(path) if path.endswith(".gguf") else torch.load(path, map_location="cpu")
+    return {k: v.float().numpy() for k, v in state.items()}
 
 
-def main():
-    folder, out = sys.argv[1:3]
+def write(folder, out, w):
+    """w: the state of model.Model as float32 arrays. The file is replaced as a whole."""
     cfg, tok = Config(), bpe.Tokenizer.load(f"{folder}/tokenizer.json")
     assert tok.size == cfg.vocab
-    w = load(sys.argv[3])
-    if len(sys.argv) > 4:
-        second, share = load(sys.argv[4]), float(sys.argv[5])
-        w = {k: (1 - share) * w[k] + share * second[k] for k in w}
     pairs, parts = metadata(cfg, tok), list(tensors(cfg, w))
     info, at = b"", 0
     for name, ne, kind, data in parts:
         info += string(name) + struct.pack("<I", len(ne)) + struct.pack(f"<{len(ne)}Q", *ne) + struct.pack("<IQ", kind, at)
         at += -(-len(data) // ALIGN) * ALIGN
-    with open(out, "wb") as f:
+    with open(out + ".new", "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(parts), len(pairs)) + b"".join(pairs) + info)
         f.write(b"\0" * (-f.tell() % ALIGN))
         for _, _, _, data in parts:
             f.write(data + b"\0" * (-len(data) % ALIGN))
-    print(out, os.path.getsize(out), "bytes")
+    os.replace(out + ".new", out)
+    print(out, os.path.getsize(out), "bytes", flush=True)
 
 
-main()
+def main():
+    folder, out = sys.argv[1:3]
+    w = load(sys.argv[3])
+    if len(sys.argv) > 4:
+        second, share = load(sys.argv[4]), float(sys.argv[5])
+        w = {k: (1 - share) * w[k] + share * second[k] for k in w}
+    write(folder, out, w)
+
+
+if __name__ == "__main__":
+    main()

@@ -293,7 +293,7 @@ def outcome(r, n, task, tool, look, remembered):
     if r.random() < .12 and task.kind not in ("test", "build"):
         return failure(r, n, task, look, shell)
     if task.kind in ("write", "edit", "delete", "mkdir", "move"):
-        return change(r, task, look, shell)
+        return change(r, task, look, shell, tool.ability == "patch" and look["shell"] in ("codex", "chunk"))
     if task.kind in ("read", "readpart"):
         return reading(r, n, task, look, shell, remembered)
     if task.kind in ("list", "find"):
@@ -312,7 +312,8 @@ def wrap(look, output, code=0):
     if look["shell"] == "codex":
         return f"Exit code: {code}\nWall time: 0.{look['n']} seconds\nOutput:\n{output}"
     if look["shell"] == "chunk":
-        return f"Chunk ID: {look['n']:06x}\nWall time: 0.{look['n']} seconds\nProcess exited with code {code}\nOutput:\n{output}"
+        count = f"Original token count: {len(output) // 4}\n" if look["n"] % 2 else ""
+        return f"Chunk ID: {look['n'] * 1234567 % 0xffffff:06x}\nWall time: 0.{look['n']} seconds\nProcess exited with code {code}\n{count}Output:\n{output}\n"
     if look["shell"] == "json":
         return json.dumps({"output": output, "metadata": {"exit_code": code, "duration_seconds": 0.1}}, ensure_ascii=False)
     if look["shell"] == "qwen":
@@ -354,16 +355,20 @@ def first_line(s):
     return s.split("\n")[0]
 
 
-def change(r, task, look, shell):
+def change(r, task, look, shell, patched):
     s = task.slots
     path = s.get("path") or s.get("dir")
     say = {"write": f"I created `{path}`.", "edit": f"I changed `{path}`.", "delete": f"I deleted `{path}`.",
            "mkdir": f"I created the folder `{path}`.", "move": f"I moved `{path}` to `{s.get('dest')}`."}[task.kind]
     if shell:
         return wrap(look, ""), say
+    if patched:
+        return f"Exit code: 0\nWall time: 0 seconds\nOutput:\nSuccess. Updated the following files:\n{'A' if task.kind == 'write' else 'M'} {path}\n", say
+    if s.get("cwd") and not path.startswith("/"):
+        path = f"{s['cwd']}/{path}"
     text = {"write": [f"File created successfully at: {path}", f"Wrote {len(s.get('content', ''))} bytes to {path}", "Wrote file successfully.", f"Successfully created and wrote to new file: {path}.",
                       f"Successfully wrote {len(s.get('content', ''))} bytes to {path}", "ok", f"created {path}", "Success. Updated the following files:\nA " + path, '{"ok": true}',
-                      f"The file {path} has been created."],
+                      f"The file {path} has been created.", f"{path} was written; there is no need to read it again.", f"Wrote {path} (it need not be read back to check)"],
             "edit": [f"The file {path} has been updated.", "ok", "Edit applied successfully.", f"replaced 1 in {path}", "1 replacement", f"Successfully modified file: {path} (1 replacements).",
                      f"Successfully replaced text in {path}."],
             "delete": [f"Deleted {path}", "ok", "File deleted.", f"removed '{path}'"], "mkdir": [f"Created {path}", "ok", "Directory created."],
@@ -379,6 +384,10 @@ def numbered(look, content):
         return "<file>\n" + "\n".join(f"{i:05d}| {x}" for i, x in enumerate(lines, 1)) + f"\n\n(End of file - total {len(lines)} lines)\n</file>"
     if look["read"] == "colon":
         return "\n".join(f"{i}: {x}" for i, x in enumerate(lines, 1))
+    if look["read"] == "bare":
+        return "\n".join(f"{i}\t{x}" for i, x in enumerate(lines, 1))
+    if look["read"] == "parts":
+        return "<type>file</type>\n<content>\n" + "\n".join(f"{i}: {x}" for i, x in enumerate(lines, 1)) + f"\n\n(End of file - total {len(lines)} lines)\n</content>"
     if look["read"] == "tab":
         return "\n".join(f"{i:>6}\t{x}" for i, x in enumerate(lines, 1))
     return content
@@ -493,6 +502,6 @@ def looks(r, n):
     return {"shell": r.choices(("raw", "codex", "chunk", "json", "qwen", "tags"), (60, 10, 6, 5, 10, 6))[0], "n": r.randint(1, 9),
             "failed": r.choice(["Command exited with code {}", "Exit code {}", "[exit status {}]", "(exit code {})"]),
             "silent": r.choice(["", "", "(no output)", "ok", "Tool ran without output or errors"]),
-            "read": r.choices(("raw", "arrow", "file", "colon", "tab"), (55, 15, 12, 8, 10))[0],
+            "read": r.choices(("raw", "arrow", "file", "colon", "tab", "bare", "parts"), (45, 12, 10, 8, 8, 9, 8))[0],
             "list": r.choice(("lines", "lines", "lines", "json", "dash", "tree", "tags", "comma")),
             "reminder": n.sentence() if r.random() < .1 else ""}

@@ -10,7 +10,8 @@ class Tool:
     def __init__(self, ability, name, description, params):
         """params: list of (name, type, description, required, slot)"""
         self.ability, self.name, self.description, self.params = ability, name, description, params
-        self.extra = {}
+        self.extra, self.dialect = {}, None
+        self.absolute = False  # its descriptions demand absolute paths
 
     def spec(self):
         props = {}
@@ -21,21 +22,25 @@ class Tool:
             if text:
                 field["description"] = text
             props[name] = field
-        schema = {"type": "object", "properties": props,
-                  "required": [p[0] for p in self.params if p[3]], **self.extra}
+        schema = {"$schema": self.dialect} if self.dialect else {}
+        schema |= {"type": "object", "properties": props,
+                   "required": [p[0] for p in self.params if p[3]], **self.extra}
         fn = {"name": self.name, "description": self.description, "parameters": schema}
         if not self.description:
             del fn["description"]
         return {"type": "function", "function": fn}
 
     def arguments(self, slots):
-        """Arguments for a request: required parameters, and optional ones that were asked for."""
-        out = {}
+        """Arguments for a request: required parameters, and optional ones that were asked for.
+        slots["cwd"], if there, is the folder that a turn of the conversation has told."""
+        out, slots = {}, whole_paths(slots) if self.absolute else slots
         for name, kind, _, required, slot in self.params:
             if slot == "argv":
                 out[name] = ["bash", "-lc", slots["command"]]
             elif slot == "patch":
                 out[name] = patch(slots)
+            elif slot == "edits":
+                out[name] = [{"oldText": slots["old"], "newText": slots["new"]}]
             elif slot in slots:
                 out[name] = slots[slot]
             elif required:
@@ -45,6 +50,15 @@ class Tool:
 
 # What a required parameter gets when the request does not say.
 DEFAULTS = {"dir": ".", "flag": False, "timeout": 60, "offset": 0, "limit": 100, "desc": "Work on the task"}
+
+
+def whole_paths(slots):
+    """The slots with absolute paths, where the conversation tells the folder."""
+    cwd = slots.get("cwd")
+    if not cwd:
+        return slots
+    whole = {k: v if v.startswith("/") else f"{cwd}/{v.removeprefix('./')}" for k, v in slots.items() if k in ("path", "dir", "dest")}
+    return {"dir": cwd, **slots, **whole}
 
 
 def patch(slots):
