@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "compute/predict.h"
 #include "gguf/block.h"
 #include "model/model.h"
 
@@ -22,6 +23,9 @@ struct bench_result {
     uint64_t samples_ns[BENCH_MAX_REPS];
     uint32_t n_samples;
     double bytes_per_token; /* read per generated token, weights and cache; 0: n_prompt is not 0 */
+    /* What the same token takes on a GPU, told from the plan; n_phases 0: not known, or as above.
+     */
+    struct predict_work work;
 };
 
 /* What stands in every line. */
@@ -41,8 +45,10 @@ double bench_rate(const struct bench_result *r, uint32_t i);
 /* "pp512", "tg128 @ d4096", "pp512+tg128" into out. */
 void bench_name(const struct bench_test *t, char *out, size_t room);
 
-/* Appends the head, one result (first: no line before it), and the end of a report. */
+/* Appends the head, one result (first: no line before it), and the end of a report. Markdown has
+ * the predictions in lines of their own, between the last result and the end. */
 void bench_begin(enum bench_format f, struct buf *out);
 void bench_line(enum bench_format f, const struct bench_setup *s, const struct bench_result *r,
                 bool first, struct buf *out);
+void bench_prediction(enum bench_format f, const struct bench_result *r, struct buf *out);
 void bench_end(enum bench_format f, struct buf *out);

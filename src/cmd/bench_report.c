@@ -76,6 +76,14 @@ static uint64_t n_params_of(const struct gguf *f)
     return n;
 }
 
+/* Tokens per second on Strix Halo; 0: none. */
+static double prediction(const struct bench_result *r)
+{
+    return r->work.n_phases
+               ? predict_tokens_per_s(&predict_strix_halo, r->bytes_per_token, r->work.n_phases)
+               : 0;
+}
+
 /* ---- markdown -------------------------------------------------------------------------------- */
 
 /* Fixed widths, so that lines can be shown as they come; 'r' in front: right-aligned. */
@@ -200,6 +208,9 @@ static void collect(struct fields *l, const struct bench_setup *s, const struct 
     add(l, "avg_ts", false, "%.6f", rate.mean);
     add(l, "stddev_ts", false, "%.6f", rate.stddev);
     add(l, "bytes_per_token", false, "%.0f", r->bytes_per_token);
+    add(l, "phases_per_token", false, "%u", r->work.n_phases);
+    add(l, "dispatches_per_token", false, "%u", r->work.n_phases ? r->work.n_dispatches : 0);
+    add(l, "predicted_strix_halo_ts", false, "%.3f", prediction(r));
     add(l, "gb_per_s", false, "%.3f", r->bytes_per_token * rate.mean / 1e9);
 }
 
@@ -276,6 +287,20 @@ void bench_line(enum bench_format f, const struct bench_setup *s, const struct b
     if (f == BENCH_JSON)
         buf_str(out, first ? STR("\n") : STR(",\n"));
     json_line(&l, r, f == BENCH_JSONL, out);
+}
+
+void bench_prediction(enum bench_format f, const struct bench_result *r, struct buf *out)
+{
+    const struct predict_machine *m = &predict_strix_halo;
+    char name[64];
+    if (f != BENCH_MD || !r->work.n_phases)
+        return;
+    bench_name(&r->test, name, sizeof name);
+    if (!out->n)
+        buf_fmt(out, "\nPREDICTION for %s, not measured: bytes / %g GB/s + phases x %g us\n",
+                m->name, m->bytes_per_s / 1e9, m->phase_s * 1e6);
+    buf_fmt(out, "%s: %.2f MiB, %u phases, %u dispatches a token: %.1f t/s\n", name,
+            r->bytes_per_token / 1048576, r->work.n_phases, r->work.n_dispatches, prediction(r));
 }
 
 void bench_end(enum bench_format f, struct buf *out)

@@ -77,7 +77,9 @@ static const char notes[] =
     "Lists: 128,256,512, or FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR.\n"
     "Options, columns and field names are llama-bench's; bytes_per_token (weights and cache that "
     "a\n"
-    "generated token reads) and gb_per_s are tawny's.\n" REQUANT_NOTES;
+    "generated token reads), gb_per_s and what follows from the plan are tawny's: phases and\n"
+    "dispatches of a token on a GPU, and the speed that they and the bytes predict for Strix Halo\n"
+    "(bytes / 236 GB/s + phases x 4 us).\n" REQUANT_NOTES;
 
 /* ---- what to measure ------------------------------------------------------------------------- */
 
@@ -242,6 +244,23 @@ static bool run_once(struct bench *b, const struct bench_test *t, uint64_t *ns, 
     return true;
 }
 
+/* What the token in the middle of a test moves and takes. */
+static void tell_work(const struct bench *b, struct bench_result *r)
+{
+    const struct bench_opts *o = b->opts;
+    const uint32_t depth = r->test.n_depth + (r->test.n_gen + 1) / 2;
+    const struct exec_params params = {
+        .n_ctx = b->n_ctx, .type_k = o->type_k, .type_v = o->type_v, .n_ubatch = o->n_ubatch};
+    struct err e;
+    r->bytes_per_token = 0;
+    r->work = (struct predict_work){0};
+    if (r->test.n_prompt)
+        return;
+    r->bytes_per_token = plan_bytes_per_token(&b->model->plan, depth, o->type_k, o->type_v);
+    if (!predict_work(&b->model->plan, &params, depth + 1, &r->work, &e))
+        r->work.n_phases = 0;
+}
+
 /* Warm-up as llama-bench does it: the prompt once, one token. The tokens before stay in the cache;
  * each run writes over the same positions behind them. */
 static bool run_test(struct bench *b, struct bench_result *r, struct err *e)
@@ -259,12 +278,7 @@ static bool run_test(struct bench *b, struct bench_result *r, struct err *e)
         if (!run_once(b, t, &r->samples_ns[r->n_samples], e))
             return false;
     }
-    /* Of the token in the middle. */
-    const uint32_t depth = t->n_depth + (t->n_gen + 1) / 2;
-    r->bytes_per_token = 0;
-    if (!t->n_prompt)
-        r->bytes_per_token =
-            plan_bytes_per_token(&b->model->plan, depth, b->opts->type_k, b->opts->type_v);
+    tell_work(b, r);
     return true;
 }
 
@@ -356,7 +370,7 @@ static bool put_line(struct bench *b, struct buf *out, struct err *e)
 static bool run_all(struct bench *b, const struct tests *t, enum bench_format f, struct err *e)
 {
     struct bench_result *r = mem_new(1, sizeof *r);
-    struct buf out = {0};
+    struct buf out = {0}, predictions = {0};
     bool ok = true;
     b->n_tests = t->n;
     for (size_t i = 0; i < t->n; i++)
@@ -368,12 +382,15 @@ static bool run_all(struct bench *b, const struct tests *t, enum bench_format f,
         ok = open_exec(b, r->test.n_threads, e) && run_test(b, r, e);
         if (ok) {
             bench_line(f, &b->setup, r, b->i_test == 0, &out);
+            bench_prediction(f, r, &predictions);
             ok = put_line(b, &out, e);
         }
     }
+    buf_str(&out, buf_view(&predictions));
     bench_end(f, &out);
     ok = ok && put_line(b, &out, e);
     buf_free(&out);
+    buf_free(&predictions);
     free(r);
     return ok;
 }

@@ -83,8 +83,10 @@ static void put_text(const struct shown *s, bool tensors, struct buf *out)
         show_memory(s, out);
     if (s->model && !requant_is_empty(&s->opts->requant))
         show_diet(s, out);
-    if (s->model)
+    if (s->model) {
         show_bytes(s, out);
+        show_prediction(s, out);
+    }
 }
 
 static void put_json(const struct shown *s, bool tensors, struct buf *out)
@@ -103,8 +105,10 @@ static void put_json(const struct shown *s, bool tensors, struct buf *out)
         show_json_memory(&j, s);
     if (s->model && !requant_is_empty(&s->opts->requant))
         show_json_diet(&j, s);
-    if (s->model)
+    if (s->model) {
         show_json_bytes(&j, s);
+        show_json_prediction(&j, s);
+    }
     jout_end(&j, '}');
 }
 

@@ -36,6 +36,9 @@ void show_tensors(const struct gguf *f, struct buf *out);
 /* The sums by type, and with all every tensor. */
 void show_json_tensors(struct jout *j, const struct gguf *f, bool all);
 
+/* Lengths of a context that the tables show: 4096 doubled until `limit`, then that. Returns 0
+ * behind the last. */
+uint32_t show_next_length(uint32_t length, uint32_t limit);
 /* Memory now and by length of the context; where planned. */
 void show_memory(const struct shown *s, struct buf *out);
 void show_json_memory(struct jout *j, const struct shown *s);
@@ -43,6 +46,11 @@ void show_json_memory(struct jout *j, const struct shown *s);
  * model. */
 void show_bytes(const struct shown *s, struct buf *out);
 void show_json_bytes(struct jout *j, const struct shown *s);
+
+/* Phases and dispatches of a generated token on a GPU, and what they and the bytes predict for
+ * Strix Halo; where there is a model. */
+void show_prediction(const struct shown *s, struct buf *out);
+void show_json_prediction(struct jout *j, const struct shown *s);
 
 /* Runs the text in a file, at most max_tokens of it, through the model as its file has it and as it
  * is loaded. Control tokens in the text count as such. */

@@ -4,9 +4,7 @@
 
 enum { FIRST_CTX = 4096 };
 
-/* Lengths of a context that the tables show: 4096 doubled until `limit`, then that. Returns 0
- * behind the last. */
-static uint32_t next_length(uint32_t length, uint32_t limit)
+uint32_t show_next_length(uint32_t length, uint32_t limit)
 {
     const uint64_t next = length ? 2ull * length : FIRST_CTX;
     return length >= limit ? 0 : (uint32_t)num_min(next, limit);
@@ -78,7 +76,7 @@ static void put_memory_by_length(const struct shown *s, struct buf *out)
         table_cell(&t, "cache %s", block_type_name(cache_types[i]));
     table_cell(&t, "total");
     table_cell(&t, "fits");
-    for (uint32_t n = 0; (n = next_length(n, s->model->hp.n_ctx_train));) {
+    for (uint32_t n = 0; (n = show_next_length(n, s->model->hp.n_ctx_train));) {
         const struct length_needs needs = needs_of(s, n);
         table_cell(&t, "  %u", n);
         for (size_t i = 0; i < N_CACHE_TYPES; i++)
@@ -103,7 +101,7 @@ static void json_memory_by_length(struct jout *j, const struct shown *s)
 {
     static const char *const keys[N_CACHE_TYPES] = {"cache_f16", "cache_q8_0", "cache_q4_0"};
     jout_begin(j, "by_context", '[');
-    for (uint32_t n = 0; (n = next_length(n, s->model->hp.n_ctx_train));) {
+    for (uint32_t n = 0; (n = show_next_length(n, s->model->hp.n_ctx_train));) {
         const struct length_needs needs = needs_of(s, n);
         jout_begin(j, NULL, '{');
         jout_u64(j, "n_ctx", n);
@@ -191,7 +189,7 @@ void show_bytes(const struct shown *s, struct buf *out)
     for (size_t i = 0; i < s->n_bandwidths; i++)
         table_cell(&t, "tok/s at %g GB/s", s->bandwidths[i] / 1e9);
     put_bytes_row(s, 0, &t);
-    for (uint32_t n = 0; (n = next_length(n, s->model->hp.n_ctx_train));)
+    for (uint32_t n = 0; (n = show_next_length(n, s->model->hp.n_ctx_train));)
         put_bytes_row(s, n, &t);
     buf_fmt(out, "\nBytes per generated token by tokens before it (keys %s, values %s)\n",
             block_type_name(s->opts->type_k), block_type_name(s->opts->type_v));
@@ -228,7 +226,7 @@ void show_json_bytes(struct jout *j, const struct shown *s)
     jout_f64(j, "states_read_and_written", states_moved(s), 0);
     jout_begin(j, "by_depth", '[');
     json_bytes_at(j, s, 0);
-    for (uint32_t n = 0; (n = next_length(n, s->model->hp.n_ctx_train));)
+    for (uint32_t n = 0; (n = show_next_length(n, s->model->hp.n_ctx_train));)
         json_bytes_at(j, s, n);
     jout_end(j, ']');
     jout_end(j, '}');

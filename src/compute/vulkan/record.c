@@ -233,25 +233,14 @@ static void record_step(struct recorder *r, const struct step *s)
         [STEP_EXPERTS_DOWN] = "experts_down",
         [STEP_HEAD] = "head",
     };
-    const uint64_t reads = s->touched.reads, writes = s->touched.writes;
     const bool many = prefill_takes(r, s);
-    if (many || r->since.writes & (reads | writes) || r->since.reads & writes) {
+    if (step_waits(&r->since, &s->touched, many))
         vk_cmds_barrier_dispatches(r->cmds);
-        r->since = (struct touched){0, 0};
-    }
-    r->since.reads |= reads;
-    r->since.writes |= writes;
     (many ? prefill_record : kinds[s->kind])(r, s);
     if (s->kind == STEP_HEAD)
         copy_logits(r);
     if (r->g->params.profile)
         vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
-}
-
-static bool takes(const struct step *s, uint32_t n_rows, uint32_t n_keys)
-{
-    return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows) &&
-           n_keys >= s->min_keys && (!s->max_keys || n_keys < s->max_keys);
 }
 
 struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, uint32_t n_wanted,
@@ -263,7 +252,7 @@ struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, 
     if (g->params.profile)
         vk_cmds_stamp(r.cmds, "begin", 0);
     for (uint32_t i = steps.from; i < steps.end; i++)
-        if ((n_wanted || g->steps[i].kind != STEP_HEAD) && takes(&g->steps[i], n_rows, n_keys))
+        if ((n_wanted || g->steps[i].kind != STEP_HEAD) && step_takes(&g->steps[i], n_rows, n_keys))
             record_step(&r, &g->steps[i]);
     if (vk_cmds_end(r.cmds, e))
         return r.cmds;

@@ -39,6 +39,26 @@ static inline address recorder_slot(const struct recorder *r, slot_id s)
     return r->g->scratch.address + r->g->slot_at[s];
 }
 
+/* Whether the step is a part of a batch of n_rows rows, of which one sees n_keys keys. */
+static inline bool step_takes(const struct step *s, uint32_t n_rows, uint32_t n_keys)
+{
+    return n_rows >= s->min_rows && (!s->max_rows || n_rows <= s->max_rows) &&
+           n_keys >= s->min_keys && (!s->max_keys || n_keys < s->max_keys);
+}
+
+/* Whether a barrier comes before a step, in any case or for what it touches; adds that to what was
+ * touched since the last one. */
+static inline bool step_waits(struct touched *since, const struct touched *t, bool in_any_case)
+{
+    const bool waits =
+        in_any_case || since->writes & (t->reads | t->writes) || since->reads & t->writes;
+    if (waits)
+        *since = (struct touched){0, 0};
+    since->reads |= t->reads;
+    since->writes |= t->writes;
+    return waits;
+}
+
 /* Arrays of one word a row; INPUT_ORDER: the rows, those of a sequence side by side. The runs of
  * attention.c come after them. */
 enum input { INPUT_IDS, INPUT_POS, INPUT_SEQ, INPUT_WANTED, INPUT_ORDER, N_INPUTS };

@@ -51,6 +51,9 @@ struct vk_params {
 };
 
 struct vk;
+/* A device that is not there, to plan for: vk_caps answers, vk_close frees it, and nothing else may
+ * be asked of it. */
+struct vk *vk_imagine(const struct vk_caps *caps);
 /* NULL and e: no loader, no device, a missing feature (named), or a software device that nobody
  * asked for; the message says what to do. */
 struct vk *vk_open(const struct vk_params *params, const struct log *log, struct err *e);

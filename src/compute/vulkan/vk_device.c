@@ -89,6 +89,15 @@ struct vk *vk_open(const struct vk_params *params, const struct log *log, struct
     return NULL;
 }
 
+struct vk *vk_imagine(const struct vk_caps *caps)
+{
+    struct vk *vk = mem_new(1, sizeof *vk);
+    pthread_mutex_init(&vk->queue_lock, NULL);
+    pthread_mutex_init(&vk->staging_lock, NULL);
+    vk->gpu.caps = *caps;
+    return vk;
+}
+
 void vk_close(struct vk *vk)
 {
     if (!vk)
