@@ -9,12 +9,13 @@
 #include "cmd/interrupt.h"
 #include "cmd/loading.h"
 #include "cmd/opts.h"
+#include "cmd/state.h"
 #include "cmd/term.h"
 #include "server/guard.h"
 #include "server/server.h"
 
 struct serve_opts {
-    const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template;
+    const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template, *state;
     uint32_t port;
     int32_t n_sessions; /* below 1: the default */
     int32_t cache_mib;  /* below 0: the default */
@@ -42,6 +43,8 @@ static const struct opt serve_table[] = {
      "half of what is left, 8192 at most", OPT_I32, AT(cache_mib), -1, INT32_MAX},
     {"--chat-template-file", "FILE", "Jinja template for conversations", "the model file's",
      OPT_TEXT, AT(template), 0, 0},
+    {"--state", "FILE", "keep in FILE how far loading is, then the address; locked while it runs",
+     "none", OPT_TEXT, AT(state), 0, 0},
     {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
 };
 #undef AT
@@ -137,16 +140,24 @@ static bool read_key(const char *path, struct buf *out, struct err *e)
     return true;
 }
 
+struct serving {
+    struct engine *engine;
+    struct state *state;
+};
+
 static void show_ready(void *ctx, const char *url)
 {
-    const struct engine *g = ctx;
+    const struct serving *serving = ctx;
+    const struct engine *g = serving->engine;
+    state_ready(serving->state, url);
     fprintf(stderr, "tawny: %s is served on %s%s, context %u tokens; Ctrl-C ends\n",
             gguf_path(engine_file(g)), url, str_starts(str_of(url), STR("http")) ? "/v1" : "",
             engine_n_ctx(g));
 }
 
 static bool serve(const struct serve_opts *o, const struct model_opts *m,
-                  const struct sampling_opts *s, const struct interrupt *interrupt, struct err *e)
+                  const struct sampling_opts *s, const struct interrupt *interrupt,
+                  struct state *state, struct err *e)
 {
     struct buf template = {0}, key = {0};
     char *path = model_path(o->model, e);
@@ -158,10 +169,12 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
         return false;
     }
     struct engine_params p = model_params(m, path);
+    p.progress = state_progress(state);
     p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
     if (o->cache_mib >= 0)
         p.cache_bytes = o->cache_mib ? (int64_t)o->cache_mib << 20 : -1;
     struct engine *g = loading_open(&p, interrupt, o->verbose, e);
+    struct serving serving = {g, state};
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
                                          .socket = o->socket,
@@ -171,7 +184,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
                                          .model_id = o->alias,
                                          .log = term_log(o->verbose),
                                          .ready = show_ready,
-                                         .ready_ctx = g,
+                                         .ready_ctx = &serving,
                                          .stop_fd = interrupt->fd};
     bool ok = g != NULL;
     if (ok) {
@@ -213,8 +226,10 @@ int cmd_serve(int argc, char **argv)
 
     struct err e = {0};
     struct interrupt interrupt = {.fd = -1};
-    bool ok = check_opts(&o, &words, &e) && interrupt_open(&interrupt, &e) &&
-              serve(&o, &m, &s, &interrupt, &e);
+    struct state state = {.fd = -1};
+    bool ok = check_opts(&o, &words, &e) && (!o.state || state_open(&state, o.state, &e)) &&
+              interrupt_open(&interrupt, &e) && serve(&o, &m, &s, &interrupt, &state, &e);
+    state_close(&state);
     status = ok ? EXIT_OK : term_fail(&e);
     interrupt_close(&interrupt);
     return status;

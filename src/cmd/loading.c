@@ -7,6 +7,7 @@
 struct loading {
     struct bar bar;
     const struct interrupt *interrupt;
+    struct progress also; /* the caller's */
 };
 
 /* A load has nothing to clean up: a signal ends the program here. */
@@ -18,6 +19,7 @@ static void step(void *ctx, uint64_t done, uint64_t total)
         _exit(EXIT_INTERRUPTED);
     }
     bar_step(&l->bar, done, total);
+    progress_step(&l->also, done, total);
 }
 
 /* Warnings would be drawn over the bar. */
@@ -38,7 +40,7 @@ static void write_warning(void *ctx, enum log_level level, const char *line)
 struct engine *loading_open(const struct engine_params *p, const struct interrupt *interrupt,
                             bool verbose, struct err *e)
 {
-    struct loading l = {.interrupt = interrupt};
+    struct loading l = {.interrupt = interrupt, .also = p->progress};
     struct engine_params params = *p;
     params.log = (struct log){verbose ? write_line : write_warning, &l};
     params.progress = (struct progress){step, &l};

@@ -3,6 +3,6 @@
 #include "cmd/interrupt.h"
 #include "engine/engine.h"
 
-/* Sets p's log and progress. NULL and e on failure. */
+/* Sets p's log; p's progress is told, too. NULL and e on failure. */
 struct engine *loading_open(const struct engine_params *p, const struct interrupt *interrupt,
                             bool verbose, struct err *e);
