@@ -123,9 +123,10 @@ CLIENTS ?= 50
 soak: tawny ## many clients with random requests and aborts, every answer checked, for MINUTES (SEED=N repeats; needs node)
 	@tests/soak/run --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED))
 
-check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, and run on a terminal
+check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, run on a terminal, launch with agents that only print
 	@tests/cli/run $(BUILD)
 	@tests/cli/interactive $(BUILD)
+	@tests/cli/launch $(BUILD)
 
 unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
 	@$(BUILD)/unit-tests $(if $(T),--filter $(T))

@@ -1,12 +1,10 @@
 #include "cmd/launch.h"
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
-
-/* Long prompts take minutes on local machines: clients' timers are set to half an hour and more. */
-#define IDLE_MS  "1800000"
-#define TOTAL_MS "3600000"
+#include "cmd/launch_plan.h"
 
 uint32_t launch_output(const struct launch_server *s)
 {
@@ -14,121 +12,70 @@ uint32_t launch_output(const struct launch_server *s)
     return s->n_ctx / 4 < MOST ? s->n_ctx / 4 : MOST;
 }
 
-static void put_env(struct launch_plan *p, str line)
+void plan_env(const struct plan_in *in, str line)
 {
-    p->env[p->n_env++] = line.p; /* made by arena_fmt: ends in a NUL byte */
+    assert(in->plan->n_env < LAUNCH_MAX_ENV);
+    in->plan->env[in->plan->n_env++] = line.p;
 }
 
-static void put_args(struct launch_plan *p, const char *option, const char *value)
+void plan_args(const struct plan_in *in, const char *option, const char *value)
 {
-    p->args[p->n_args++] = option;
-    p->args[p->n_args++] = value;
+    assert(in->plan->n_args + 2 <= LAUNCH_MAX_ARGS);
+    in->plan->args[in->plan->n_args++] = option;
+    in->plan->args[in->plan->n_args++] = value;
 }
 
-static const char *key_of(const struct launch_server *s)
+const char *plan_file(const struct plan_in *in, const char *name, struct buf *text,
+                      const struct launch_home *home, const char *home_name, bool merge)
+{
+    assert(in->plan->n_files < LAUNCH_MAX_FILES);
+    struct launch_file *f = &in->plan->files[in->plan->n_files++];
+    *f = (struct launch_file){.text = arena_str(in->arena, buf_view(text)),
+                              .home = home,
+                              .home_name = home_name,
+                              .merge = merge};
+    buf_free(text);
+    if (name)
+        f->path = arena_fmt(in->arena, "%s/%s", in->folder, name).p;
+    return f->path;
+}
+
+const char *plan_key(const struct launch_server *s)
 {
     return s->key ? s->key : "none";
 }
 
-/* https://code.claude.com/docs/en/settings; no model name may begin with "claude". */
-static void plan_claude(const struct launch_server *s, struct arena *a, struct launch_plan *p)
+str plan_url(const struct plan_in *in)
 {
-    static const char *const models[] = {
-        "ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL",
-        "ANTHROPIC_DEFAULT_HAIKU_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL"};
-    static const char *const fixed[] = {"ANTHROPIC_API_KEY=",
-                                        "CLAUDE_CODE_ATTRIBUTION_HEADER=0",
-                                        "CLAUDE_CODE_TOTAL_TOKENS_REMINDER=off",
-                                        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
-                                        "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
-                                        "DISABLE_ERROR_REPORTING=1",
-                                        "CLAUDE_STREAM_IDLE_TIMEOUT_MS=" IDLE_MS,
-                                        "API_TIMEOUT_MS=" TOTAL_MS};
-    p->program = "claude";
-    p->get = "npm install -g @anthropic-ai/claude-code";
-    put_env(p, arena_fmt(a, "ANTHROPIC_BASE_URL=http://127.0.0.1:%u", s->port));
-    put_env(p, arena_fmt(a, "ANTHROPIC_AUTH_TOKEN=%s", key_of(s)));
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        put_env(p, arena_fmt(a, "%s=%.*s", models[i], STRF(s->model)));
-    put_env(p, arena_fmt(a, "CLAUDE_CODE_MAX_CONTEXT_TOKENS=%u", s->n_ctx));
-    put_env(p, arena_fmt(a, "CLAUDE_CODE_MAX_OUTPUT_TOKENS=%u", launch_output(s)));
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-        p->env[p->n_env++] = fixed[i];
+    return arena_fmt(in->arena, "http://127.0.0.1:%u/v1", in->server->port);
 }
 
-/* https://opencode.ai/docs/config: OPENCODE_CONFIG_CONTENT is laid over the user's own files. */
-static void plan_opencode(const struct launch_server *s, struct arena *a, struct launch_plan *p)
+const char *launch_home_path(const struct launch_home *h, const char *name, struct arena *a)
 {
-    struct buf key = {0}, name = {0};
-    p->program = "opencode";
-    p->get = "npm install -g opencode-ai";
-    json_quote(str_of(key_of(s)), &key);
-    json_quote(s->model, &name);
-    str inner = str_sub(buf_view(&name), 1, name.n - 1);
-    put_env(
-        p,
-        arena_fmt(
-            a,
-            "OPENCODE_CONFIG_CONTENT={\"model\":\"tawny/%.*s\",\"small_model\":\"tawny/%.*s\","
-            "\"provider\":{\"tawny\":{\"npm\":\"@ai-sdk/openai-compatible\",\"name\":\"tawny\","
-            "\"options\":{\"baseURL\":\"http://127.0.0.1:%u/v1\",\"apiKey\":%s,\"timeout\":false,"
-            "\"setCacheKey\":true},\"models\":{\"%.*s\":{\"name\":\"%.*s\",\"limit\":{"
-            "\"context\":%u,\"output\":%u},\"tool_call\":true,"
-            "\"interleaved\":{\"field\":\"reasoning_content\"}}}}}}",
-            STRF(inner), STRF(inner), s->port, key.p, STRF(inner), STRF(inner), s->n_ctx,
-            launch_output(s)));
-    buf_free(&key);
-    buf_free(&name);
+    const char *own = h->variable ? getenv(h->variable) : NULL;
+    const char *config = h->in_config ? getenv("XDG_CONFIG_HOME") : NULL;
+    const char *home = getenv("HOME");
+    if (own && *own)
+        return arena_fmt(a, "%s/%s", own, name).p;
+    if (config && *config == '/')
+        return arena_fmt(a, "%s/%s/%s", config, h->in_config, name).p;
+    return home && *home == '/' ? arena_fmt(a, "%s/%s/%s", home, h->name, name).p : NULL;
 }
 
-/* Codex takes its configuration's keys with -c; values are TOML. Compacting begins at 90 %. */
-static void plan_codex(const struct launch_server *s, struct arena *a, struct launch_plan *p)
-{
-    p->program = "codex";
-    p->get = "npm install -g @openai/codex";
-    struct buf name = {0};
-    json_quote(s->model, &name); /* a TOML string, too */
-    put_args(p, "-c", arena_fmt(a, "model=%.*s", STRF(buf_view(&name))).p);
-    buf_free(&name);
-    put_args(p, "-c", "model_provider=\"tawny\"");
-    put_args(p, "-c", arena_fmt(a, "model_context_window=%u", s->n_ctx).p);
-    put_args(p, "-c", "model_providers.tawny.name=\"tawny\"");
-    put_args(p, "-c",
-             arena_fmt(a, "model_providers.tawny.base_url=\"http://127.0.0.1:%u/v1\"", s->port).p);
-    put_args(p, "-c", "model_providers.tawny.wire_api=\"responses\"");
-    put_args(p, "-c", "model_providers.tawny.stream_idle_timeout_ms=" TOTAL_MS);
-    put_args(p, "-c", "web_search=\"disabled\"");
-    put_args(p, "-c", "features.view_image=false");
-    if (s->key) {
-        put_args(p, "-c", "model_providers.tawny.env_key=\"TAWNY_API_KEY\"");
-        put_env(p, arena_fmt(a, "TAWNY_API_KEY=%s", s->key));
-    }
-}
+static void (*const plans[])(const struct plan_in *in) = {plan_claude, plan_opencode, plan_codex,
+                                                          plan_qwen,   plan_pi,       plan_crush};
+const char *const launch_names[] = {"claude", "opencode", "codex", "qwen", "pi", "crush", NULL};
 
-static void plan_qwen(const struct launch_server *s, struct arena *a, struct launch_plan *p)
-{
-    p->program = "qwen";
-    p->get = "npm install -g @qwen-code/qwen-code";
-    put_env(p, arena_fmt(a, "OPENAI_BASE_URL=http://127.0.0.1:%u/v1", s->port));
-    put_env(p, arena_fmt(a, "OPENAI_API_KEY=%s", key_of(s)));
-    put_env(p, arena_fmt(a, "OPENAI_MODEL=%.*s", STRF(s->model)));
-    put_args(p, "--auth-type", "openai");
-}
-
-static const struct {
-    void (*plan)(const struct launch_server *s, struct arena *a, struct launch_plan *p);
-} agents[] = {{plan_claude}, {plan_opencode}, {plan_codex}, {plan_qwen}};
-const char *const launch_names[] = {"claude", "opencode", "codex", "qwen", NULL};
-
-bool launch_plan(const char *agent, const struct launch_server *s, struct arena *a,
-                 struct launch_plan *out, struct err *e)
+bool launch_plan(const char *agent, const struct launch_server *s, const char *folder,
+                 struct arena *a, struct launch_plan *out, struct err *e)
 {
     *out = (struct launch_plan){0};
+    const struct plan_in in = {s, folder, a, out};
     for (size_t i = 0; launch_names[i]; i++)
         if (!strcmp(launch_names[i], agent)) {
-            agents[i].plan(s, a, out);
+            plans[i](&in);
             return true;
         }
-    return err_set(e, ERR_USAGE, "launch: unknown agent '%s': claude, opencode, codex or qwen",
-                   agent);
+    return err_set(e, ERR_USAGE,
+                   "launch: unknown agent '%s': claude, opencode, codex, qwen, pi or crush", agent);
 }

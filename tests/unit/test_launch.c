@@ -21,7 +21,7 @@ TEST(launch_tells_claude_code_the_true_limits)
     struct arena a = {0};
     struct launch_plan p;
     struct err e;
-    CHECK_OK(launch_plan("claude", &server, &a, &p, &e));
+    CHECK_OK(launch_plan("claude", &server, "/tmp/owl", &a, &p, &e));
     CHECK(has(p.env, p.n_env, "ANTHROPIC_BASE_URL=http://127.0.0.1:8383"));
     CHECK(has(p.env, p.n_env, "ANTHROPIC_DEFAULT_HAIKU_MODEL=owl-30b"));
     CHECK(has(p.env, p.n_env, "CLAUDE_CODE_MAX_CONTEXT_TOKENS=65536"));
@@ -37,7 +37,7 @@ TEST(launch_gives_opencode_its_configuration_as_json)
     struct launch_plan p;
     struct err e;
     static const str name = STR("OPENCODE_CONFIG_CONTENT=");
-    CHECK_OK(launch_plan("opencode", &server, &a, &p, &e));
+    CHECK_OK(launch_plan("opencode", &server, "/tmp/owl", &a, &p, &e));
     str text = str_of(p.env[0]);
     CHECK(str_starts(text, name));
     struct json *v = json_parse(str_sub(text, name.n, text.n), &e);
@@ -60,16 +60,49 @@ TEST(launch_gives_codex_and_qwen_code_the_server)
     struct err e;
     struct launch_server keyed = server;
     keyed.key = "hush";
-    CHECK_OK(launch_plan("codex", &keyed, &a, &p, &e));
+    CHECK_OK(launch_plan("codex", &keyed, "/tmp/owl", &a, &p, &e));
     CHECK(has(p.args, p.n_args, "model=\"owl-30b\""));
     CHECK(has(p.args, p.n_args, "model_context_window=65536"));
     CHECK(has(p.args, p.n_args, "model_providers.tawny.env_key=\"TAWNY_API_KEY\""));
     CHECK(has(p.env, p.n_env, "TAWNY_API_KEY=hush"));
     CHECK(p.n_args < LAUNCH_MAX_ARGS);
-    CHECK_OK(launch_plan("qwen", &keyed, &a, &p, &e));
-    CHECK(has(p.env, p.n_env, "OPENAI_BASE_URL=http://127.0.0.1:8383/v1"));
-    CHECK(!launch_plan("owl", &server, &a, &p, &e) && e.code == ERR_USAGE);
+    CHECK_OK(launch_plan("qwen", &keyed, "/tmp/owl", &a, &p, &e));
+    CHECK(has(p.env, p.n_env, "QWEN_CODE_SYSTEM_SETTINGS_PATH=/tmp/owl/qwen.json"));
+    CHECK(has(p.env, p.n_env, "TAWNY_API_KEY=hush"));
+    CHECK(!launch_plan("owl", &server, "/tmp/owl", &a, &p, &e) && e.code == ERR_USAGE);
     arena_free(&a);
+}
+
+/* User settings, ours, and what becomes of them ("": refused). */
+TEST(launch_merges_what_is_asked_and_keeps_the_rest)
+{
+    static const struct {
+        const char *user, *ours, *want;
+    } cases[] = {
+        {"", "{\"a\": 1}", "{\"a\":1}"},
+        {"{\"b\": null, \"a\": 0}", "{\"a\": 1}", "{\"b\":null,\"a\":1}"},
+        {"{\"a\": {\"b\": 1.50, \"c\": [2]}}", "{\"a\": {\"c\": [3], \"d\": {}}}",
+         "{\"a\":{\"b\":1.50,\"c\":[3],\"d\":{}}}"},
+        {"{\"m\": [{\"id\": \"x\"}, 7, {\"id\": \"y\", \"o\": 1}]}", "{\"m\": [{\"id\": \"y\"}]}",
+         "{\"m\":[{\"id\":\"x\"},7,{\"id\":\"y\"}]}"},
+        {"{\"m\": \"text\"}", "{\"m\": [{\"id\": \"y\"}]}", "{\"m\":[{\"id\":\"y\"}]}"},
+        {"[]", "{\"a\": 1}", ""},
+        {"{} // mine", "{\"a\": 1}", ""},
+        {"{\"a\": 1", "{\"a\": 1}", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf got = {0}, plain = {0};
+        struct err e;
+        bool ok = launch_merge(str_of(cases[i].user), str_of(cases[i].ours), &got, &e);
+        CHECK_INT(ok, cases[i].want[0] != 0);
+        struct json *v = ok ? json_parse(buf_view(&got), &e) : NULL;
+        if (ok)
+            json_print(v, JSON_COMPACT, &plain);
+        CHECK_STR(buf_view(&plain), str_of(cases[i].want));
+        json_free(v);
+        buf_free(&got);
+        buf_free(&plain);
+    }
 }
 
 TEST(launch_asks_the_server_for_its_model)
