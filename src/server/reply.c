@@ -137,13 +137,36 @@ static void pass_on(struct reply *r)
     buf_clear(&r->clean);
 }
 
+/* Bytes of the text, which come next, that stop strings are not looked for in: they are for the
+ * answer. Reasoning and calls end with a tag. */
+static size_t beside_answer(const struct reply *r, str text)
+{
+    if (!r->parser || r->stops.held.n || chat_parser_in_answer(r->parser))
+        return 0;
+    const size_t tag_end = str_find(text, STR(">"), 0);
+    return tag_end == SIZE_MAX ? text.n : tag_end + 1;
+}
+
+static void put_piece(struct reply *r)
+{
+    for (str rest = buf_view(&r->piece); rest.n && !r->stops.hit;) {
+        const size_t n_beside = beside_answer(r, rest), n = n_beside ? n_beside : rest.n;
+        if (n_beside)
+            buf_str(&r->clean, str_sub(rest, 0, n));
+        else
+            stops_put(&r->stops, rest, &r->clean);
+        pass_on(r);
+        rest = str_sub(rest, n, rest.n);
+    }
+}
+
 /* No token goes on with the text: what was held back comes out. */
 static void end_text(struct reply *r)
 {
     buf_clear(&r->piece);
     tok_stream_end(&r->decode, &r->piece);
     r->n_decoded += r->piece.n;
-    stops_put(&r->stops, buf_view(&r->piece), &r->clean);
+    put_piece(r);
     if (!r->stops.hit)
         stops_end(&r->stops, &r->clean);
     pass_on(r);
@@ -162,8 +185,7 @@ static void take_text(struct reply *r, int32_t id)
     buf_clear(&r->piece);
     tok_stream_put(&r->decode, id, &r->piece);
     r->n_decoded += r->piece.n;
-    stops_put(&r->stops, buf_view(&r->piece), &r->clean);
-    pass_on(r);
+    put_piece(r);
 }
 
 static void take_token(struct reply *r, const struct job_event *event)

@@ -132,6 +132,9 @@ bool chat_is_mark(enum chat_format f, const struct tok *t, int32_t id);
 void chat_parser_mark(struct chat_parser *p, str token);
 /* Text in which all marks are written out, such as a saved reply. */
 void chat_parser_put_marked(struct chat_parser *p, str text);
+/* Does text that comes next belong to the answer, as far as is known: not to reasoning, a call or a
+ * header? */
+bool chat_parser_in_answer(const struct chat_parser *p);
 /* End of generation: what was held back comes out, and an open call ends. by_model: it ended by
  * itself; false: a limit or the client ended it, and an open call is cut off. */
 void chat_parser_end(struct chat_parser *p, bool by_model);

@@ -436,6 +436,22 @@ void chat_parser_put(struct chat_parser *p, str text)
     run(p);
 }
 
+bool chat_parser_in_answer(const struct chat_parser *p)
+{
+    const struct chat_harmony *h = &p->harmony;
+    if (p->params.format == CHAT_HARMONY)
+        return h->in_body ? h->kind == HARMONY_CONTENT : !h->any_mark;
+    switch (p->state) {
+    case CHAT_AT_START: return !p->params.in_reasoning;
+    case CHAT_IN_THINK:
+    case CHAT_IN_JSON:
+    case CHAT_IN_LOST:
+    case CHAT_IN_TAGS:
+    case CHAT_IN_VALUE: return false;
+    default: return true;
+    }
+}
+
 void chat_parser_end(struct chat_parser *p, bool by_model)
 {
     p->final = true;

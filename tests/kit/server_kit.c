@@ -82,16 +82,18 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
                                                     .n_sessions = 2},
                             &e);
     CHECK_OK(s->engine);
-    s->params = (struct server_params){.api_key = p->api_key,
-                                       .keepalive_ms = p->keepalive_ms,
-                                       .max_body = p->max_body,
-                                       .max_held = p->max_held,
-                                       .cors = p->cors,
-                                       .model_id = "kit",
-                                       .log = {on_log, s},
-                                       .ready = on_ready,
-                                       .ready_ctx = s,
-                                       .stop_fd = eventfd(0, EFD_CLOEXEC)};
+    s->params =
+        (struct server_params){.api_key = p->api_key,
+                               .keepalive_ms = p->keepalive_ms,
+                               .max_body = p->max_body,
+                               .max_held = p->max_held,
+                               .cors = p->cors,
+                               .chat_template = str_of(p->chat_template ? p->chat_template : ""),
+                               .model_id = "kit",
+                               .log = {on_log, s},
+                               .ready = on_ready,
+                               .ready_ctx = s,
+                               .stop_fd = eventfd(0, EFD_CLOEXEC)};
     CHECK(pthread_create(&s->thread, NULL, run, s) == 0);
     pthread_mutex_lock(&s->lock);
     while (!s->is_ready)

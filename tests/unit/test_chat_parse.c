@@ -397,3 +397,47 @@ TEST(chat_parse_never_cuts_a_character)
     }
     json_free(k.root);
 }
+
+/* Where stop strings are looked for. */
+TEST(chat_parser_knows_where_the_answer_is)
+{
+    static const struct {
+        enum chat_format format;
+        bool in_reasoning;
+        const char *text;
+        bool in_answer;
+    } cases[] = {
+        {CHAT_QWEN_XML, false, "", true},
+        {CHAT_QWEN_XML, true, "", false},
+        {CHAT_QWEN_XML, true, "so", false},
+        {CHAT_QWEN_XML, true, "so</think>", true},
+        {CHAT_QWEN_XML, false, "<think>", false},
+        {CHAT_QWEN_XML, false, "yes", true},
+        {CHAT_QWEN_XML, false, "yes\n<tool_call>\n<function=f>\n<parameter=p>\nv", false},
+        {CHAT_QWEN_XML, false,
+         "<tool_call>\n<function=f>\n<parameter=p>\nv\n</parameter>\n</function>\n</tool_call>",
+         true},
+        {CHAT_HERMES_JSON, false, "<tool_call>{\"name\":\"f\",\"arguments\":{\"p\":\"v", false},
+        {CHAT_HARMONY, false, "<|channel|>analysis<|message|>so", false},
+        {CHAT_HARMONY, false, "<|channel|>fin", false},
+        {CHAT_HARMONY, false, "<|channel|>final<|message|>yes", true},
+        {CHAT_HARMONY, false, "yes", true},
+    };
+    const struct chat_tool tool = {.name = STR("f")};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct chat_record r = {.last_kind = -1};
+        struct chat_parser *p =
+            chat_parser_open(&(struct chat_parser_params){.format = cases[i].format,
+                                                          .in_reasoning = cases[i].in_reasoning,
+                                                          .tools = &tool,
+                                                          .n_tools = 1,
+                                                          .sink = chat_record_put,
+                                                          .ctx = &r});
+        chat_parser_put_marked(p, str_of(cases[i].text));
+        if (chat_parser_in_answer(p) != cases[i].in_answer)
+            test_fail(__FILE__, __LINE__, "case %zu: %s", i, cases[i].text);
+        chat_parser_close(p);
+        buf_free(&r.text);
+        buf_free(&r.arguments);
+    }
+}

@@ -224,3 +224,36 @@ TEST(server_survives_broken_clients)
     buf_free(&big);
     kit_server_close(s);
 }
+
+/* A model that says "aaaa..." for ever. */
+static void ask_for_a(struct kit_server *s, const char *path, const char *fields, struct buf *in)
+{
+    struct buf body = {0};
+    buf_fmt(&body,
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"max_tokens\":9,\"logit_bias\":"
+            "{\"97\":100},%s}",
+            fields);
+    CHECK_INT(kit_fetch(s, "POST", path, "", buf_view(&body), in), 200);
+    buf_free(&body);
+}
+
+TEST(server_looks_for_stop_strings_in_the_answer_alone)
+{
+    static const char template[] =
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n"
+        "{% if enable_thinking %}<think>\n{% endif %}{% endif %}";
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.chat_template = template});
+    struct buf in = {0};
+    const char *chat = "/v1/chat/completions";
+    ask_for_a(s, chat, "\"stop\":[\"aaa\"],\"enable_thinking\":true", &in);
+    CHECK_HAS(&in, "\"reasoning_content\":\"aaaaaaaaa\"");
+    CHECK_HAS(&in, "\"finish_reason\":\"length\"");
+    ask_for_a(s, chat, "\"stop\":[\"aaa\"],\"enable_thinking\":false", &in);
+    CHECK_HAS(&in, "\"content\":\"\"");
+    CHECK_HAS(&in, "\"finish_reason\":\"stop\"");
+    ask_for_a(s, "/v1/completions", "\"prompt\":\"<think>\",\"stop\":\"aaa\"", &in);
+    CHECK_HAS(&in, "\"finish_reason\":\"stop\""); /* a completion is text */
+    buf_free(&in);
+    kit_server_close(s);
+}
