@@ -15,6 +15,8 @@ enum {
     DEEP = 1 << 12,      /* from here on (attention_keys) with shaders/attend_deep.comp */
     DEEP_SOFTWARE = 1 << 9, /* so that tests come there */
     KEYS_PER_SPLIT = 128,
+    KEYS_PER_MATRIX_SPLIT = 256, /* of shaders/attend_matrix.comp */
+    MOST_MATRIX = 128,           /* elements of a head: its sums are in registers there */
     KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
     ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
     FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
@@ -206,8 +208,41 @@ static void add_deep(struct gpu *g, const struct op *op, struct step *shallow,
     struct step *s = step_add(g, STEP_ATTEND, op);
     s->touched = shallow->touched;
     s->max_rows = shallow->max_rows;
+    s->keys_per_split = KEYS_PER_SPLIT;
     s->min_keys = shallow->max_keys = from;
     add_variants(g, s, spec, fused);
+}
+
+/* Where queries of a key head fit into a cooperative matrix: one kernel for few keys and many, a
+ * subgroup has its tiles of keys for itself. False where the shapes do not go together. */
+static bool add_matrix(struct gpu *g, const struct op *op, struct step *s,
+                       struct vk_pipeline_spec spec, bool fused)
+{
+    const struct op_attend *o = &op->attend;
+    const struct vk_caps *c = vk_caps(g->vk);
+    const uint32_t m = c->matrix_m, n = c->matrix_n, k = c->matrix_k, subgroup = lanes(g);
+    const uint32_t keys = 16, queries = o->n_head / o->n_kv_head;
+    if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32 || queries > m ||
+        m > keys || keys % n || keys % k || subgroup % m || n % (subgroup / m) ||
+        keys % (4 * (subgroup / m)))
+        return false;
+    if (o->head_dim % k || o->head_dim_v % n || keys * o->head_dim / 8 % subgroup ||
+        keys * o->head_dim_v / 8 % subgroup || num_max(o->head_dim, o->head_dim_v) > MOST_MATRIX)
+        return false;
+    const uint64_t fixed = 4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries);
+    const uint64_t place = keys * (2 * num_max(o->head_dim, o->head_dim_v) + 16) +
+                           m * 4 * (num_max(keys, n) + 6);
+    const uint64_t room = c->shared_bytes, walkers = (room - ATTEND_SHARED - fixed) / place;
+    if (room < ATTEND_SHARED + fixed + place)
+        return false;
+    spec.shader = VK_SHADER_ATTEND_MATRIX;
+    spec.subgroup = spec.consts[6] = subgroup;
+    spec.n_consts = 20;
+    const uint32_t own[] = {(uint32_t)num_min(walkers, THREADS / subgroup), m, n, k, keys};
+    memcpy(spec.consts + 15, own, sizeof own);
+    add_variants(g, s, spec, fused);
+    s->keys_per_split = KEYS_PER_MATRIX_SPLIT;
+    return true;
 }
 
 /* Single rows take one step where what is cached is what was computed, rounded at most to halves;
@@ -238,9 +273,14 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
     s = step_add(g, STEP_ATTEND, op);
     s->touched.reads = 1ull << BIT_CACHE | step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
     s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
-    add_variants(g, s, spec, fused);
+    const bool has_matrix = add_matrix(g, op, s, spec, fused);
+    if (!has_matrix) {
+        add_variants(g, s, spec, fused);
+        s->keys_per_split = KEYS_PER_SPLIT;
+    }
     s->max_rows = add_flash(g, op, s) ? FEW_ROWS : 0;
-    add_deep(g, op, s, spec, fused);
+    if (!has_matrix)
+        add_deep(g, op, s, spec, fused);
     return true;
 }
 
@@ -258,10 +298,10 @@ static uint64_t runs_offset(const struct exec_params *params)
     return (n_bytes + sizeof(struct run) - 1) / sizeof(struct run) * sizeof(struct run);
 }
 
-static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
+static uint32_t row_splits(const struct step *s, uint32_t n_rows, uint32_t n_keys)
 {
     uint32_t n = 1;
-    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
+    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * s->keys_per_split < n_keys)
         n *= 2;
     return n;
 }
@@ -348,7 +388,7 @@ void attention_attend(struct recorder *r, const struct step *s)
         .pos = recorder_input(r, INPUT_POS),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
         .n_cache = cache->n_rows,
-        .n_splits = row_splits(r->n_rows, keys_of(o, r->n_keys)),
+        .n_splits = row_splits(s, r->n_rows, keys_of(o, r->n_keys)),
     };
     DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, o->n_kv_head * push.n_splits,
              r->n_rows, 1);

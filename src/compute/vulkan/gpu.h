@@ -64,6 +64,7 @@ struct step {
     uint32_t pipeline[2], n_tokens[2];
     uint32_t outs[MOST_OUTS], n_outs; /* STEP_PROJECT: which outputs of the op */
     uint32_t n_splits;                /* STEP_ROUTE */
+    uint32_t keys_per_split;          /* STEP_ATTEND */
     uint32_t n_tile_rows;             /* STEP_FLASH: of a workgroup, each a query head of a token */
     uint32_t min_rows, max_rows;      /* batches that it is a part of; max 0: all from min on */
     uint32_t min_keys, max_keys;      /* the same of recording.n_keys, max excluded */

@@ -7,6 +7,7 @@
     X(AFFINE, affine) \
     X(ATTEND, attend) \
     X(ATTEND_DEEP, attend_deep) \
+    X(ATTEND_MATRIX, attend_matrix) \
     X(COMBINE, combine) \
     X(DELTA, delta) \
     X(DELTA_CONV, delta_conv) \

@@ -176,21 +176,38 @@ void put(uint row, uint quad, vec4 sum, float most, float total)
     }
 }
 
+// Splits whose loads are under way together.
+const uint MERGED = 8;
+
 void merge()
 {
+    const uint last = p.n_splits - 1;
     for (uint i = thread(); i < n_tokens * N_QUERIES * QUADS; i += THREADS) {
-        const uint row = i / QUADS, quad = i % QUADS;
+        const uint row = partials() + i / QUADS, quad = i % QUADS;
         float most = LEAST, total = 0;
         vec4 sum = vec4(0);
-        for (uint s = 0; s < p.n_splits; s++)
-            most = max(most, totals().v[2 * (partials() + s * ROWS + row)]);
-        for (uint s = 0; s < p.n_splits; s++) {
-            const uint at = partials() + s * ROWS + row;
-            const float weight = exp2(totals().v[2 * at] - most);
-            total += weight * totals().v[2 * at + 1];
-            sum += weight * p.sums.v[at * QUADS + quad];
+        [[dont_unroll]] for (uint s = 0; s < p.n_splits; s += MERGED) {
+            vec4 x[MERGED];
+            float m[MERGED], l[MERGED], top = most;
+            [[unroll]] for (uint k = 0; k < MERGED; k++) {
+                const uint at = row + min(s + k, last) * ROWS;
+                m[k] = totals().v[2 * at];
+                l[k] = totals().v[2 * at + 1];
+                x[k] = p.sums.v[at * QUADS + quad];
+            }
+            [[unroll]] for (uint k = 0; k < MERGED; k++)
+                top = max(top, m[k]);
+            const float keep = exp2(most - top);
+            most = top;
+            total *= keep;
+            sum *= keep;
+            [[unroll]] for (uint k = 0; k < MERGED; k++) {
+                const float weight = s + k <= last ? exp2(m[k] - most) : 0;
+                total += weight * l[k];
+                sum += weight * x[k];
+            }
         }
-        put_result(row, quad, sum, most, total);
+        put_result(i / QUADS, quad, sum, most, total);
     }
 }
 
