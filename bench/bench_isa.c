@@ -36,7 +36,7 @@ static int count_code(const char *code, const char *begin)
 
 static bool is_many(const struct many_rows *m, uint32_t pipeline)
 {
-    bool found = m->rows == pipeline || m->combine == pipeline;
+    bool found = m->rows == pipeline || m->behind == pipeline;
     for (int i = 0; i < N_TILES; i++)
         found |= m->gemm[i] == pipeline || m->tiles[i] == pipeline;
     return m->is_there && found;

@@ -17,9 +17,9 @@ enum {
     KEYS_PER_SPLIT = 128,
     KEYS_PER_MATRIX_SPLIT = 256, /* of shaders/attend_matrix.comp */
     MOST_MATRIX = 128,           /* elements of a head: its sums are in registers there */
-    KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
-    ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
-    FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
+    KEYS_PER_TILE_SPLIT = 256,   /* of shaders/flash.glsl */
+    ENOUGH_GROUPS = 128,         /* tiles are split until there are so many workgroups */
+    FLASH_SHARED = 1024,         /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
 };
 
@@ -229,9 +229,10 @@ static bool add_matrix(struct gpu *g, const struct op *op, struct step *s,
     if (o->head_dim % k || o->head_dim_v % n || keys * o->head_dim / 8 % subgroup ||
         keys * o->head_dim_v / 8 % subgroup || num_max(o->head_dim, o->head_dim_v) > MOST_MATRIX)
         return false;
-    const uint64_t fixed = 4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries);
-    const uint64_t place = keys * (2 * num_max(o->head_dim, o->head_dim_v) + 16) +
-                           m * 4 * (num_max(keys, n) + 6);
+    const uint64_t fixed =
+        4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries);
+    const uint64_t place =
+        keys * (2 * num_max(o->head_dim, o->head_dim_v) + 16) + m * 4 * (num_max(keys, n) + 6);
     const uint64_t room = c->shared_bytes, walkers = (room - ATTEND_SHARED - fixed) / place;
     if (room < ATTEND_SHARED + fixed + place)
         return false;

@@ -48,7 +48,7 @@ enum { FEW_TOKENS = 8, N_TILES = 3 };
 #define NO_PIPELINE UINT32_MAX
 struct many_rows {
     bool is_there;
-    uint32_t rows, gemm[N_TILES], tiles[N_TILES], combine;
+    uint32_t rows, gemm[N_TILES], tiles[N_TILES], behind; /* behind: of the product */
 };
 /* Bytes of the scratch for it, or where they begin: rows, what their sums are scaled with, parts of
  * experts_down before they are added up, table of tiles. */

@@ -2,7 +2,8 @@
  *
  * A step becomes up to three dispatches with barriers between: its rows are normalised and written
  * side by side (rows.comp), for experts the chosen ones are sorted into tiles (tiles.comp); the
- * product; for experts_down the weighted sum in a fixed order (combine.comp). */
+ * product; for experts_down the weighted sum in a fixed order (combine.comp), for a router the
+ * choice (choose.comp). */
 #include <string.h>
 
 #include "base/num.h"
@@ -53,7 +54,7 @@ static uint64_t shared_bytes(const struct vk_caps *c, bool matrices, uint32_t ti
 
 /* The product with tiles of this size, or NO_PIPELINE where the device cannot. */
 static uint32_t gemm_spec(struct gpu *g, const struct matrix *m, enum gemm_kind kind,
-                          uint32_t activation, bool has_tiles, uint32_t tile)
+                          uint32_t activation, uint32_t tile, bool has_tiles, uint32_t n_splits)
 {
     const struct vk_caps *c = vk_caps(g->vk);
     const bool matrices = has_matrices(g, m);
@@ -69,7 +70,7 @@ static uint32_t gemm_spec(struct gpu *g, const struct matrix *m, enum gemm_kind 
         return NO_PIPELINE;
     struct vk_pipeline_spec spec = {
         .shader = matrices ? VK_SHADER_GEMM_MATRIX : VK_SHADER_GEMM,
-        .n_consts = 14,
+        .n_consts = 15,
         .consts = {(uint32_t)m->layout, m->n_cols, 1, 1, 1, kind, activation, tile, step},
     };
     if (matrices) {
@@ -80,6 +81,7 @@ static uint32_t gemm_spec(struct gpu *g, const struct matrix *m, enum gemm_kind 
         spec.consts[12] = n_subgroups;
     }
     spec.consts[13] = has_tiles;
+    spec.consts[14] = n_splits;
     return step_spec(g, &spec);
 }
 
@@ -90,6 +92,7 @@ struct product {
     enum gemm_kind kind;
     uint32_t activation;
     uint32_t n_expert, n_used; /* 0: no experts */
+    uint32_t n_splits;         /* of the columns; 0: none */
     uint32_t per_row;          /* rows of the matrix's input for each row of the batch */
 };
 
@@ -102,6 +105,9 @@ static bool product_of(const struct step *s, struct product *out)
                                 .has_norm = op->project.norm != NULL};
         break;
     case STEP_HEAD: *out = (struct product){.w = op->head.w, .has_norm = true}; break;
+    case STEP_ROUTE:
+        *out = (struct product){.w = op->route.router, .has_norm = true, .n_splits = s->n_splits};
+        break;
     case STEP_ADD_PROJECT: *out = (struct product){.w = op->add_project.w, .kind = GEMM_ADD}; break;
     case STEP_GLU:
         if (op->glu.gate->type != op->glu.up->type)
@@ -138,12 +144,15 @@ void prefill_add(struct gpu *g, struct step *s)
     struct many_rows *many = &s->many;
     if (m->n_cols % BLOCK_COLS)
         return; /* floats of a toy */
+    if (s->kind == STEP_ROUTE && has_matrices(g, m))
+        return; /* the normalised rows go to a slot, which holds floats */
     for (int i = 0; i < N_TILES; i++) {
         const uint32_t tile = tile_of(i);
         const bool skipped = vk_caps(g->vk)->is_software &&
                              tile != (has_matrices(g, m) ? SOFTWARE_TILE : SOFTWARE_FMA_TILE);
-        many->gemm[i] =
-            skipped ? NO_PIPELINE : gemm_spec(g, m, p.kind, p.activation, p.n_expert > 0, tile);
+        many->gemm[i] = skipped ? NO_PIPELINE
+                                : gemm_spec(g, m, p.kind, p.activation, tile, p.n_expert > 0,
+                                            (uint32_t)num_max(p.n_splits, 1));
         if (many->gemm[i] == NO_PIPELINE)
             continue;
         many->is_there = true;
@@ -159,8 +168,15 @@ void prefill_add(struct gpu *g, struct step *s)
                .shader = VK_SHADER_ROWS,
                .n_consts = 4,
                .consts = {m->n_cols, p.has_norm, has_matrices(g, m), s->kind == STEP_HEAD}});
+    if (s->kind == STEP_ROUTE)
+        many->behind =
+            step_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_CHOOSE,
+                                                    .n_consts = 9,
+                                                    .consts = {0, 0, 0, 0, 0, s->op->route.n_expert,
+                                                               s->op->route.n_used,
+                                                               s->op->route.gating, s->n_splits}});
     if (s->kind == STEP_EXPERTS_DOWN)
-        many->combine =
+        many->behind =
             step_spec(g, &(struct vk_pipeline_spec){
                              .shader = VK_SHADER_COMBINE, .n_consts = 1, .consts = {p.n_used}});
 }
@@ -183,7 +199,8 @@ struct many_room prefill_room(const struct gpu *g)
         const struct matrix *m = &g->weights.matrices[p.w->index];
         const uint64_t n = s->kind == STEP_HEAD ? HEAD_ROWS : g->params.n_ubatch;
         const uint64_t n_pairs = n * p.n_used, n_rows = n * p.per_row;
-        room.rows = num_max(room.rows, n_rows * m->n_cols * (has_matrices(g, m) ? 2 : 4));
+        if (s->kind != STEP_ROUTE)
+            room.rows = num_max(room.rows, n_rows * m->n_cols * (has_matrices(g, m) ? 2 : 4));
         room.scales = num_max(room.scales, n_rows * 2 * sizeof(float));
         if (s->kind == STEP_EXPERTS_DOWN)
             room.parts = num_max(room.parts, n_pairs * m->n_rows * sizeof(float));
@@ -271,6 +288,12 @@ static void put_rows(struct recorder *r, const struct step *s, uint32_t n)
         push.norm = gpu_vector(r->g, op->glu.norm);
         push.eps = op->glu.eps;
         break;
+    case STEP_ROUTE:
+        push.from = recorder_slot(r, op->route.x);
+        push.norm = gpu_vector(r->g, op->route.norm);
+        push.eps = op->route.eps;
+        push.to = recorder_slot(r, op->route.normed);
+        break;
     case STEP_EXPERTS_UP: push.from = recorder_slot(r, op->experts_up.in); break;
     default: push.from = recorder_slot(r, op->experts_down.in); break;
     }
@@ -304,7 +327,7 @@ static void multiply(struct recorder *r, const struct step *s, const struct push
     const uint32_t n_x = n_along(s, push->n_out);
     const int i = choose_tile(s, push->n_rows, n_x);
     DISPATCH(r, r->g->pipelines[s->many.gemm[i]], *push, n_x,
-             (push->n_rows + tile_of(i) - 1) / tile_of(i), 1);
+             (push->n_rows + tile_of(i) - 1) / tile_of(i), num_max(s->n_splits, 1));
 }
 
 static void dense(struct recorder *r, const struct step *s, uint32_t n)
@@ -354,7 +377,7 @@ static void combine(struct recorder *r, const struct step *s)
         .n_out = (uint32_t)o->down->ne[1],
     };
     vk_cmds_barrier_dispatches(r->cmds);
-    DISPATCH(r, r->g->pipelines[s->many.combine], push, (push.n_out + THREADS - 1) / THREADS,
+    DISPATCH(r, r->g->pipelines[s->many.behind], push, (push.n_out + THREADS - 1) / THREADS,
              r->n_rows, 1);
 }
 
@@ -399,6 +422,29 @@ static void experts(struct recorder *r, const struct step *s)
         combine(r, s);
 }
 
+static void route(struct recorder *r, const struct step *s)
+{
+    const struct op_route *o = &s->op->route;
+    const struct {
+        address partials, bias, select_bias, ids, weights;
+        float scale;
+    } push = {
+        .partials = room_at(r, r->g->route_at),
+        .bias = gpu_vector(r->g, o->bias),
+        .select_bias = gpu_vector(r->g, o->select_bias),
+        .ids = recorder_slot(r, o->ids),
+        .weights = recorder_slot(r, o->weights),
+        .scale = o->scale,
+    };
+    struct push_gemm product = gemm_push(r, o->router, r->n_rows);
+    product.rows = recorder_slot(r, o->normed);
+    product.to = push.partials;
+    vk_cmds_barrier_dispatches(r->cmds);
+    multiply(r, s, &product);
+    vk_cmds_barrier_dispatches(r->cmds);
+    DISPATCH(r, r->g->pipelines[s->many.behind], push, r->n_rows, 1, 1);
+}
+
 void prefill_record(struct recorder *r, const struct step *s)
 {
     const uint32_t n = rows_of(r, s);
@@ -406,6 +452,8 @@ void prefill_record(struct recorder *r, const struct step *s)
     put_rows(r, s, s->kind == STEP_EXPERTS_DOWN ? n * s->op->experts_down.n_used : n);
     if (has_experts)
         experts(r, s);
+    else if (s->kind == STEP_ROUTE)
+        route(r, s);
     else
         dense(r, s, n);
 }

@@ -8,6 +8,7 @@
     X(ATTEND, attend) \
     X(ATTEND_DEEP, attend_deep) \
     X(ATTEND_MATRIX, attend_matrix) \
+    X(CHOOSE, choose) \
     X(COMBINE, combine) \
     X(DELTA, delta) \
     X(DELTA_CONV, delta_conv) \

@@ -14,8 +14,8 @@ void main()
     table_fill();
     find_tile();
     barrier();
-    Held h = fetch(0);
-    [[dont_unroll]] for (uint step = 0; step < N_STEPS; step++) {
+    Held h = fetch(first_step());
+    [[dont_unroll]] for (uint step = first_step(); step < end_step(); step++) {
         put(h, step);
         barrier();
         h = fetch(min(step + 1, N_STEPS - 1));

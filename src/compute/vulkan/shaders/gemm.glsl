@@ -21,6 +21,7 @@ layout(constant_id = 10) const uint SIZE_N = 16;
 layout(constant_id = 11) const uint SIZE_K = 16;
 layout(constant_id = 12) const uint N_SUBGROUPS = 8;
 layout(constant_id = 13) const uint HAS_TILES = 0;
+layout(constant_id = 14) const uint N_SPLITS = 1; // of the columns: z counts them; KIND 0 without bias
 
 layout(push_constant) uniform Push
 {
@@ -30,7 +31,7 @@ layout(push_constant) uniform Push
     uint64_t bias, up_bias; // 0 or [experts][n_out]
     Vec4s tiles;     // HAS_TILES: tiles.comp's table, expert, first, count; else row i of the dispatch is row i
     Words pairs;     // with tiles: the rows that they count, sorted by expert
-    FloatsOut to;    // [..][n_out]
+    FloatsOut to;    // [..][N_SPLITS][n_out]
     uint n_out;
     uint n_groups; // of one expert
     uint n_used;   // outputs of a row, side by side: output i is of row i / n_used
@@ -214,7 +215,18 @@ void give(uint o, uint row, float a, float b)
     if (KIND == 1)
         p.to.v[out_row * p.n_out + o] += scale.y * a;
     else
-        p.to.v[out_row * p.n_out + o] = a;
+        p.to.v[(out_row * N_SPLITS + gl_WorkGroupID.z) * p.n_out + o] = a;
 }
 
 const uint N_STEPS = (N_BLOCKS + STEP - 1) / STEP;
+const uint SPLIT_STEPS = (N_STEPS + N_SPLITS - 1) / N_SPLITS;
+
+uint first_step()
+{
+    return min(gl_WorkGroupID.z * SPLIT_STEPS, N_STEPS - 1);
+}
+
+uint end_step()
+{
+    return min((gl_WorkGroupID.z + 1) * SPLIT_STEPS, N_STEPS);
+}

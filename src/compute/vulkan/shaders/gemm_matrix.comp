@@ -35,8 +35,8 @@ void main()
     find_tile();
     barrier();
     const bool idle = sub_n * SUB_N >= tile_count; // rows past the end of a short tile
-    Held h = fetch(0);
-    [[dont_unroll]] for (uint step = 0; step < N_STEPS; step++) {
+    Held h = fetch(first_step());
+    [[dont_unroll]] for (uint step = first_step(); step < end_step(); step++) {
         put(h, step);
         barrier();
         h = fetch(min(step + 1, N_STEPS - 1));

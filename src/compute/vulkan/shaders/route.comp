@@ -5,11 +5,6 @@
 #include "matrix.glsl"
 #include "act.glsl"
 
-layout(constant_id = 5) const uint N_EXPERTS = 128;
-layout(constant_id = 6) const uint N_USED = 8;
-layout(constant_id = 7) const uint GATING = 0; // enum gating of src/model/plan.h
-layout(constant_id = 8) const uint N_SPLITS = 1;
-
 layout(push_constant) uniform Push
 {
     Float4s x;    // [..][N_COLS]
@@ -31,66 +26,7 @@ Place place_of(uint i)
     return Place(place_group, i, 1);
 }
 
-// Filled up to a multiple of 8 with what comes last.
-shared float s_logits[(N_EXPERTS + 7) / 8 * 8]; // what is compared
-shared float s_scores[N_EXPERTS]; // what the weights are made of
-shared float s_chosen[N_USED];
-
-// Position of expert e in falling order of s_logits, ties: lower expert first.
-uint rank_of(uint e)
-{
-    const float mine = s_logits[e];
-    uint rank = 0;
-    for (uint i = 0; i < N_EXPERTS; i += 8)
-        [[unroll]] for (uint k = i; k < i + 8; k++)
-            rank += uint(s_logits[k] > mine || s_logits[k] == mine && k < e);
-    return rank;
-}
-
-void choose(uint token)
-{
-    const uint t = thread();
-    if (t < 8 && N_EXPERTS % 8 != 0)
-        s_logits[N_EXPERTS / 8 * 8 + t] = -1e38; // those of experts follow behind a barrier
-    barrier();
-    for (uint e = t; e < N_EXPERTS; e += THREADS) {
-        float logit = 0, parts[N_SPLITS];
-        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
-            parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
-        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
-            logit += parts[s];
-        if (p.bias != 0)
-            logit += Floats(p.bias).v[e];
-        const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
-        s_scores[e] = score;
-        s_logits[e] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
-    }
-    barrier();
-    for (uint e = t; e < N_EXPERTS; e += THREADS) {
-        const uint rank = rank_of(e);
-        if (rank < N_USED) {
-            p.ids.v[token * N_USED + rank] = e;
-            s_chosen[rank] = s_scores[e];
-        }
-    }
-    barrier();
-    float total = 1; // of the softmax over all experts
-    if (GATING == 0) {
-        float sum = 0;
-        for (uint e = t; e < N_EXPERTS; e += THREADS)
-            sum += exp(s_scores[e] - s_chosen[0]);
-        total = workgroup_sum(sum);
-    }
-    if (t >= N_USED)
-        return;
-    float sum = 0;
-    for (uint j = 0; j < N_USED; j++)
-        sum += GATING == 2 ? s_chosen[j] : exp(s_chosen[j] - s_chosen[0]) / total;
-    float weight = GATING == 2 ? s_chosen[t] : exp(s_chosen[t] - s_chosen[0]) / total;
-    if (GATING != 1)
-        sum = max(sum, 6.103515625e-5);
-    p.weights.v[token * N_USED + t] = weight / sum * (GATING == 2 ? p.scale : 1);
-}
+#include "route.glsl"
 
 void main()
 {

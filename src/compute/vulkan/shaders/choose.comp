@@ -1,0 +1,19 @@
+// Second half of OP_ROUTE for many rows, a workgroup each; gemm.comp made the logits.
+#version 460
+#include "common.glsl"
+
+layout(push_constant) uniform Push
+{
+    Floats partials;            // [..][N_SPLITS][N_EXPERTS]
+    uint64_t bias, select_bias; // 0 or [N_EXPERTS]
+    WordsOut ids;               // [..][N_USED]
+    FloatsOut weights;          // [..][N_USED]
+    float scale;
+} p;
+
+#include "route.glsl"
+
+void main()
+{
+    choose(gl_WorkGroupID.x);
+}
