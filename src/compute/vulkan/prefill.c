@@ -138,7 +138,7 @@ static bool product_of(const struct step *s, struct product *out)
 void prefill_add(struct gpu *g, struct step *s)
 {
     struct product p;
-    if (!product_of(s, &p))
+    if ((s->max_rows && s->max_rows <= FEW_TOKENS) || !product_of(s, &p))
         return;
     const struct matrix *m = &g->weights.matrices[p.w->index];
     struct many_rows *many = &s->many;
@@ -170,11 +170,11 @@ void prefill_add(struct gpu *g, struct step *s)
                .consts = {m->n_cols, p.has_norm, has_matrices(g, m), s->kind == STEP_HEAD}});
     if (s->kind == STEP_ROUTE)
         many->behind =
-            step_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_CHOOSE,
-                                                    .n_consts = 9,
-                                                    .consts = {0, 0, 0, 0, 0, s->op->route.n_expert,
-                                                               s->op->route.n_used,
-                                                               s->op->route.gating, s->n_splits}});
+            step_spec(g, &(struct vk_pipeline_spec){
+                             .shader = VK_SHADER_CHOOSE,
+                             .n_consts = 11,
+                             .consts = {0, 0, 0, 0, 0, 0, 0, s->op->route.n_expert,
+                                        s->op->route.n_used, s->op->route.gating, s->n_splits}});
     if (s->kind == STEP_EXPERTS_DOWN)
         many->behind =
             step_spec(g, &(struct vk_pipeline_spec){
@@ -426,11 +426,11 @@ static void route(struct recorder *r, const struct step *s)
 {
     const struct op_route *o = &s->op->route;
     const struct {
-        address partials, bias, select_bias, ids, weights;
+        address partials, router_bias, select_bias, ids, weights;
         float scale;
     } push = {
         .partials = room_at(r, r->g->route_at),
-        .bias = gpu_vector(r->g, o->bias),
+        .router_bias = gpu_vector(r->g, o->bias),
         .select_bias = gpu_vector(r->g, o->select_bias),
         .ids = recorder_slot(r, o->ids),
         .weights = recorder_slot(r, o->weights),

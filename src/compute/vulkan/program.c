@@ -48,7 +48,7 @@ struct over_matrix {
     const struct weight *w;
     uint32_t n_parts;  /* activation rows that a token has side by side; 0: none are needed */
     uint32_t n_tokens; /* at most, of a workgroup */
-    uint32_t own[4], n_own;
+    uint32_t own[7], n_own;
 };
 
 static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
@@ -160,30 +160,91 @@ static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
     return add_both(g, m, s, e);
 }
 
-static bool add_route(struct gpu *g, const struct op *op, struct err *e)
+/* The experts that a router's logits choose among when both are of one plan: then few rows are
+ * routed by those who read the experts, see shaders/glu.comp. NULL: none. */
+static const struct op_experts_up *find_experts(const struct plan *p, const struct op *route)
+{
+    for (const struct op *op = route + 1; op < p->ops + p->n_ops && op->kind != OP_ROUTE; op++)
+        if (op->kind == OP_EXPERTS_UP && op->experts_up.ids == route->route.ids)
+            return &op->experts_up;
+    return NULL;
+}
+
+static const struct op_route *find_route(const struct plan *p, const struct op *up)
+{
+    for (const struct op *op = up; op-- > p->ops;)
+        if (op->kind == OP_ROUTE)
+            return find_experts(p, op) == &up->experts_up ? &op->route : NULL;
+    return NULL;
+}
+
+static uint32_t route_splits(const struct op_route *o)
+{
+    return (uint32_t)num_min(ROUTE_SPLITS, 1 + (o->router->ne[0] - 1) / FLOAT_SPLIT_COLS);
+}
+
+static bool add_route_step(struct gpu *g, const struct op *op, bool chooses, struct err *e)
 {
     const struct op_route *o = &op->route;
     struct step *s = step_add(g, STEP_ROUTE, op);
     s->touched.reads = step_slot(o->x);
-    s->touched.writes = step_slot(o->normed) | step_slot(o->ids) | step_slot(o->weights);
-    s->n_splits = (uint32_t)num_min(ROUTE_SPLITS, 1 + (o->router->ne[0] - 1) / FLOAT_SPLIT_COLS);
-    const struct over_matrix m = {
-        VK_SHADER_ROUTE, o->router, 1, 1, {o->n_expert, o->n_used, o->gating, s->n_splits}, 4};
+    s->touched.writes = step_slot(o->normed) | 1ull << BIT_LOGITS;
+    if (chooses)
+        s->touched.writes |= step_slot(o->ids) | step_slot(o->weights);
+    s->min_rows = chooses && find_experts(g->plan, op) ? FEW_TOKENS + 1 : 0;
+    s->max_rows = chooses ? 0 : FEW_TOKENS;
+    s->n_splits = route_splits(o);
+    const struct over_matrix m = {VK_SHADER_ROUTE,
+                                  o->router,
+                                  1,
+                                  1,
+                                  {chooses, 0, o->n_expert, o->n_used, o->gating, s->n_splits},
+                                  6};
+    return add_both(g, m, s, e);
+}
+
+static bool add_route(struct gpu *g, const struct op *op, struct err *e)
+{
+    return (!find_experts(g->plan, op) || add_route_step(g, op, false, e)) &&
+           add_route_step(g, op, true, e);
+}
+
+static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct op_route *route,
+                                struct err *e)
+{
+    const struct op_experts_up *o = &op->experts_up;
+    struct step *s = step_add(g, STEP_EXPERTS_UP, op);
+    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2};
+    s->touched.reads = step_slot(o->in) | step_slot(o->ids);
+    s->touched.writes = step_slot(o->out);
+    if (route) {
+        const uint32_t own[] = {
+            0, o->act, route->n_expert, route->n_used, route->gating, route_splits(route), 1};
+        memcpy(m.own, own, sizeof own);
+        m.n_own = sizeof own / sizeof *own;
+        s->route = route;
+        s->max_rows = FEW_TOKENS;
+        s->touched.reads |= 1ull << BIT_LOGITS;
+        s->touched.writes |= step_slot(o->ids) | step_slot(route->weights);
+    }
     return add_both(g, m, s, e);
 }
 
 static bool add_experts_up(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_experts_up *o = &op->experts_up;
-    struct step *s = step_add(g, STEP_EXPERTS_UP, op);
-    s->touched.reads = step_slot(o->in) | step_slot(o->ids);
-    s->touched.writes = step_slot(o->out);
     if (o->gate->type != o->up->type)
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
                        "cpu backend",
                        op->layer, block_type_name(o->gate->type), block_type_name(o->up->type));
-    return add_both(g, (struct over_matrix){VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2}, s, e);
+    const struct op_route *route = find_route(g->plan, op);
+    if (route && !add_experts_up_step(g, op, route, e))
+        return false;
+    if (!add_experts_up_step(g, op, NULL, e))
+        return false;
+    g->steps[g->n_steps - 1].min_rows = route ? FEW_TOKENS + 1 : 0;
+    return true;
 }
 
 static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)

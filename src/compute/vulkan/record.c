@@ -113,6 +113,8 @@ struct push_glu {
     uint32_t n_out, n_used, n_groups;
     float eps;
     uint32_t n_tokens;
+    float scale;
+    address partials, router_bias, select_bias, weights;
 };
 
 static void glu(struct recorder *r, const struct step *s)
@@ -140,7 +142,7 @@ static void glu(struct recorder *r, const struct step *s)
 static void experts_up(struct recorder *r, const struct step *s)
 {
     const struct op_experts_up *o = &s->op->experts_up;
-    const struct push_glu push = {
+    struct push_glu push = {
         .from = recorder_slot(r, o->in),
         .gate = gpu_matrix(r->g, o->gate),
         .up = gpu_matrix(r->g, o->up),
@@ -153,6 +155,13 @@ static void experts_up(struct recorder *r, const struct step *s)
         .n_groups = groups(r, o->gate),
         .n_tokens = r->n_rows,
     };
+    if (s->route) {
+        push.scale = s->route->scale;
+        push.partials = r->g->scratch.address + r->g->route_at;
+        push.router_bias = gpu_vector(r->g, s->route->bias);
+        push.select_bias = gpu_vector(r->g, s->route->select_bias);
+        push.weights = recorder_slot(r, s->route->weights);
+    }
     DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, push.n_groups, r->n_rows, o->n_used);
 }
 

@@ -8,12 +8,13 @@
 
 /* Bits of struct touched beside the slots'. */
 enum {
-    BIT_CACHE = 62, /* and the queries that are ready for it */
-    BIT_OTHER = 63, /* slots past the 61st share a bit */
+    BIT_LOGITS = 61, /* of a router */
+    BIT_CACHE = 62,  /* and the queries that are ready for it */
+    BIT_OTHER = 63,  /* slots past the 60th share a bit */
 };
 static inline uint64_t step_slot(slot_id s)
 {
-    return 1ull << (s < BIT_CACHE ? s : BIT_OTHER);
+    return 1ull << (s < BIT_LOGITS ? s : BIT_OTHER);
 }
 
 struct step *step_add(struct gpu *g, enum step_kind kind, const struct op *op);

@@ -5,8 +5,8 @@
 layout(push_constant) uniform Push
 {
     Floats partials;            // [..][N_SPLITS][N_EXPERTS]
-    uint64_t bias, select_bias; // 0 or [N_EXPERTS]
-    WordsOut ids;               // [..][N_USED]
+    uint64_t router_bias, select_bias; // 0 or [N_EXPERTS]
+    uint64_t ids;               // [..][N_USED]
     FloatsOut weights;          // [..][N_USED]
     float scale;
 } p;
@@ -16,4 +16,5 @@ layout(push_constant) uniform Push
 void main()
 {
     choose(gl_WorkGroupID.x);
+    store_choice(gl_WorkGroupID.x);
 }

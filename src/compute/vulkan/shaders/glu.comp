@@ -1,5 +1,6 @@
 // OP_GLU and OP_EXPERTS_UP: out = act(G a + bias, U a + bias), a = rms(in) or in. A workgroup makes 16 outputs;
-// x counts groups, y rows, z the chosen experts of a row.
+// x counts groups, y rows, z the chosen experts of a row. CHOOSES: first each workgroup picks the experts by the logits of
+// route.comp, which costs less than waiting for one that does; one of them leaves the choice in memory.
 #version 460
 #include "common.glsl"
 #include "matrix.glsl"
@@ -7,6 +8,7 @@
 
 layout(constant_id = 5) const uint HAS_NORM = 0;
 layout(constant_id = 6) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
+layout(constant_id = 11) const uint CHOOSES = 0;
 
 layout(push_constant) uniform Push
 {
@@ -21,7 +23,13 @@ layout(push_constant) uniform Push
     uint n_groups; // of one expert
     float eps;
     uint n_tokens;
+    float scale; // CHOOSES: as in route.comp, and these
+    Floats partials;
+    uint64_t router_bias, select_bias;
+    FloatsOut weights;
 } p;
+
+#include "route.glsl"
 
 uint64_t place_group; // of the matrix at hand
 Place place_of(uint i)
@@ -39,21 +47,8 @@ float activate(float g, float u)
     return g / (1 + exp(-g)) * u;
 }
 
-void main()
+void take_rows(uint first_token)
 {
-    const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS,
-               j = gl_WorkGroupID.z;
-    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
-    uint expert = 0;
-    if (p.ids != 0) // then N_TOKENS is 1
-        expert = Words(p.ids).v[first_token * p.n_used + j];
-    const uint64_t offset = uint64_t(expert * p.n_groups + group) * GROUP_BYTES;
-
-    place_group = p.gate + offset;
-    const Ahead gate_ahead = matrix_ahead(0, end);
-    place_group = p.up + offset;
-    const Ahead up_ahead = matrix_ahead(0, end);
-    table_fill();
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
         if (HAS_NORM != 0)
@@ -61,6 +56,30 @@ void main()
         else
             act_row(p.from, token, n * ROW_WORDS);
     }
+}
+
+void main()
+{
+    const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS,
+               j = gl_WorkGroupID.z;
+    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+    uint expert = 0;
+    table_fill();
+    if (CHOOSES != 0) {
+        take_rows(first_token);
+        choose(first_token);
+        expert = s_ids[j];
+    } else if (p.ids != 0) { // then N_TOKENS is 1
+        expert = Words(p.ids).v[first_token * p.n_used + j];
+    }
+    const uint64_t offset = uint64_t(expert * p.n_groups + group) * GROUP_BYTES;
+
+    place_group = p.gate + offset;
+    const Ahead gate_ahead = matrix_ahead(0, end);
+    place_group = p.up + offset;
+    const Ahead up_ahead = matrix_ahead(0, end);
+    if (CHOOSES == 0)
+        take_rows(first_token);
     barrier();
 
     vec4 gate[N_TOKENS], up[N_TOKENS];
@@ -81,4 +100,6 @@ void main()
             u += Floats(p.up_bias).v[expert * p.n_out + o];
         p.to.v[(token * p.n_used + j) * p.n_out + o] = activate(g, u);
     }
+    if (CHOOSES != 0 && group == 0 && j == 0)
+        store_choice(first_token);
 }

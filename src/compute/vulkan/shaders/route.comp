@@ -1,18 +1,21 @@
-// OP_ROUTE: normed = rms(x); logits = router normed + bias; the last workgroup of a row to end picks the experts.
+// OP_ROUTE: normed = rms(x); logits = router normed + bias. CHOOSES: the last workgroup of a row to end picks the
+// experts; else who reads the logits does.
 // A workgroup makes 16 logits over one of N_SPLITS pieces of the columns: x counts groups and pieces, y rows.
 #version 460
 #include "common.glsl"
 #include "matrix.glsl"
 #include "act.glsl"
 
+layout(constant_id = 5) const uint CHOOSES = 1;
+
 layout(push_constant) uniform Push
 {
     Float4s x;    // [..][N_COLS]
     Float4s norm; // [N_COLS]
     uint64_t matrix;
-    uint64_t bias, select_bias; // 0 or [N_EXPERTS]
+    uint64_t router_bias, select_bias; // 0 or [N_EXPERTS]
     Float4sOut normed;          // [..][N_COLS]
-    WordsOut ids;               // [..][N_USED]
+    uint64_t ids;               // [..][N_USED]
     FloatsOut weights;          // [..][N_USED]
     SharedFloats partials;      // [..][N_SPLITS][N_EXPERTS]
     Counters counters;          // [..]
@@ -56,6 +59,8 @@ void main()
     const uint e = group * 16 + t;
     if (t < 16 && e < N_EXPERTS)
         p.partials.v[(token * N_SPLITS + split) * N_EXPERTS + e] = logit;
-    if (last_to_arrive(p.counters, token, gl_NumWorkGroups.x))
+    if (CHOOSES != 0 && last_to_arrive(p.counters, token, gl_NumWorkGroups.x)) {
         choose(token);
+        store_choice(token);
+    }
 }

@@ -1,14 +1,15 @@
-// The second half of OP_ROUTE: logits to experts and their weights. The includer's push constants are p.partials, p.bias,
+// The second half of OP_ROUTE: logits to experts and their weights. The includer's push constants are p.partials, p.router_bias,
 // p.select_bias, p.ids, p.weights and p.scale.
-layout(constant_id = 5) const uint N_EXPERTS = 128;
-layout(constant_id = 6) const uint N_USED = 8;
-layout(constant_id = 7) const uint GATING = 0; // enum gating of src/model/plan.h
-layout(constant_id = 8) const uint N_SPLITS = 1; // parts of a logit, added in order
+layout(constant_id = 7) const uint N_EXPERTS = 128;
+layout(constant_id = 8) const uint N_USED = 8;
+layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.h
+layout(constant_id = 10) const uint N_SPLITS = 1; // parts of a logit, added in order
 
 // Filled up to a multiple of 8 with what comes last.
 shared float s_logits[(N_EXPERTS + 7) / 8 * 8]; // what is compared
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
+shared uint s_ids[N_USED];
 
 // Position of expert e in falling order of s_logits, ties: lower expert first.
 uint rank_of(uint e)
@@ -21,9 +22,12 @@ uint rank_of(uint e)
     return rank;
 }
 
+// s_ids and s_chosen.
 void choose(uint token)
 {
     const uint t = thread();
+    if (t < N_USED)
+        s_ids[t] = 0; // what is no number has no rank
     if (t < 8 && N_EXPERTS % 8 != 0)
         s_logits[N_EXPERTS / 8 * 8 + t] = -1e38; // those of experts follow behind a barrier
     barrier();
@@ -33,8 +37,8 @@ void choose(uint token)
             parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
         [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
             logit += parts[s];
-        if (p.bias != 0)
-            logit += Floats(p.bias).v[e];
+        if (p.router_bias != 0)
+            logit += Floats(p.router_bias).v[e];
         const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
         s_scores[e] = score;
         s_logits[e] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
@@ -43,11 +47,17 @@ void choose(uint token)
     for (uint e = t; e < N_EXPERTS; e += THREADS) {
         const uint rank = rank_of(e);
         if (rank < N_USED) {
-            p.ids.v[token * N_USED + rank] = e;
+            s_ids[rank] = e;
             s_chosen[rank] = s_scores[e];
         }
     }
     barrier();
+}
+
+// Behind choose, to memory.
+void store_choice(uint token)
+{
+    const uint t = thread();
     float total = 1; // of the softmax over all experts
     if (GATING == 0) {
         float sum = 0;
@@ -57,6 +67,7 @@ void choose(uint token)
     }
     if (t >= N_USED)
         return;
+    WordsOut(p.ids).v[token * N_USED + t] = s_ids[t];
     float sum = 0;
     for (uint j = 0; j < N_USED; j++)
         sum += GATING == 2 ? s_chosen[j] : exp(s_chosen[j] - s_chosen[0]) / total;
