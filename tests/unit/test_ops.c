@@ -301,8 +301,9 @@ TEST(ops_project_matches_ref)
         o.norm = i % 5 ? floats(&r, n_in, 1, 1) : NULL;
         for (uint32_t j = 0; j < n_out; j++) {
             const uint32_t width = widths[i % 3][j];
-            /* Another type for the last: real files mix them. */
-            o.out[j].w = matrix(&r, j < 3 ? type : BLOCK_F16, n_in, width, 1);
+            /* Other types for the last ones: real files mix them. */
+            const enum block_type third = n_in % 32 ? type : BLOCK_Q8_0;
+            o.out[j].w = matrix(&r, j < 2 ? type : j == 2 ? third : BLOCK_F16, n_in, width, 1);
             o.out[j].bias = i % 3 ? NULL : floats(&r, width, 1, 0);
             o.out[j].out = output(&r, "out", width);
         }

@@ -12,14 +12,15 @@ enum {
     MOST_HEAD = 512,
     FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
     MOST_KEYS = 1 << 13, /* more make no more splits */
-    DEEP = 1 << 12,      /* from here on (attention_keys) with shaders/attend_deep.comp */
-    DEEP_SOFTWARE = 1 << 9, /* so that tests come there */
-    KEYS_PER_SPLIT = 128,
-    KEYS_PER_MATRIX_SPLIT = 256, /* of shaders/attend_matrix.comp */
+    FEW_QUERIES = 2,     /* of a workgroup of shaders/attend.comp, where it can be */
+    MANY_KEYS = 1 << 12, /* from here on (attention_keys) with shaders/attend_matrix.comp */
+    MANY_KEYS_SOFTWARE = 1 << 9, /* so that tests come there */
+    MATRIX_KEYS = 16,            /* positions of a tile there */
     MOST_MATRIX = 128,           /* elements of a head: its sums are in registers there */
-    KEYS_PER_TILE_SPLIT = 256,   /* of shaders/flash.glsl */
-    ENOUGH_GROUPS = 128,         /* tiles are split until there are so many workgroups */
-    FLASH_SHARED = 1024,         /* bytes of shared memory beside tiles and rows */
+    KEYS_PER_SPLIT = 128,
+    KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
+    ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
+    FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
 };
 
@@ -31,9 +32,8 @@ static uint32_t cache_type(enum block_type type)
 }
 
 /* The largest tile of positions that fits into shared memory, see shaders/attend.comp; 0: none. */
-static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
+static uint32_t key_tile(const struct gpu *g, const struct op_attend *o, uint32_t queries)
 {
-    const uint32_t queries = o->n_head / o->n_kv_head;
     const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
     const uint64_t row = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
     for (uint32_t tile = 64; tile >= 16; tile /= 2) {
@@ -46,6 +46,17 @@ static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
     return 0;
 }
 
+/* Workgroups that the query heads of a key head are dealt out to: with few keys each has too much
+ * to do in its shared memory, while there is nothing to do for others. */
+static uint32_t queries_share(const struct op_attend *o)
+{
+    const uint32_t queries = o->n_head / o->n_kv_head;
+    uint32_t share = 1;
+    while (queries % (2 * share) == 0 && queries / (2 * share) >= FEW_QUERIES)
+        share *= 2;
+    return share;
+}
+
 /* Lanes of a subgroup for attention: 32 where the device can, as rows of matrices and heads of 128
  * elements want it. */
 static uint32_t lanes(const struct gpu *g)
@@ -55,25 +66,12 @@ static uint32_t lanes(const struct gpu *g)
     return c->subgroup_min <= WANTED && WANTED <= c->subgroup_max ? WANTED : c->subgroup_max;
 }
 
-/* Subgroups whose sums fit into shared memory at once, see shaders/attend.comp; 0: none. */
-static uint32_t sums_at_once(const struct gpu *g, const struct op_attend *o)
-{
-    const uint64_t queries = o->n_head / o->n_kv_head, subgroups = THREADS / lanes(g);
-    const uint64_t set = queries > 4 ? 8 : queries > 2 ? 4 : queries;
-    const uint64_t fixed =
-        4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries + 16 * subgroups);
-    for (uint32_t n = 8; n >= 1; n /= 2)
-        if (fixed + n * set * o->head_dim_v * 4 + ATTEND_SHARED <= vk_caps(g->vk)->shared_bytes)
-            return n;
-    return 0;
-}
-
 static bool check_attend(const struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_attend *o = &op->attend;
     const uint32_t queries = o->n_head / o->n_kv_head;
     if (o->head_dim % 8 || o->head_dim_v % 8 || o->head_dim > MOST_HEAD ||
-        o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES || !key_tile(g, o))
+        o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES || !key_tile(g, o, queries))
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u: %u query heads of %u and %u elements for one key head, the "
                        "vulkan backend takes up to %d of %d: use the cpu backend",
@@ -192,58 +190,52 @@ static void add_variants(struct gpu *g, struct step *s, struct vk_pipeline_spec 
     s->pipeline[0] = step_spec(g, &spec);
 }
 
-/* In place of `shallow` where a row sees many keys. */
-static void add_deep(struct gpu *g, const struct op *op, struct step *shallow,
-                     struct vk_pipeline_spec spec, bool fused)
+/* Constants of shaders/attend_matrix.comp. False where the shapes do not go together. */
+static bool walker_spec(const struct gpu *g, const struct op_attend *o,
+                        struct vk_pipeline_spec *out)
 {
-    const struct op_attend *o = &op->attend;
-    const uint32_t from = vk_caps(g->vk)->is_software ? DEEP_SOFTWARE : DEEP;
-    const uint32_t at_once = sums_at_once(g, o);
-    if (at_once == 0 || attention_keys(keys_of(o, g->params.n_ctx)) < from)
-        return;
-    spec.shader = VK_SHADER_ATTEND_DEEP;
-    spec.subgroup = spec.consts[6] = lanes(g);
-    spec.consts[15] = at_once;
-    spec.n_consts = 16;
-    struct step *s = step_add(g, STEP_ATTEND, op);
-    s->touched = shallow->touched;
-    s->max_rows = shallow->max_rows;
-    s->keys_per_split = KEYS_PER_SPLIT;
-    s->min_keys = shallow->max_keys = from;
-    add_variants(g, s, spec, fused);
-}
-
-/* Where queries of a key head fit into a cooperative matrix: one kernel for few keys and many, a
- * subgroup has its tiles of keys for itself. False where the shapes do not go together. */
-static bool add_matrix(struct gpu *g, const struct op *op, struct step *s,
-                       struct vk_pipeline_spec spec, bool fused)
-{
-    const struct op_attend *o = &op->attend;
     const struct vk_caps *c = vk_caps(g->vk);
     const uint32_t m = c->matrix_m, n = c->matrix_n, k = c->matrix_k, subgroup = lanes(g);
-    const uint32_t keys = 16, queries = o->n_head / o->n_kv_head;
+    const uint32_t keys = MATRIX_KEYS, queries = o->n_head / o->n_kv_head;
     if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32 || queries > m ||
         m > keys || keys % n || keys % k || subgroup % m || n % (subgroup / m) ||
         keys % (4 * (subgroup / m)))
         return false;
     if (o->head_dim % k || o->head_dim_v % n || keys * o->head_dim / 8 % subgroup ||
-        keys * o->head_dim_v / 8 % subgroup || num_max(o->head_dim, o->head_dim_v) > MOST_MATRIX)
+        keys * o->head_dim_v / 8 % subgroup || o->head_dim_v > o->head_dim ||
+        o->head_dim > MOST_MATRIX)
         return false;
     const uint64_t fixed =
-        4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries);
-    const uint64_t place =
-        keys * (2 * num_max(o->head_dim, o->head_dim_v) + 16) + m * 4 * (num_max(keys, n) + 6);
-    const uint64_t room = c->shared_bytes, walkers = (room - ATTEND_SHARED - fixed) / place;
-    if (room < ATTEND_SHARED + fixed + place)
+        ATTEND_SHARED + 4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries);
+    const uint64_t place = keys * (2 * o->head_dim + 16) + m * 4 * (num_max(keys, n) + 6);
+    if (c->shared_bytes < fixed + place)
         return false;
-    spec.shader = VK_SHADER_ATTEND_MATRIX;
-    spec.subgroup = spec.consts[6] = subgroup;
-    spec.n_consts = 20;
-    const uint32_t own[] = {(uint32_t)num_min(walkers, THREADS / subgroup), m, n, k, keys};
-    memcpy(spec.consts + 15, own, sizeof own);
-    add_variants(g, s, spec, fused);
-    s->keys_per_split = KEYS_PER_MATRIX_SPLIT;
+    const uint64_t walkers = num_min((c->shared_bytes - fixed) / place, THREADS / subgroup);
+    const uint32_t own[] = {(uint32_t)walkers, m, n, k, keys};
+    out->shader = VK_SHADER_ATTEND_MATRIX;
+    out->subgroup = out->consts[6] = subgroup;
+    out->consts[4] = o->n_kv_head;
+    out->consts[5] = queries;
+    out->consts[15] = 1;
+    out->n_consts = 21;
+    memcpy(out->consts + 16, own, sizeof own);
     return true;
+}
+
+/* In place of `few` where a row sees many keys and the device has cooperative matrices. */
+static void add_many_keys(struct gpu *g, const struct op *op, struct step *few,
+                          struct vk_pipeline_spec spec, bool fused)
+{
+    const struct op_attend *o = &op->attend;
+    const uint32_t from = vk_caps(g->vk)->is_software ? MANY_KEYS_SOFTWARE : MANY_KEYS;
+    if (attention_keys(keys_of(o, g->params.n_ctx)) < from || !walker_spec(g, o, &spec))
+        return;
+    struct step *s = step_add(g, STEP_ATTEND, op);
+    s->touched = few->touched;
+    s->max_rows = few->max_rows;
+    s->n_groups = o->n_kv_head;
+    s->min_keys = few->max_keys = from;
+    add_variants(g, s, spec, fused);
 }
 
 /* Single rows take one step where what is cached is what was computed, rounded at most to halves;
@@ -265,23 +257,20 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
                                       .n_consts = 9,
                                       .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head,
                                                  o->n_kv_head, n_rot, adjacent, o->gated}});
+    const uint32_t share = queries_share(o), queries = o->n_head / o->n_kv_head / share;
     const struct vk_pipeline_spec spec = {
         .shader = VK_SHADER_ATTEND,
-        .n_consts = 15,
-        .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head, o->n_head / o->n_kv_head,
-                   key_tile(g, o), o->window, o->gated, 0, n_rot, adjacent, float_bits(o->eps),
-                   float_bits(o->scale), g->params.n_ubatch}};
+        .n_consts = 16,
+        .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head * share, queries,
+                   key_tile(g, o, queries), o->window, o->gated, 0, n_rot, adjacent,
+                   float_bits(o->eps), float_bits(o->scale), g->params.n_ubatch, share}};
     s = step_add(g, STEP_ATTEND, op);
     s->touched.reads = 1ull << BIT_CACHE | step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
     s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
-    const bool has_matrix = add_matrix(g, op, s, spec, fused);
-    if (!has_matrix) {
-        add_variants(g, s, spec, fused);
-        s->keys_per_split = KEYS_PER_SPLIT;
-    }
+    s->n_groups = o->n_kv_head * share;
+    add_variants(g, s, spec, fused);
     s->max_rows = add_flash(g, op, s) ? FEW_ROWS : 0;
-    if (!has_matrix)
-        add_deep(g, op, s, spec, fused);
+    add_many_keys(g, op, s, spec, fused);
     return true;
 }
 
@@ -299,10 +288,10 @@ static uint64_t runs_offset(const struct exec_params *params)
     return (n_bytes + sizeof(struct run) - 1) / sizeof(struct run) * sizeof(struct run);
 }
 
-static uint32_t row_splits(const struct step *s, uint32_t n_rows, uint32_t n_keys)
+static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
 {
     uint32_t n = 1;
-    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * s->keys_per_split < n_keys)
+    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
         n *= 2;
     return n;
 }
@@ -389,9 +378,9 @@ void attention_attend(struct recorder *r, const struct step *s)
         .pos = recorder_input(r, INPUT_POS),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
         .n_cache = cache->n_rows,
-        .n_splits = row_splits(s, r->n_rows, keys_of(o, r->n_keys)),
+        .n_splits = row_splits(r->n_rows, keys_of(o, r->n_keys)),
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, o->n_kv_head * push.n_splits,
+    DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, s->n_groups * push.n_splits,
              r->n_rows, 1);
 }
 

@@ -62,13 +62,14 @@ struct step {
     /* [0] one row, [1] several: an index into gpu.pipelines, and how many rows a workgroup takes.
      */
     uint32_t pipeline[2], n_tokens[2];
-    uint32_t outs[MOST_OUTS], n_outs; /* STEP_PROJECT: which outputs of the op */
-    uint32_t n_splits;                /* STEP_ROUTE */
-    const struct op_route *route;     /* STEP_EXPERTS_UP that chooses by its logits */
-    uint32_t keys_per_split;          /* STEP_ATTEND */
-    uint32_t n_tile_rows;             /* STEP_FLASH: of a workgroup, each a query head of a token */
-    uint32_t min_rows, max_rows;      /* batches that it is a part of; max 0: all from min on */
-    uint32_t min_keys, max_keys;      /* the same of recording.n_keys, max excluded */
+    /* STEP_PROJECT: which outputs of the op; how many of them are of the first one's type */
+    uint32_t outs[MOST_OUTS], n_outs, n_of_type;
+    uint32_t n_splits;            /* STEP_ROUTE */
+    const struct op_route *route; /* STEP_EXPERTS_UP that chooses by its logits */
+    uint32_t n_groups;            /* STEP_ATTEND: of query heads, each of a workgroup or more */
+    uint32_t n_tile_rows;         /* STEP_FLASH: of a workgroup, each a query head of a token */
+    uint32_t min_rows, max_rows;  /* batches that it is a part of; max 0: all from min on */
+    uint32_t min_keys, max_keys;  /* the same of recording.n_keys, max excluded */
     struct touched touched;
     struct many_rows many;
 };

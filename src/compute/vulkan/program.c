@@ -14,6 +14,8 @@ enum {
         5120,           /* bytes of shared memory that the shaders take beside their activations */
     TABLE_BYTES = 1024, /* of pairs of code values */
     FLOAT_SPLIT_COLS = 256,
+    TYPE_2 = 16,           /* number of the constant in shaders/matrix.glsl */
+    MOST_STEPS_PER_OP = 6, /* three outputs, for few rows and for many */
 };
 
 /* ---- pipelines ------------------------------------------------------------------------------- */
@@ -48,7 +50,7 @@ struct over_matrix {
     const struct weight *w;
     uint32_t n_parts;  /* activation rows that a token has side by side; 0: none are needed */
     uint32_t n_tokens; /* at most, of a workgroup */
-    uint32_t own[7], n_own;
+    uint32_t own[12], n_own;
 };
 
 static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
@@ -108,28 +110,68 @@ static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
     return add_both(g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0}, s, e);
 }
 
-/* One step for all outputs of one type, so that a phase is one dispatch where the file allows it.
- */
+/* Whether a dispatch can have outputs of both types, see TYPE_2 of shaders/matrix.glsl. */
+static bool go_together(const struct gpu *g, const struct weight *a, const struct weight *b)
+{
+    const struct matrix *m = &g->weights.matrices[a->index], *n = &g->weights.matrices[b->index];
+    if (m->layout == n->layout)
+        return true;
+    const bool both_tables = has_table(m->layout) && has_table(n->layout);
+    const bool one_table = (m->layout == LAYOUT_MXFP4) == (n->layout == LAYOUT_MXFP4);
+    return !matrix_is_float(m) && !matrix_is_float(n) && (!both_tables || one_table);
+}
+
+static void take_out(struct step *s, uint32_t i)
+{
+    s->outs[s->n_outs++] = i;
+    s->touched.writes |= step_slot(s->op->project.out[i].out);
+}
+
+/* The outputs from number i on that are not done yet: those of its type, then, for few rows, those
+ * of one other. */
+static bool add_project_step(struct gpu *g, const struct op *op, uint32_t i, bool few,
+                             uint32_t *done, struct err *e)
+{
+    const struct op_project *o = &op->project;
+    const struct weight *first = o->out[i].w, *second = NULL;
+    struct step *s = step_add(g, STEP_PROJECT, op);
+    s->touched.reads = step_slot(o->in);
+    for (int pass = 0; pass < 1 + few; pass++)
+        for (uint32_t j = i; j < o->n_out && s->n_outs < MOST_OUTS; j++) {
+            const struct weight *w = o->out[j].w;
+            const bool is_first = w->type == first->type;
+            if (*done >> j & 1 || is_first != (pass == 0) ||
+                (!is_first && (!go_together(g, first, w) || (second && w->type != second->type))))
+                continue;
+            second = is_first ? second : w;
+            s->n_of_type += is_first;
+            *done |= 1u << j;
+            take_out(s, j);
+        }
+    struct over_matrix m = {VK_SHADER_PROJECT, first, 1, MOST_TOKENS, {o->norm != NULL}, 1};
+    if (second) {
+        m.n_own = TYPE_2 - 4;
+        m.own[TYPE_2 - 5] = (uint32_t)g->weights.matrices[second->index].layout;
+    }
+    return add_both(g, m, s, e);
+}
+
+/* As few dispatches as the types allow: each costs some microseconds. Many rows go through a
+ * product of one type each. */
 static bool add_project(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_project *o = &op->project;
-    uint32_t done = 0;
-    for (uint32_t i = 0; i < o->n_out; i++) {
-        if (done >> i & 1)
-            continue;
-        struct step *s = step_add(g, STEP_PROJECT, op);
-        s->touched.reads = step_slot(o->in);
-        for (uint32_t j = i; j < o->n_out && s->n_outs < MOST_OUTS; j++) {
-            if (done >> j & 1 || o->out[j].w->type != o->out[i].w->type)
+    for (int few = 1; few >= 0; few--) {
+        uint32_t done = 0;
+        for (uint32_t i = 0; i < o->n_out; i++) {
+            if (done >> i & 1)
                 continue;
-            s->outs[s->n_outs++] = j;
-            s->touched.writes |= step_slot(o->out[j].out);
-            done |= 1u << j;
+            if (!add_project_step(g, op, i, few, &done, e))
+                return false;
+            struct step *s = &g->steps[g->n_steps - 1];
+            s->max_rows = few ? FEW_TOKENS : 0;
+            s->min_rows = few ? 0 : FEW_TOKENS + 1;
         }
-        const struct over_matrix m = {VK_SHADER_PROJECT, o->out[i].w,       1,
-                                      MOST_TOKENS,       {o->norm != NULL}, 1};
-        if (!add_both(g, m, s, e))
-            return false;
     }
     return true;
 }
@@ -289,7 +331,6 @@ static bool add_op(struct gpu *g, const struct op *op, struct err *e)
 
 bool program_make(struct gpu *g, struct err *e)
 {
-    enum { MOST_STEPS_PER_OP = 4 };
     g->steps = mem_new(g->plan->n_ops * MOST_STEPS_PER_OP, sizeof *g->steps);
     for (size_t i = 0; i < g->plan->n_ops; i++)
         if (!add_op(g, &g->plan->ops[i], e))
@@ -321,7 +362,7 @@ uint64_t program_counters(const struct gpu *g)
     uint64_t most = 1;
     for (uint32_t i = 0; i < g->n_steps; i++)
         if (g->steps[i].kind == STEP_ATTEND)
-            most = num_max(most, g->steps[i].op->attend.n_kv_head);
+            most = num_max(most, g->steps[i].n_groups);
         else if (g->steps[i].kind == STEP_DELTA)
             most = num_max(most, g->steps[i].op->delta_net.n_v_head);
     return most * g->params.n_ubatch;

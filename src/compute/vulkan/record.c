@@ -31,7 +31,7 @@ struct push_project {
     } outs[MOST_OUTS];
     uint32_t first[MOST_OUTS - 1], n_out[MOST_OUTS];
     float eps;
-    uint32_t n_tokens;
+    uint32_t n_tokens, n_of_type;
 };
 
 static void project(struct recorder *r, const struct step *s)
@@ -42,6 +42,7 @@ static void project(struct recorder *r, const struct step *s)
         .norm = gpu_vector(r->g, o->norm),
         .eps = o->eps,
         .n_tokens = r->n_rows,
+        .n_of_type = s->n_of_type,
     };
     uint32_t n_groups = 0, tiles;
     for (uint32_t i = 0; i < MOST_OUTS; i++) {
@@ -73,6 +74,7 @@ static void head(struct recorder *r, const struct step *s)
         .n_out[0] = (uint32_t)o->w->ne[1],
         .eps = o->eps,
         .n_tokens = r->n_wanted,
+        .n_of_type = 1,
     };
     uint32_t tiles;
     VkPipeline pipeline = pick(r, s, r->n_wanted, &tiles);

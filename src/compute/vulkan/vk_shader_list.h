@@ -6,7 +6,6 @@
     X(ADD_PROJECT, add_project) \
     X(AFFINE, affine) \
     X(ATTEND, attend) \
-    X(ATTEND_DEEP, attend_deep) \
     X(ATTEND_MATRIX, attend_matrix) \
     X(CHOOSE, choose) \
     X(COMBINE, combine) \

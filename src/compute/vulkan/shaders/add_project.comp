@@ -34,11 +34,11 @@ float gate_of(uint token)
 void main()
 {
     const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS;
-    const uint64_t at = p.matrix + uint64_t(group) * GROUP_BYTES;
+    const uint64_t at = p.matrix + uint64_t(group) * group_bytes(TYPE);
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
 
     place_group = at;
-    const Ahead ahead = matrix_ahead(0, end);
+    const Ahead ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
     float factor = 1;
     for (uint n = 0; n < N_TOKENS; n++) {
@@ -55,7 +55,7 @@ void main()
     vec4 sum[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         sum[n] = vec4(0);
-    matrix_add(ahead, 0, end, sum);
+    matrix_add(TYPE, ahead, 0, end, sum);
     float result = matrix_sum(sum);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;

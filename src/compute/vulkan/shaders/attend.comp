@@ -27,17 +27,17 @@ const uint SUMS = (N_QUERIES + SUM_GROUPS - 1) / SUM_GROUPS;
 
 void load_tile(uint first, uint end, out Eight keys[LOADS_K], out Eight values[LOADS_V])
 {
-    const uint n_cache = p.n_cache;
+    const uint row = first % p.n_cache;
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
         const uint at = min(thread() + i * THREADS, TILE * HEAD_DIM / 8 - 1);
-        const uint pos = min(first + at / (HEAD_DIM / 8), end - 1) % n_cache;
+        const uint pos = cache_row(row, min(at / (HEAD_DIM / 8), end - 1 - first));
         keys[i] = cache_load(KEY_TYPE,
                                keys_at + uint64_t(pos) * cache_row_bytes(KEY_TYPE, HEAD_DIM),
                                HEAD_DIM, at % (HEAD_DIM / 8));
     }
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
         const uint at = min(thread() + i * THREADS, TILE * HEAD_DIM_V / 8 - 1);
-        const uint pos = min(first + at / (HEAD_DIM_V / 8), end - 1) % n_cache;
+        const uint pos = cache_row(row, min(at / (HEAD_DIM_V / 8), end - 1 - first));
         values[i] = cache_load(VALUE_TYPE,
                                  values_at + uint64_t(pos) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V),
                                  HEAD_DIM_V, at % (HEAD_DIM_V / 8));
@@ -202,7 +202,7 @@ void main()
     Eight keys[LOADS_K], values[LOADS_V];
     if (first < end)
         load_tile(first, end, keys, values);
-    make_queries(token, kv_head, pos, end == pos + 1 && first < end);
+    make_queries(end == pos + 1 && first < end);
     for (uint q = thread(); q < N_QUERIES; q += THREADS) {
         s_most[q] = LEAST;
         s_total[q] = 0;

@@ -1,6 +1,6 @@
-// What attend.comp and attend_deep.comp share: attention of single rows, OP_ATTEND or its second half behind heads.comp.
-// x counts key heads and splits of the positions, y rows. Queries come to shared memory; each kernel has its own way
-// through the keys; the last split of a row and key head to end merges the splits, in rising order.
+// What attend.comp and attend_matrix.comp share: attention of single rows, OP_ATTEND or its second half behind heads.comp.
+// x counts groups of query heads and splits of the positions, y rows. Queries come to shared memory; each kernel has its
+// own way through the keys; the last split of a row and group to end merges the splits, in rising order.
 //
 // FUSED is for single rows: a workgroup normalises and rotates its own queries and the new key, and the one that
 // owns the new position stores it.
@@ -11,8 +11,8 @@ layout(constant_id = 0) const uint HEAD_DIM = 128;   // a multiple of 8
 layout(constant_id = 1) const uint HEAD_DIM_V = 128; // the same, at most 512
 layout(constant_id = 2) const uint KEY_TYPE = CACHE_F16;
 layout(constant_id = 3) const uint VALUE_TYPE = CACHE_F16;
-layout(constant_id = 4) const uint N_KV_HEADS = 4;
-layout(constant_id = 5) const uint N_QUERIES = 8; // heads of a key head, at most 30
+layout(constant_id = 4) const uint N_GROUPS = 4;
+layout(constant_id = 5) const uint N_QUERIES = 8; // heads of a group, at most 30
 layout(constant_id = 7) const uint WINDOW = 0;    // 0: all
 layout(constant_id = 8) const uint GATED = 0;     // q comes as [heads][HEAD_DIM query | gate]
 layout(constant_id = 9) const uint FUSED = 0;
@@ -22,6 +22,8 @@ layout(constant_id = 11) const uint ADJACENT = 0;
 layout(constant_id = 12) const uint EPS_BITS = 0;   // of a float
 layout(constant_id = 13) const uint SCALE_BITS = 0; // of a float: FUSED queries are multiplied with it
 layout(constant_id = 14) const uint N_UBATCH = 1;
+layout(constant_id = 15) const uint SHARE = 1; // groups that have a key head in common
+const uint N_KV_HEADS = N_GROUPS / SHARE;
 
 layout(push_constant) uniform Push
 {
@@ -32,10 +34,10 @@ layout(push_constant) uniform Push
     uint64_t keys, values;   // [sequence][N_KV_HEADS][n_cache] rows
     uint64_t sinks;          // 0 or [heads]
     Float4sOut to;           // [..][heads][HEAD_DIM_V]
-    SharedFloat4s sums;      // [..][N_KV_HEADS][splits][N_QUERIES][HEAD_DIM_V]
-    Counters counters;       // [..][N_KV_HEADS]
+    SharedFloat4s sums;      // [..][N_GROUPS][splits][N_QUERIES][HEAD_DIM_V]
+    Counters counters;       // [..][N_GROUPS]
     Words pos;               // [N_UBATCH], then the sequences
-    uint totals;             // floats behind sums: [..][N_KV_HEADS][splits][N_QUERIES] maximum, total
+    uint totals;             // floats behind sums: [..][N_GROUPS][splits][N_QUERIES] maximum, total
     uint n_cache;
     uint n_splits;
 } p;
@@ -54,42 +56,49 @@ const uint QUADS = HEAD_DIM_V / 4;
 const float LEAST = -1e30;
 
 uint64_t keys_at, values_at; // of the sequence and head
-uint token, kv_head, split;
+uint token, group, split;
 uint pos, first, end; // the row's position, and those of the workgroup
 
 // Splits begin at multiples of `step` from the first.
 void find_positions(uint step)
 {
     token = gl_WorkGroupID.y;
-    kv_head = gl_WorkGroupID.x / p.n_splits;
+    group = gl_WorkGroupID.x / p.n_splits;
     split = gl_WorkGroupID.x % p.n_splits;
     pos = p.pos.v[token];
     const uint last = pos + 1, start = WINDOW != 0 && last > WINDOW ? last - WINDOW : 0;
     const uint span = ((last - start + p.n_splits - 1) / p.n_splits + step - 1) / step * step;
     first = start + split * span;
     end = min(first + span, last);
-    const uint64_t slot = uint64_t(p.pos.v[N_UBATCH + token] * N_KV_HEADS + kv_head) * p.n_cache;
+    const uint64_t slot = uint64_t(p.pos.v[N_UBATCH + token] * N_KV_HEADS + group / SHARE) * p.n_cache;
     keys_at = p.keys + slot * cache_row_bytes(KEY_TYPE, HEAD_DIM);
     values_at = p.values + slot * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V);
+}
+
+// The row of a position that lies `n` behind the one of row `row`, less than a cache.
+uint cache_row(uint row, uint n)
+{
+    const uint next = row + n;
+    return next < p.n_cache ? next : next - p.n_cache;
 }
 
 // ---- queries -----------------------------------------------------------------------------------
 
 // Eight threads per query, then eight for the new key, eight for the new value: to s_query,
 // normalised, the queries times the scale.
-void fetch_rows(uint token, uint kv_head)
+void fetch_rows()
 {
     const uint q = thread() / 8, lane = thread() % 8;
     if (q == N_QUERIES + 1)
         for (uint i = lane; i < HEAD_DIM_V; i += 8)
             s_query[QUERY_ROWS * HEAD_DIM + i] =
-                p.v.v[(token * N_KV_HEADS + kv_head) * HEAD_DIM_V + i];
+                p.v.v[(token * N_KV_HEADS + group / SHARE) * HEAD_DIM_V + i];
     if (q > N_QUERIES)
         return;
     const bool is_key = q == N_QUERIES;
     const uint step = GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM;
-    const uint head = token * N_KV_HEADS + kv_head;
-    const uint from = is_key ? head * HEAD_DIM : (head * N_QUERIES + q) * step;
+    const uint from = is_key ? (token * N_KV_HEADS + group / SHARE) * HEAD_DIM
+                             : ((token * N_GROUPS + group) * N_QUERIES + q) * step;
     const uint64_t norm = is_key ? p.k_norm : p.q_norm;
     Floats in_row = Floats(is_key ? uint64_t(p.k) : uint64_t(p.q));
     float x[HEAD_DIM / 8], squares = 0;
@@ -108,7 +117,7 @@ void fetch_rows(uint token, uint kv_head)
             x[i] * factor * (norm != 0 ? Floats(norm).v[8 * i + lane] : 1);
 }
 
-void rotate_rows(uint pos)
+void rotate_rows()
 {
     const uint n = N_ROT / 2;
     for (uint i = thread(); i < QUERY_ROWS * n; i += THREADS) {
@@ -122,7 +131,7 @@ void rotate_rows(uint pos)
     }
 }
 
-void store_fresh(uint pos)
+void store_fresh()
 {
     source_row = N_QUERIES * HEAD_DIM;
     store_row(KEY_TYPE,
@@ -134,31 +143,32 @@ void store_fresh(uint pos)
               HEAD_DIM_V);
 }
 
-void make_queries(uint token, uint kv_head, uint pos, bool owns)
+// owns: the new position is one of the workgroup's.
+void make_queries(bool owns)
 {
     if (FUSED == 0) {
         const uint n = N_QUERIES * HEAD_DIM / 4;
         for (uint i = thread(); i < n; i += THREADS) {
-            const vec4 x = p.ready.v[(token * N_KV_HEADS + kv_head) * n + i];
+            const vec4 x = p.ready.v[(token * N_GROUPS + group) * n + i];
             [[unroll]] for (uint k = 0; k < 4; k++)
                 s_query[4 * i + k] = x[k];
         }
         return;
     }
-    fetch_rows(token, kv_head);
+    fetch_rows();
     barrier();
     if (N_ROT != 0)
-        rotate_rows(pos);
+        rotate_rows();
     barrier();
-    if (owns)
-        store_fresh(pos);
+    if (owns && group % SHARE == 0)
+        store_fresh();
 }
 
 // ---- results -----------------------------------------------------------------------------------
 
-void put(uint token, uint kv_head, uint q, uint quad, vec4 x)
+void put(uint q, uint quad, vec4 x)
 {
-    const uint row = (token * N_KV_HEADS + kv_head) * N_QUERIES + q;
+    const uint row = (token * N_GROUPS + group) * N_QUERIES + q;
     if (GATED != 0) {
         [[unroll]] for (uint k = 0; k < 4; k++)
             x[k] /= 1 + exp(-p.q.v[row * 2 * HEAD_DIM + HEAD_DIM + 4 * quad + k]);
@@ -166,9 +176,9 @@ void put(uint token, uint kv_head, uint q, uint quad, vec4 x)
     p.to.v[row * QUADS + quad] = x;
 }
 
-float sink_of(uint kv_head, uint q)
+float sink_of(uint q)
 {
-    return p.sinks != 0 ? Floats(p.sinks).v[kv_head * N_QUERIES + q] : LEAST;
+    return p.sinks != 0 ? Floats(p.sinks).v[group * N_QUERIES + q] : LEAST;
 }
 
 SharedFloats totals()
@@ -180,12 +190,12 @@ SharedFloats totals()
 void put_part(uint q, uint quad, vec4 sum, float most, float total)
 {
     if (p.n_splits == 1) {
-        const float sink = sink_of(kv_head, q), top = max(most, sink), keep = exp(most - top);
+        const float sink = sink_of(q), top = max(most, sink), keep = exp(most - top);
         const float all = total * keep + (p.sinks != 0 ? exp(sink - top) : 0);
-        put(token, kv_head, q, quad, sum * (keep / all));
+        put(q, quad, sum * (keep / all));
         return;
     }
-    const uint at = ((token * N_KV_HEADS + kv_head) * p.n_splits + split) * N_QUERIES + q;
+    const uint at = ((token * N_GROUPS + group) * p.n_splits + split) * N_QUERIES + q;
     p.sums.v[at * QUADS + quad] = sum;
     if (quad == 0) {
         totals().v[2 * at] = most;
@@ -193,12 +203,12 @@ void put_part(uint q, uint quad, vec4 sum, float most, float total)
     }
 }
 
-void weigh_splits(uint kv_head, uint base)
+void weigh_splits(uint base)
 {
     const uint q = thread() / 8, lane = thread() % 8;
     if (q >= N_QUERIES)
         return;
-    const float sink = sink_of(kv_head, q);
+    const float sink = sink_of(q);
     float m[MOST_SPLITS / 8], l[MOST_SPLITS / 8], most = sink;
     [[unroll]] for (uint i = 0; i < MOST_SPLITS / 8; i++) {
         const uint s = min(8 * i + lane, p.n_splits - 1), at = 2 * ((base + s) * N_QUERIES + q);
@@ -221,9 +231,9 @@ void weigh_splits(uint kv_head, uint base)
     }
 }
 
-void merge(uint token, uint kv_head, uint base)
+void merge(uint base)
 {
-    weigh_splits(kv_head, base);
+    weigh_splits(base);
     barrier();
     for (uint i = thread(); i < N_QUERIES * QUADS; i += THREADS) {
         const uint q = i / QUADS, quad = i % QUADS;
@@ -237,13 +247,13 @@ void merge(uint token, uint kv_head, uint base)
                 if (s + k < p.n_splits)
                     sum += s_weight[(s + k) * N_QUERIES + q] * x[k];
         }
-        put(token, kv_head, q, quad, sum);
+        put(q, quad, sum);
     }
 }
 
 // Behind the last put_part.
 void end_row()
 {
-    if (p.n_splits > 1 && last_to_arrive(p.counters, token * N_KV_HEADS + kv_head, p.n_splits))
-        merge(token, kv_head, (token * N_KV_HEADS + kv_head) * p.n_splits);
+    if (p.n_splits > 1 && last_to_arrive(p.counters, token * N_GROUPS + group, p.n_splits))
+        merge((token * N_GROUPS + group) * p.n_splits);
 }

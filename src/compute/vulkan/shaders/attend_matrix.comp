@@ -8,11 +8,11 @@
 #include "attend.glsl"
 
 layout(constant_id = 6) const uint SUBGROUP = 32; // a multiple of M
-layout(constant_id = 15) const uint WALKERS = 7;  // subgroups that have a place in shared memory
-layout(constant_id = 16) const uint M = 16;       // rows: N_QUERIES, and unused ones
-layout(constant_id = 17) const uint N = 16; // KEYS and HEAD_DIM_V are multiples
-layout(constant_id = 18) const uint K = 16; // KEYS and HEAD_DIM are multiples
-layout(constant_id = 19) const uint KEYS = 16; // positions of a tile, M at least
+layout(constant_id = 16) const uint WALKERS = 7;  // subgroups that have a place in shared memory
+layout(constant_id = 17) const uint M = 16;       // rows: N_QUERIES, and unused ones
+layout(constant_id = 18) const uint N = 16; // KEYS and HEAD_DIM_V are multiples
+layout(constant_id = 19) const uint K = 16; // KEYS and HEAD_DIM are multiples
+layout(constant_id = 20) const uint KEYS = 16; // positions of a tile, M at least
 
 const uint LANES = SUBGROUP / M; // of a row
 const uint WIDTH = KEYS / LANES; // columns of a lane, a multiple of 4
@@ -70,29 +70,22 @@ uint number(uint load)
     return gl_SubgroupInvocationID + load * SUBGROUP;
 }
 
-// Row in the cache of position `at` + row, or of the last one.
-uint cache_row(uint at, uint at_row, uint row)
-{
-    const uint r = at_row + min(row, end - 1 - at);
-    return r < p.n_cache ? r : r - p.n_cache;
-}
-
 void load_keys(uint at, out Eight keys[LOADS_K])
 {
-    const uint n_cache = p.n_cache, at_row = at % n_cache;
+    const uint row = at % p.n_cache;
     [[unroll]] for (uint i = 0; i < LOADS_K; i++)
         keys[i] = cache_load(KEY_TYPE,
-                             keys_at + uint64_t(cache_row(at, at_row, number(i) / EIGHTS_K)) *
+                             keys_at + uint64_t(cache_row(row, min(number(i) / EIGHTS_K, end - 1 - at))) *
                                            cache_row_bytes(KEY_TYPE, HEAD_DIM),
                              HEAD_DIM, number(i) % EIGHTS_K);
 }
 
 void load_values(uint at, out Eight values[LOADS_V])
 {
-    const uint n_cache = p.n_cache, at_row = at % n_cache;
+    const uint row = at % p.n_cache;
     [[unroll]] for (uint i = 0; i < LOADS_V; i++)
         values[i] = cache_load(VALUE_TYPE,
-                               values_at + uint64_t(cache_row(at, at_row, number(i) / EIGHTS_V)) *
+                               values_at + uint64_t(cache_row(row, min(number(i) / EIGHTS_V, end - 1 - at))) *
                                                cache_row_bytes(VALUE_TYPE, HEAD_DIM_V),
                                HEAD_DIM_V, number(i) % EIGHTS_V);
 }
@@ -106,33 +99,33 @@ f16vec4 halves(uint type, const Eight x, uint quad)
     return f16vec4(vec4(cache_pair(type, x, 2 * quad), cache_pair(type, x, 2 * quad + 1)));
 }
 
-f16vec4 fresh(uint from)
-{
-    return f16vec4(vec4(s_query[from], s_query[from + 1], s_query[from + 2], s_query[from + 3]));
-}
-
-// FUSED: the new position comes from s_query; what lies behind it in the cache is nobody's, and counts nothing.
-void put_row(uint type, const Eight x, uint row, uint eight, bool is_fresh, uint from)
-{
-    [[unroll]] for (uint quad = 0; quad < 2; quad++)
-        s_tile[place() + row * PITCH + 2 * eight + quad] =
-            FUSED != 0 && is_fresh ? fresh(from + 8 * eight + 4 * quad) : halves(type, x, quad);
-}
-
-void put_keys(uint at, const Eight keys[LOADS_K])
+void put_keys(const Eight keys[LOADS_K])
 {
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
-        const uint row = number(i) / EIGHTS_K;
-        put_row(KEY_TYPE, keys[i], row, number(i) % EIGHTS_K, at + row >= pos, N_QUERIES * HEAD_DIM);
+        const uint to = place() + number(i) / EIGHTS_K * PITCH + number(i) % EIGHTS_K * 2;
+        s_tile[to] = halves(KEY_TYPE, keys[i], 0);
+        s_tile[to + 1] = halves(KEY_TYPE, keys[i], 1);
     }
 }
 
-void put_values(uint at, const Eight values[LOADS_V])
+void put_values(const Eight values[LOADS_V])
 {
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
-        const uint row = number(i) / EIGHTS_V;
-        put_row(VALUE_TYPE, values[i], row, number(i) % EIGHTS_V, at + row >= pos,
-                QUERY_ROWS * HEAD_DIM);
+        const uint to = place() + number(i) / EIGHTS_V * PITCH + number(i) % EIGHTS_V * 2;
+        s_tile[to] = halves(VALUE_TYPE, values[i], 0);
+        s_tile[to + 1] = halves(VALUE_TYPE, values[i], 1);
+    }
+}
+
+// FUSED: the row of the new position, `n` elements from s_query on, and of those behind it: what the cache has there is
+// nobody's, and counts nothing.
+void put_fresh(uint at, uint from, uint n)
+{
+    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < KEYS * (n / 4); i += SUBGROUP) {
+        const uint row = i / (n / 4), quad = i % (n / 4), x = from + 4 * quad;
+        if (at + row >= pos)
+            s_tile[place() + row * PITCH + quad] =
+                f16vec4(vec4(s_query[x], s_query[x + 1], s_query[x + 2], s_query[x + 3]));
     }
 }
 
@@ -250,8 +243,13 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
         float x[WIDTH], top;
         bool leaps = false;
         MATRIX_ROWS weights[KEYS / K];
+        const bool has_fresh = FUSED != 0 && has_tile && at + KEYS > pos;
         if (has_tile)
-            put_keys(at, keys);
+            put_keys(keys);
+        if (FUSED != 0)
+            subgroupBarrier();
+        if (has_fresh)
+            put_fresh(at, N_QUERIES * HEAD_DIM, HEAD_DIM);
         subgroupBarrier();
         if (has_next)
             load_keys(next, keys);
@@ -273,7 +271,11 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
         }
         subgroupBarrier();
         if (has_tile)
-            put_values(at, values);
+            put_values(values);
+        if (FUSED != 0)
+            subgroupBarrier();
+        if (has_fresh)
+            put_fresh(at, QUERY_ROWS * HEAD_DIM, HEAD_DIM_V);
         subgroupBarrier();
         if (has_next)
             load_values(next, values);
@@ -319,24 +321,32 @@ vec2 most_and_total(uint row)
     return vec2(x.x / LOG2_E, x.y);
 }
 
-void put_sums()
+// Sums of the subgroups, added in order, to s_query.
+void add_sums()
 {
-    const uint row = thread() / (N / 4), quad = thread() % (N / 4);
-    const vec2 own = most_and_total(min(row, N_QUERIES - 1));
+    const uint row = thread() / N, column = thread() % N;
     [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++) {
         if (walker() < WALKERS)
             coopMatStore(sums[d], s_scores, scores_at(), SCORE_PITCH,
                          gl_CooperativeMatrixLayoutRowMajor);
         barrier();
         if (row < N_QUERIES) {
-            vec4 sum = vec4(0);
-            for (uint w = 0; w < WALKERS; w++) {
-                const uint at = (w * M + row) * SCORE_PITCH + 4 * quad;
-                sum += vec4(s_scores[at], s_scores[at + 1], s_scores[at + 2], s_scores[at + 3]);
-            }
-            put_part(row, d * (N / 4) + quad, sum, own.x, own.y);
+            float sum = 0;
+            [[unroll]] for (uint w = 0; w < WALKERS; w++)
+                sum += s_scores[(w * M + row) * SCORE_PITCH + column];
+            s_query[row * HEAD_DIM_V + d * N + column] = sum;
         }
         barrier();
+    }
+}
+
+void put_sums()
+{
+    [[dont_unroll]] for (uint i = thread(); i < N_QUERIES * QUADS; i += THREADS) {
+        const uint row = i / QUADS, at = 4 * i;
+        const vec2 own = most_and_total(row);
+        put_part(row, i % QUADS, vec4(s_query[at], s_query[at + 1], s_query[at + 2], s_query[at + 3]),
+                 own.x, own.y);
     }
 }
 
@@ -349,12 +359,13 @@ void main()
         load_keys(at, keys);
         load_values(at, values);
     }
-    make_queries(token, kv_head, pos, end == pos + 1 && first < end);
+    make_queries(end == pos + 1 && first < end);
     if (FUSED == 0)
         barrier();
     take_queries();
     walk(keys, values);
     agree();
+    add_sums();
     put_sums();
     end_row();
 }

@@ -19,17 +19,17 @@ void put(uint64_t group, uint token, uint row, uint i)
 {
     const uint r = row % 4, rows = row / 4;
     if (IS_FLOAT) {
-        p.x.v[token * N_COLS + i] = load_column(group, i, rows)[r];
+        p.x.v[token * N_COLS + i] = load_column(TYPE, group, i, rows)[r];
         return;
     }
     const uint block = i / 4, part = i % 4;
-    const Codes c = load_codes(group, block, part, rows);
-    const Factors f = factors_of(c);
-    const uvec2 q = codes_of(c, part, r);
+    const Codes c = load_codes(TYPE, group, block, part, rows);
+    const Factors f = factors_of(TYPE, c);
+    const uvec2 q = codes_of(TYPE, c, part, r);
     [[unroll]] for (uint k = 0; k < 4; k++) {
         const uint to = token * N_COLS + block * 32 + part * 4 + k;
-        const float low = bitfieldExtract(int(q.x), int(8 * k), 8) - OFFSET;
-        const float high = bitfieldExtract(int(q.y), int(8 * k), 8) - OFFSET;
+        const float low = bitfieldExtract(int(q.x), int(8 * k), 8) - offset_of(TYPE);
+        const float high = bitfieldExtract(int(q.y), int(8 * k), 8) - offset_of(TYPE);
         p.x.v[to] = f.low[r] * low + f.min_low[r];
         p.x.v[to + 16] = f.high[r] * high + f.min_high[r];
     }
@@ -38,7 +38,7 @@ void put(uint64_t group, uint token, uint row, uint i)
 void main()
 {
     const uint token = gl_WorkGroupID.y, id = p.ids.v[token];
-    const uint64_t group = p.table + uint64_t(id / 16) * GROUP_BYTES;
+    const uint64_t group = p.table + uint64_t(id / 16) * group_bytes(TYPE);
     table_fill();
     barrier();
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS * 4;

@@ -25,7 +25,7 @@ shared float s_weights[N_USED];
 Place place_of(uint i)
 {
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS, j = i / n;
-    return Place(p.matrix + uint64_t(s_ids[j] * p.n_groups + gl_WorkGroupID.x) * GROUP_BYTES, i % n,
+    return Place(p.matrix + uint64_t(s_ids[j] * p.n_groups + gl_WorkGroupID.x) * group_bytes(TYPE), i % n,
                  s_weights[j]);
 }
 
@@ -38,14 +38,14 @@ void main()
         s_weights[t] = p.weights.v[token * N_USED + t];
     }
     barrier();
-    const Ahead ahead = matrix_ahead(0, end);
+    const Ahead ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
     act_row(p.from, token, 0);
     barrier();
 
     vec4 sum[N_TOKENS]; // N_TOKENS is 1
     sum[0] = vec4(0);
-    matrix_add(ahead, 0, end, sum);
+    matrix_add(TYPE, ahead, 0, end, sum);
     float result = matrix_sum(sum);
     if (t < 16 && o < p.n_out) {
         for (uint j = 0; j < N_USED && p.bias != 0; j++)

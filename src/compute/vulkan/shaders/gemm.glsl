@@ -83,7 +83,7 @@ uint64_t group_of(uint g)
 {
     const bool second = KIND == 2 && g % 2 == 1;
     const uint i = min(gl_WorkGroupID.x * GROUPS_OUT + (KIND == 2 ? g / 2 : g), p.n_groups - 1);
-    return (second ? p.up : p.matrix) + uint64_t(tile_expert * p.n_groups + i) * GROUP_BYTES;
+    return (second ? p.up : p.matrix) + uint64_t(tile_expert * p.n_groups + i) * group_bytes(TYPE);
 }
 
 // ---- from memory -------------------------------------------------------------------------------
@@ -124,10 +124,10 @@ Held fetch(uint step)
     if (IS_FLOAT) {
         [[unroll]] for (uint i = 0; i < HELD_COLUMNS; i++) {
             const uint at = t + i * THREADS, col = at / 4 % 32;
-            h.columns[i] = load_column(group_of(at / 128), step * 32 + col, at % 4);
+            h.columns[i] = load_column(TYPE, group_of(at / 128), step * 32 + col, at % 4);
         }
     } else if (has_part()) {
-        h.codes = load_codes(group_of(t / (16 * STEP)), min(part_block(step), N_BLOCKS - 1), t / 4 % 4,
+        h.codes = load_codes(TYPE, group_of(t / (16 * STEP)), min(part_block(step), N_BLOCKS - 1), t / 4 % 4,
                              t % 4);
     }
     [[unroll]] for (uint i = 0; i < N_HELD; i++) {
@@ -145,11 +145,11 @@ Held fetch(uint step)
 void put_part(const Codes c, bool exists)
 {
     const uint t = thread(), part = t / 4 % 4;
-    const Factors f = factors_of(c);
+    const Factors f = factors_of(TYPE, c);
     const uint to = t / (16 * STEP) * 16 + t % 4 * 4, col = t / 16 % STEP * 8 + part;
     [[unroll]] for (uint r = 0; r < 4; r++) {
-        const uvec2 q = codes_of(c, part, r);
-        vec4 low = signed_bytes(q.x) - float(OFFSET), high = signed_bytes(q.y) - float(OFFSET);
+        const uvec2 q = codes_of(TYPE, c, part, r);
+        vec4 low = signed_bytes(q.x) - float(offset_of(TYPE)), high = signed_bytes(q.y) - float(offset_of(TYPE));
         low = exists ? f.low[r] * low + f.min_low[r] : vec4(0);
         high = exists ? f.high[r] * high + f.min_high[r] : vec4(0);
         s_weights[(to + r) * PITCH + col] = NUMBERS(low);

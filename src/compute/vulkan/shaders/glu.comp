@@ -72,12 +72,12 @@ void main()
     } else if (p.ids != 0) { // then N_TOKENS is 1
         expert = Words(p.ids).v[first_token * p.n_used + j];
     }
-    const uint64_t offset = uint64_t(expert * p.n_groups + group) * GROUP_BYTES;
+    const uint64_t offset = uint64_t(expert * p.n_groups + group) * group_bytes(TYPE);
 
     place_group = p.gate + offset;
-    const Ahead gate_ahead = matrix_ahead(0, end);
+    const Ahead gate_ahead = matrix_ahead(TYPE, 0, end);
     place_group = p.up + offset;
-    const Ahead up_ahead = matrix_ahead(0, end);
+    const Ahead up_ahead = matrix_ahead(TYPE, 0, end);
     if (CHOOSES == 0)
         take_rows(first_token);
     barrier();
@@ -86,9 +86,9 @@ void main()
     for (uint n = 0; n < N_TOKENS; n++)
         gate[n] = up[n] = vec4(0);
     place_group = p.gate + offset;
-    matrix_add(gate_ahead, 0, end, gate);
+    matrix_add(TYPE, gate_ahead, 0, end, gate);
     place_group = p.up + offset;
-    matrix_add(up_ahead, 0, end, up);
+    matrix_add(TYPE, up_ahead, 0, end, up);
     const vec2 both = matrix_sum_pair(gate, up);
     float g = both.x, u = both.y;
 

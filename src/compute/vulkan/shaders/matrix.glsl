@@ -18,34 +18,66 @@ layout(constant_id = 2) const uint N_TOKENS = 1;  // activation rows of a workgr
 layout(constant_id = 3) const uint ACT_WORDS = 1024; // of s_act
 layout(constant_id = 4) const uint N_PARTS = 1;
 
+// A matrix of the workgroup's may have a second type; then both are integer types, of one table at most.
+layout(constant_id = 16) const uint TYPE_2 = 255; // none
+
 const bool IS_FLOAT = TYPE >= F32;
-const bool HAS_TABLE = TYPE == IQ4_NL || TYPE == IQ4_XS || TYPE == MXFP4;
+const bool IS_OF_TABLE = TYPE == IQ4_NL || TYPE == IQ4_XS || TYPE == MXFP4;
+const uint TABLE_TYPE = IS_OF_TABLE ? TYPE : TYPE_2;
+const bool HAS_TABLE = TABLE_TYPE == IQ4_NL || TABLE_TYPE == IQ4_XS || TABLE_TYPE == MXFP4;
 const uint N_BLOCKS = N_COLS / 32;
 
-// Bytes of the code planes of a block, of the scales of SCALE_BLOCKS blocks.
-const uint CODE_BYTES = TYPE == Q2_K                      ? 128
-                        : TYPE == Q3_K                    ? 192
-                        : TYPE <= Q5_1 && TYPE >= Q5_0    ? 320
-                        : TYPE == Q5_K                    ? 320
-                        : TYPE == Q6_K                    ? 384
-                        : TYPE == Q8_0                    ? 512
-                                                          : 256;
-const bool IS_SUPER = TYPE >= Q2_K && TYPE <= Q6_K || TYPE == IQ4_XS;
-const uint SCALE_BLOCKS = IS_SUPER ? 8 : 1;
-const uint SCALE_BYTES = TYPE == Q4_1 || TYPE == Q5_1                     ? 64
-                         : TYPE == MXFP4                                  ? 16
-                         : TYPE == IQ4_XS                                 ? 160
-                         : TYPE == Q6_K || TYPE == Q3_K                   ? 288
-                         : TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K   ? 320
-                                                                          : 32;
-// Unsigned codes minus this are the values.
-const int OFFSET = TYPE == Q4_0 ? 8 : TYPE == Q5_0 ? 16 : TYPE == Q6_K ? 32 : TYPE == Q3_K ? 4 : 0;
+// Functions of a type: it is a constant wherever they are called, and what is left of them is short.
 
-const uint GROUP_BYTES =
-    ((IS_FLOAT ? N_COLS * 16 * (TYPE == F32 ? 4 : 2)
-               : N_BLOCKS * CODE_BYTES + N_BLOCKS / SCALE_BLOCKS * SCALE_BYTES) +
-     63) &
-    ~63u;
+bool has_table(uint type)
+{
+    return type == IQ4_NL || type == IQ4_XS || type == MXFP4;
+}
+
+// Bytes of the code planes of a block, of the scales of scale_blocks() blocks.
+uint code_bytes(uint type)
+{
+    return type == Q2_K                                                            ? 128
+           : type == Q3_K                                                          ? 192
+           : type == Q5_0 || type == Q5_1 || type == Q5_K                          ? 320
+           : type == Q6_K                                                          ? 384
+           : type == Q8_0                                                          ? 512
+                                                                                   : 256;
+}
+
+uint scale_blocks(uint type)
+{
+    return type >= Q2_K && type <= Q6_K || type == IQ4_XS ? 8 : 1;
+}
+
+uint scale_bytes(uint type)
+{
+    return type == Q4_1 || type == Q5_1                   ? 64
+           : type == MXFP4                                ? 16
+           : type == IQ4_XS                               ? 160
+           : type == Q6_K || type == Q3_K                 ? 288
+           : type == Q2_K || type == Q4_K || type == Q5_K ? 320
+                                                          : 32;
+}
+
+// Unsigned codes minus this are the values.
+int offset_of(uint type)
+{
+    return type == Q4_0 ? 8 : type == Q5_0 ? 16 : type == Q6_K ? 32 : type == Q3_K ? 4 : 0;
+}
+
+bool has_min(uint type)
+{
+    return type == Q4_1 || type == Q5_1 || type == Q2_K || type == Q4_K || type == Q5_K;
+}
+
+uint group_bytes(uint type)
+{
+    const uint bytes = type >= F32 ? N_COLS * 16 * (type == F32 ? 4 : 2)
+                                   : N_BLOCKS * code_bytes(type) +
+                                         N_BLOCKS / scale_blocks(type) * scale_bytes(type);
+    return bytes + 63 & ~63u;
+}
 
 // Activations of a row: integer types ROW_BLOCKS * 8 words of four codes, then ROW_BLOCKS scales;
 // float types ROW_COLS floats.
@@ -61,7 +93,7 @@ shared uint s_pairs[HAS_TABLE ? 256 : 1];
 int code_value(uint code)
 {
     uint four;
-    if (TYPE == MXFP4)
+    if (TABLE_TYPE == MXFP4)
         four = code < 8 ? (code < 4 ? 0x03020100 : 0x0c080604)
                         : (code < 12 ? 0xfdfeff00 : 0xf4f8fafc);
     else
@@ -111,22 +143,22 @@ vec4 low_nibbles(uint w)
     return vec4(w & 15, w >> 8 & 15, w >> 16 & 15, w >> 24 & 15);
 }
 
-uvec4 load_scales(uint64_t group, uint block, uint rows)
+uvec4 load_scales(uint type, uint64_t group, uint block, uint rows)
 {
     const uint64_t record =
-        group + N_BLOCKS * CODE_BYTES + uint64_t(block / SCALE_BLOCKS * SCALE_BYTES);
-    const uint b = block % SCALE_BLOCKS;
+        group + N_BLOCKS * code_bytes(type) + uint64_t(block / scale_blocks(type) * scale_bytes(type));
+    const uint b = block % scale_blocks(type);
     uvec4 s = uvec4(0);
-    if (TYPE == MXFP4) {
+    if (type == MXFP4) {
         s.x = Words(record).v[rows];
         return s;
     }
     s.xy = Vec2s(record).v[rows];
-    if (TYPE == Q4_1 || TYPE == Q5_1)
+    if (type == Q4_1 || type == Q5_1)
         s.zw = Vec2s(record).v[4 + rows];
-    if (TYPE == IQ4_XS)
+    if (type == IQ4_XS)
         s.z = Words(record).v[8 + 4 * b + rows];
-    if (TYPE == Q6_K || TYPE == Q3_K) {
+    if (type == Q6_K || type == Q3_K) {
         s.z = Words(record).v[8 + 8 * b + rows];
         s.w = Words(record).v[8 + 8 * b + 4 + rows];
     }
@@ -134,13 +166,13 @@ uvec4 load_scales(uint64_t group, uint block, uint rows)
 }
 
 // The rest of the scales of the types with minimums: m (two words), then bytes.
-uvec4 load_minimums(uint64_t group, uint block, uint rows)
+uvec4 load_minimums(uint type, uint64_t group, uint block, uint rows)
 {
     const uint64_t record =
-        group + N_BLOCKS * CODE_BYTES + uint64_t(block / SCALE_BLOCKS * SCALE_BYTES);
-    const uint b = block % SCALE_BLOCKS;
+        group + N_BLOCKS * code_bytes(type) + uint64_t(block / scale_blocks(type) * scale_bytes(type));
+    const uint b = block % scale_blocks(type);
     uvec4 s = uvec4(Vec2s(record).v[4 + rows], 0, 0);
-    if (TYPE == Q2_K) {
+    if (type == Q2_K) {
         s.z = Words(record).v[16 + 8 * b + rows];
         s.w = Words(record).v[16 + 8 * b + 4 + rows];
     } else {
@@ -150,29 +182,29 @@ uvec4 load_minimums(uint64_t group, uint block, uint rows)
     return s;
 }
 
-Codes load_codes(uint64_t group, uint block, uint part, uint rows)
+Codes load_codes(uint type, uint64_t group, uint block, uint part, uint rows)
 {
-    Vec4s v = Vec4s(group + uint64_t(block * CODE_BYTES));
+    Vec4s v = Vec4s(group + uint64_t(block * code_bytes(type)));
     Codes c;
     c.b = c.c = uvec4(0);
-    if (TYPE == Q2_K || TYPE == Q3_K) {
+    if (type == Q2_K || type == Q3_K) {
         c.a = v.v[rows];
         c.b = v.v[4 + rows];
-        if (TYPE == Q3_K)
+        if (type == Q3_K)
             c.c = v.v[8 + rows];
     } else {
         c.a = v.v[4 * part + rows];
-        if (TYPE == Q8_0)
+        if (type == Q8_0)
             c.b = v.v[4 * (part + 4) + rows];
-        if (TYPE == Q5_0 || TYPE == Q5_1 || TYPE == Q5_K || TYPE == Q6_K)
+        if (type == Q5_0 || type == Q5_1 || type == Q5_K || type == Q6_K)
             c.b = v.v[16 + rows];
-        if (TYPE == Q6_K)
+        if (type == Q6_K)
             c.c = v.v[20 + rows];
     }
-    c.scale = load_scales(group, block, rows);
-    if (TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K) {
+    c.scale = load_scales(type, group, block, rows);
+    if (type == Q2_K || type == Q4_K || type == Q5_K) {
         // Q2_K reads all its planes from a and b; c carries what does not fit into scale.
-        c.c = load_minimums(group, block, rows);
+        c.c = load_minimums(type, group, block, rows);
     }
     return c;
 }
@@ -184,23 +216,23 @@ uint bits_at(uint w, uint b, uint mask, uint to)
 }
 
 // Four codes of quad `part` and of quad `part + 4` of row r.
-uvec2 codes_of(const Codes c, uint part, uint r)
+uvec2 codes_of(uint type, const Codes c, uint part, uint r)
 {
     const uint PAIR = 0x03030303u, BIT = 0x01010101u;
     const uint a = c.a[r], b = c.b[r];
-    if (HAS_TABLE)
+    if (has_table(type))
         return lookup(a);
-    if (TYPE == Q8_0)
+    if (type == Q8_0)
         return uvec2(a, b);
-    if (TYPE == Q2_K)
+    if (type == Q2_K)
         return uvec2(bits_at(a, 2 * part, PAIR, 0), bits_at(b, 2 * part, PAIR, 0));
-    if (TYPE == Q3_K)
+    if (type == Q3_K)
         return uvec2(bits_at(a, 2 * part, PAIR, 0) | bits_at(c.c[r], part, BIT, 2),
                      bits_at(b, 2 * part, PAIR, 0) | bits_at(c.c[r], part + 4, BIT, 2));
     uvec2 q = uvec2(a & 0x0f0f0f0f, a >> 4 & 0x0f0f0f0f);
-    if (TYPE == Q5_0 || TYPE == Q5_1 || TYPE == Q5_K)
+    if (type == Q5_0 || type == Q5_1 || type == Q5_K)
         q |= uvec2(bits_at(b, part, BIT, 4), bits_at(b, part + 4, BIT, 4));
-    if (TYPE == Q6_K)
+    if (type == Q6_K)
         q |= uvec2(bits_at(b, 2 * part, PAIR, 4), bits_at(c.c[r], 2 * part, PAIR, 4));
     return q;
 }
@@ -216,30 +248,30 @@ struct Factors {
     vec4 low, high, min_low, min_high;
 };
 
-Factors factors_of(const Codes c)
+Factors factors_of(uint type, const Codes c)
 {
     Factors f;
     f.min_low = f.min_high = vec4(0);
-    if (TYPE == MXFP4) {
+    if (type == MXFP4) {
         f.low = f.high = vec4(exponent(c.scale.x & 255), exponent(c.scale.x >> 8 & 255),
                               exponent(c.scale.x >> 16 & 255), exponent(c.scale.x >> 24));
         return f;
     }
     const vec4 d = halves(c.scale.xy);
     f.low = f.high = d;
-    if (TYPE == Q4_1 || TYPE == Q5_1)
+    if (type == Q4_1 || type == Q5_1)
         f.min_low = f.min_high = halves(c.scale.zw);
-    if (TYPE == IQ4_XS)
+    if (type == IQ4_XS)
         f.low = f.high = d * signed_bytes(c.scale.z);
-    if (TYPE == Q6_K || TYPE == Q3_K) {
+    if (type == Q6_K || type == Q3_K) {
         f.low = d * signed_bytes(c.scale.z);
         f.high = d * signed_bytes(c.scale.w);
     }
-    if (TYPE == Q4_K || TYPE == Q5_K) {
+    if (type == Q4_K || type == Q5_K) {
         f.low = f.high = d * signed_bytes(c.c.z);
         f.min_low = f.min_high = -halves(c.c.xy) * signed_bytes(c.c.w);
     }
-    if (TYPE == Q2_K) {
+    if (type == Q2_K) {
         const vec4 m = -halves(c.c.xy);
         f.low = d * low_nibbles(c.c.z);
         f.high = d * low_nibbles(c.c.w);
@@ -249,15 +281,13 @@ Factors factors_of(const Codes c)
     return f;
 }
 
-const bool HAS_MIN = TYPE == Q4_1 || TYPE == Q5_1 || TYPE == Q2_K || TYPE == Q4_K || TYPE == Q5_K;
-
 // sum[t] += factor * the part's product with activation row t, whose words begin at t * ROW_WORDS.
-void add_part(const Codes c, uint part, uint act_block, float factor,
+void add_part(uint type, const Codes c, uint part, uint act_block, float factor,
               inout vec4 sum[N_TOKENS])
 {
-    const Factors f = factors_of(c);
-    const uvec2 q0 = codes_of(c, part, 0), q1 = codes_of(c, part, 1), q2 = codes_of(c, part, 2),
-                q3 = codes_of(c, part, 3);
+    const Factors f = factors_of(type, c);
+    const uvec2 q0 = codes_of(type, c, part, 0), q1 = codes_of(type, c, part, 1), q2 = codes_of(type, c, part, 2),
+                q3 = codes_of(type, c, part, 3);
     [[unroll]] for (uint t = 0; t < N_TOKENS; t++) {
         const uint row = t * ROW_WORDS;
         const int x = int(s_act[row + act_block * 8 + part]);
@@ -268,30 +298,30 @@ void add_part(const Codes c, uint part, uint act_block, float factor,
         ivec4 b = ivec4(dotPacked4x8EXT(int(q0.y), y), dotPacked4x8EXT(int(q1.y), y),
                         dotPacked4x8EXT(int(q2.y), y), dotPacked4x8EXT(int(q3.y), y));
         int nx = 0, ny = 0;
-        if (OFFSET != 0 || HAS_MIN) {
+        if (offset_of(type) != 0 || has_min(type)) {
             nx = dotPacked4x8EXT(0x01010101, x);
             ny = dotPacked4x8EXT(0x01010101, y);
         }
-        a -= OFFSET * nx;
-        b -= OFFSET * ny;
+        a -= offset_of(type) * nx;
+        b -= offset_of(type) * ny;
         vec4 v;
-        if (TYPE == Q2_K || TYPE == Q3_K || TYPE == Q6_K)
+        if (type == Q2_K || type == Q3_K || type == Q6_K)
             v = f.low * vec4(a) + f.high * vec4(b);
         else
             v = f.low * vec4(a + b);
-        if (HAS_MIN)
-            v += TYPE == Q2_K ? f.min_low * float(nx) + f.min_high * float(ny)
+        if (has_min(type))
+            v += type == Q2_K ? f.min_low * float(nx) + f.min_high * float(ny)
                               : f.min_low * float(nx + ny);
         sum[t] += d * v;
     }
 }
 
-vec4 load_column(uint64_t group, uint col, uint rows)
+vec4 load_column(uint type, uint64_t group, uint col, uint rows)
 {
-    if (TYPE == F32)
+    if (type == F32)
         return uintBitsToFloat(Vec4s(group).v[col * 4 + rows]);
     const uvec2 w = Vec2s(group).v[col * 4 + rows];
-    if (TYPE == F16)
+    if (type == F16)
         return halves(w);
     return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000, w.y << 16, w.y & 0xffff0000));
 }
@@ -320,16 +350,16 @@ struct Load {
     float factor;
 };
 
-Load load_at(uint i)
+Load load_at(uint type, uint i)
 {
     const uint t = thread();
     const Place p = place_of(i);
     Load l;
     l.factor = p.factor;
     if (IS_FLOAT)
-        l.column = load_column(p.group, p.at, t % 4);
+        l.column = load_column(type, p.group, p.at, t % 4);
     else
-        l.codes = load_codes(p.group, p.at, t / 4 % 4, t % 4);
+        l.codes = load_codes(type, p.group, p.at, t / 4 % 4, t % 4);
     return l;
 }
 
@@ -339,27 +369,27 @@ struct Ahead {
 };
 
 // Of the blocks or columns before `end`, those of this thread from `first` + slice() on.
-Ahead matrix_ahead(uint first, uint end)
+Ahead matrix_ahead(uint type, uint first, uint end)
 {
-    return Ahead(load_at(min(first + slice(), end - 1)),
-                 load_at(min(first + slice() + SLICES, end - 1)));
+    return Ahead(load_at(type, min(first + slice(), end - 1)),
+                 load_at(type, min(first + slice() + SLICES, end - 1)));
 }
 
 // sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t. A
 // loop with two loads under way, not unrolled: the code of a step is long, and each workgroup goes
 // through it only a few times.
-void matrix_add(Ahead ahead, uint first, uint end, inout vec4 sum[N_TOKENS])
+void matrix_add(uint type, Ahead ahead, uint first, uint end, inout vec4 sum[N_TOKENS])
 {
     const uint part = thread() / 4 % 4;
     [[dont_unroll]] for (uint at = first + slice(); at < end; at += SLICES) {
         const Load l = ahead.a;
         ahead.a = ahead.b;
-        ahead.b = load_at(min(at + 2 * SLICES, end - 1));
+        ahead.b = load_at(type, min(at + 2 * SLICES, end - 1));
         if (IS_FLOAT) {
             [[unroll]] for (uint n = 0; n < N_TOKENS; n++)
                 sum[n] += l.column * (uintBitsToFloat(s_act[n * ROW_WORDS + at]) * l.factor);
         } else {
-            add_part(l.codes, part, at, l.factor, sum);
+            add_part(type, l.codes, part, at, l.factor, sum);
         }
     }
 }

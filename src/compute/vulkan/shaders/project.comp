@@ -1,5 +1,5 @@
-// OP_PROJECT and OP_HEAD: out_i = W_i rms(in) + bias_i, up to three matrices of one type. A workgroup makes 16
-// outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, y the rows.
+// OP_PROJECT and OP_HEAD: out_i = W_i rms(in) + bias_i, up to three matrices, the first ones of TYPE, the rest of TYPE_2.
+// A workgroup makes 16 outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, y the rows.
 #version 460
 #include "common.glsl"
 #include "matrix.glsl"
@@ -20,6 +20,7 @@ layout(push_constant) uniform Push
     uint n_out[3]; // rows of the matrices
     float eps;
     uint n_tokens;
+    uint n_of_type; // matrices of TYPE
 } p;
 
 uint64_t place_group; // of the matrix at hand
@@ -33,11 +34,15 @@ void main()
     const uint t = thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
     uint i = gl_WorkGroupID.x < p.first[0] ? 0 : gl_WorkGroupID.x < p.first[1] ? 1 : 2;
     const uint group = gl_WorkGroupID.x - (i == 0 ? 0 : p.first[i - 1]);
-    const uint64_t at = p.outs[i].matrix + uint64_t(group) * GROUP_BYTES;
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+    const bool second = TYPE_2 <= BF16 && i >= p.n_of_type;
 
-    place_group = at;
-    const Ahead ahead = matrix_ahead(0, end);
+    place_group = p.outs[i].matrix + uint64_t(group) * group_bytes(second ? TYPE_2 : TYPE);
+    Ahead ahead;
+    if (second)
+        ahead = matrix_ahead(TYPE_2, 0, end);
+    else
+        ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
     for (uint n = 0; n < N_TOKENS; n++) {
         uint row = min(first_token + n, p.n_tokens - 1);
@@ -53,7 +58,10 @@ void main()
     vec4 sum[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         sum[n] = vec4(0);
-    matrix_add(ahead, 0, end, sum);
+    if (second)
+        matrix_add(TYPE_2, ahead, 0, end, sum);
+    else
+        matrix_add(TYPE, ahead, 0, end, sum);
     float result = matrix_sum(sum);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;

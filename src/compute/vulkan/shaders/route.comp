@@ -35,14 +35,14 @@ void main()
 {
     const uint t = thread(), token = gl_WorkGroupID.y;
     const uint group = gl_WorkGroupID.x / N_SPLITS, split = gl_WorkGroupID.x % N_SPLITS;
-    const uint64_t at = p.matrix + uint64_t(group) * GROUP_BYTES;
+    const uint64_t at = p.matrix + uint64_t(group) * group_bytes(TYPE);
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS, step = (n + N_SPLITS - 1) / N_SPLITS;
     const uint first = min(split * step, n), end = min(first + step, n);
 
     place_group = at;
     Ahead ahead;
     if (first < end)
-        ahead = matrix_ahead(first, end);
+        ahead = matrix_ahead(TYPE, first, end);
     table_fill();
     const float root = act_normed(p.x, p.norm, p.eps, token, 0);
     barrier();
@@ -54,7 +54,7 @@ void main()
     vec4 sum[N_TOKENS]; // N_TOKENS is 1
     sum[0] = vec4(0);
     if (first < end)
-        matrix_add(ahead, first, end, sum);
+        matrix_add(TYPE, ahead, first, end, sum);
     const float logit = matrix_sum(sum);
     const uint e = group * 16 + t;
     if (t < 16 && e < N_EXPERTS)

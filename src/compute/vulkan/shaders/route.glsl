@@ -16,7 +16,7 @@ uint rank_of(uint e)
 {
     const float mine = s_logits[e];
     uint rank = 0;
-    for (uint i = 0; i < N_EXPERTS; i += 8)
+    [[dont_unroll]] for (uint i = 0; i < N_EXPERTS; i += 8)
         [[unroll]] for (uint k = i; k < i + 8; k++)
             rank += uint(s_logits[k] > mine || s_logits[k] == mine && k < e);
     return rank;
