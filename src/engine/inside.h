@@ -88,7 +88,7 @@ void job_post_end(struct turn *t, enum finish finish, const struct err *error);
 /* The same with the lock held, for a job of the queue. */
 void job_end_locked(struct job *j, enum finish finish, const struct err *error,
                     const struct job_usage *usage);
-/* Tells other threads what the session holds, with the lock held. */
-void job_show_session(struct engine *g, uint32_t seq);
+/* Tells other threads what the sessions hold, with the lock held. */
+void job_show_sessions(struct engine *g);
 /* Takes a job out of the queue, to run it, with the lock held. */
 void job_take(struct engine *g, struct job *j);

@@ -114,10 +114,12 @@ void job_end_locked(struct job *j, enum finish finish, const struct err *error,
     pthread_cond_broadcast(&j->changed);
 }
 
-void job_show_session(struct engine *g, uint32_t seq)
+void job_show_sessions(struct engine *g)
 {
-    const struct session *s = &g->sessions[seq];
-    g->infos[seq] = (struct session_info){s->n, s->busy, s->hint, g->n_jobs - s->last_used};
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        const struct session *s = &g->sessions[i];
+        g->infos[i] = (struct session_info){s->n, s->busy, s->hint, g->n_jobs - s->last_used};
+    }
     g->cache_bytes = g->store ? store_bytes(g->store) : 0;
 }
 
@@ -135,7 +137,7 @@ void job_post_end(struct turn *t, enum finish finish, const struct err *error)
     struct engine *g = j->engine;
     pthread_mutex_lock(&g->lock);
     t->job = NULL;
-    job_show_session(g, t->seq);
+    job_show_sessions(g);
     job_end_locked(j, finish, error, &t->usage);
     pthread_mutex_unlock(&g->lock);
 }

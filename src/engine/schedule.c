@@ -65,8 +65,7 @@ static struct turn *admit(struct engine *g)
 static bool wait_for_work(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
-    for (uint32_t i = 0; i < g->n_sessions; i++)
-        job_show_session(g, i);
+    job_show_sessions(g);
     while (!g->first && !g->quit && count_turns(g) == 0)
         pthread_cond_wait(&g->queue_changed, &g->lock);
     const bool goes_on = g->first || count_turns(g) > 0;
