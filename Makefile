@@ -105,6 +105,11 @@ check-static: ## layers, formatting, file and function lengths
 check-api: tawny ## the HTTP interface with the real openai and Anthropic clients (needs node)
 	@tests/api/run
 
+RUNS ?= 1
+AGENT ?=
+check-agents: tawny ## the real coding agents from npm against the demo model (RUNS=N each, AGENT=name,...; needs npm)
+	@tests/agents/check --runs $(RUNS) $(if $(AGENT),--agent $(AGENT))
+
 SAMPLE ?= 0
 check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=N: N a suite; 0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
@@ -189,5 +194,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo soak check check-sanitizers check-static check-cli check-api check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo soak check check-sanitizers check-static check-cli check-api check-agents check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:
