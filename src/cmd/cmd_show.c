@@ -21,8 +21,8 @@ static const struct opt show_table[] = {
      AT(bandwidth), 0, 0},
     {"--text", "FILE", "measure on this text what --requant costs", NULL, OPT_TEXT, AT(text), 0, 0},
     {"--tokens", "N", "read no more of the text", "4096", OPT_U32, AT(n_tokens), 1, 1 << 24},
-    {"-np --parallel", "N", "sessions side by side, for the memory plan", "2", OPT_U32,
-     AT(n_sessions), 1, 256},
+    {"-np --parallel", "N", "sessions side by side, for the memory plan",
+     "4, fewer where memory is short", OPT_U32, AT(n_sessions), 1, 256},
 };
 #undef AT
 
@@ -119,8 +119,12 @@ static bool plan_memory(struct shown *s)
     s->device = (struct exec_params){.device = s->opts->device};
     if (!s->backend || !exec_device_open(s->backend, &s->device, NULL, &s->why))
         return false;
-    const struct engine_params p = show_params(s, s->opts->n_ctx);
-    return engine_memory(s->model, &p, &s->n_ctx, &s->memory, &s->why);
+    struct engine_params p = show_params(s, s->opts->n_ctx);
+    if (!engine_memory(s->model, &p, &s->memory, &s->why))
+        return false;
+    s->n_ctx = p.n_ctx;
+    s->n_sessions = p.n_sessions;
+    return true;
 }
 
 /* Opens path; a model that tawny cannot run is shown without a plan. */
@@ -152,7 +156,7 @@ static bool measure(struct shown *s, const struct show_opts *o, struct err *e)
 
 int cmd_show(int argc, char **argv)
 {
-    struct show_opts o = {.n_sessions = 2, .n_tokens = 4096};
+    struct show_opts o = {.n_tokens = 4096};
     struct model_opts m;
     struct opt_group groups[] = {OPT_GROUP("Options", show_table, &o), model_group(&m)};
     const struct opt_command c = {

@@ -45,7 +45,7 @@ static uint64_t cache_bytes(const struct shown *s, uint32_t n_ctx, enum block_ty
     struct err e;
     uint64_t n_bytes = 0;
     p.type_k = p.type_v = type;
-    if (!engine_memory(s->model, &p, &n_ctx, &table, &e))
+    if (!engine_memory(s->model, &p, &table, &e))
         return 0;
     for (size_t i = 0; i < table.n_rows; i++)
         if (str_eq(str_of(table.rows[i].what), STR("kv cache")))
@@ -55,13 +55,13 @@ static uint64_t cache_bytes(const struct shown *s, uint32_t n_ctx, enum block_ty
 
 static struct length_needs needs_of(const struct shown *s, uint32_t n_ctx)
 {
-    const struct engine_params p = show_params(s, n_ctx);
+    struct engine_params p = show_params(s, n_ctx);
     struct length_needs n = {0};
     struct mem_table table;
     struct err e;
     for (size_t i = 0; i < N_CACHE_TYPES; i++)
         n.cache[i] = cache_bytes(s, n_ctx, cache_types[i]);
-    if (engine_memory(s->model, &p, &n_ctx, &table, &e)) {
+    if (engine_memory(s->model, &p, &table, &e)) {
         n.total = table.total;
         n.fits = table.total <= table.available;
     }

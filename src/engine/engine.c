@@ -49,13 +49,14 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     return true;
 }
 
-bool engine_memory(const struct model *m, const struct engine_params *p, uint32_t *n_ctx,
-                   struct mem_table *out, struct err *e)
+bool engine_memory(const struct model *m, struct engine_params *p, struct mem_table *out,
+                   struct err *e)
 {
     struct fit f;
     if (!fit_open(&f, m, p, e))
         return false;
-    *n_ctx = f.params.n_ctx;
+    p->n_ctx = f.params.n_ctx;
+    p->n_sessions = f.params.n_seqs;
     *out = f.table;
     fit_close(&f);
     return true;

@@ -39,9 +39,10 @@ struct engine_params {
 };
 
 /* The memory that engine_open would plan for p and a model that is already read: nothing is loaded.
- * n_ctx: what the default came to. Does not fit where out->total is over out->available. */
-bool engine_memory(const struct model *m, const struct engine_params *p, uint32_t *n_ctx,
-                   struct mem_table *out, struct err *e);
+ * p->n_ctx and p->n_sessions become what the defaults came to. Does not fit where out->total is
+ * over out->available. */
+bool engine_memory(const struct model *m, struct engine_params *p, struct mem_table *out,
+                   struct err *e);
 
 struct engine;
 /* Loads the model and starts the engine's thread. */

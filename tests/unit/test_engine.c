@@ -657,14 +657,15 @@ TEST(engine_default_context_is_the_models_as_far_as_memory_goes)
     struct kit_model m = kit_open_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
     struct engine_params p = {.path = path, .backend = "ref"};
     struct mem_table table;
-    uint32_t n_ctx = 0;
-    CHECK_OK(engine_memory(m.model, &p, &n_ctx, &table, &e));
-    CHECK_INT(n_ctx, 4096);
+    CHECK_OK(engine_memory(m.model, &p, &table, &e));
+    CHECK_INT(p.n_ctx, 4096);
+    CHECK_INT(p.n_sessions, 4);
     /* So many sessions that the whole context does not fit, but a part does. */
     uint64_t one = 4096 * plan_kv_bytes_per_token(&m.model->plan, BLOCK_F16, BLOCK_F16);
+    p.n_ctx = 0;
     p.n_sessions = (uint32_t)(2 * table.available / one);
-    CHECK_OK(engine_memory(m.model, &p, &n_ctx, &table, &e));
-    CHECK(n_ctx > 0 && n_ctx < 4096 && n_ctx % 256 == 0);
+    CHECK_OK(engine_memory(m.model, &p, &table, &e));
+    CHECK(p.n_ctx > 0 && p.n_ctx < 4096 && p.n_ctx % 256 == 0);
     CHECK(table.total <= table.available);
     kit_close_model(&m);
     remove_model(path);
