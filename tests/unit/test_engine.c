@@ -321,6 +321,25 @@ static size_t ask_and_compare(struct engine *g, struct talk *t)
     return got.usage.n_cached;
 }
 
+/* Not even when another session is empty and cutting the reply off this one would cost more. */
+TEST(engine_reads_a_short_prompt_once)
+{
+    static const char *const archs[] = {"qwen3moe", "qwen3next", "gpt-oss"};
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+        struct rng r = {test_seed()};
+        int32_t prompt[12];
+        char *path = write_model_of(archs[i]);
+        struct engine *g = open_engine(path, 4, 100, 0);
+        struct job_params p = {.prompt = prompt, .n_prompt = 12, .max_tokens = 40};
+        random_ids(&r, prompt, 12);
+        CHECK_INT(kit_ask(g, &p).usage.n_cached, 0);
+        CHECK_INT(kit_ask(g, &p).usage.n_cached, 11);
+        CHECK_INT(kit_ask(g, &p).usage.n_cached, 11);
+        engine_close(g);
+        remove_model(path);
+    }
+}
+
 /* A recurrent state cannot be cut back, and still nobody reads a prompt again: not who goes on, not
  * who asks once more, not who edits the last message or goes back a turn. */
 TEST(engine_keeps_recurrent_states_at_the_borders_of_turns)
