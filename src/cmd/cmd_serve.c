@@ -15,7 +15,8 @@
 #include "server/server.h"
 
 struct serve_opts {
-    const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template, *state;
+    const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template, *state,
+        *record;
     uint32_t port;
     int32_t n_sessions; /* below 1: the default */
     int32_t cache_mib;  /* below 0: the default */
@@ -45,6 +46,8 @@ static const struct opt serve_table[] = {
      OPT_TEXT, AT(template), 0, 0},
     {"--state", "FILE", "keep in FILE how far loading is, then the address; locked while it runs",
      "none", OPT_TEXT, AT(state), 0, 0},
+    {"--record", "DIR", "keep every request and its answer in DIR, for 'tawny replay'", "none",
+     OPT_TEXT, AT(record), 0, 0},
     {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
 };
 #undef AT
@@ -180,6 +183,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
                                          .socket = o->socket,
                                          .api_key = o->key_file ? key.p : o->api_key,
                                          .cors = o->cors,
+                                         .record = o->record,
                                          .chat_template = buf_view(&template),
                                          .model_id = o->alias,
                                          .log = term_log(o->verbose),

@@ -51,9 +51,10 @@ struct http_request {
     } set[MAX_SET];
     size_t n_set;
     struct http_source source;
-    struct buf ready; /* bytes of the source that are not on the wire yet */
-    size_t n_taken;   /* of those, given to libmicrohttpd */
-    bool ended;       /* the source has no more */
+    struct http_tap tap; /* .done NULL: none */
+    struct buf ready;    /* bytes of the source that are not on the wire yet */
+    size_t n_taken;      /* of those, given to libmicrohttpd */
+    bool ended;          /* the source has no more */
 };
 
 /* Length the head announces; 0 for none (chunked uploads). */
@@ -187,12 +188,13 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **sl
     struct http_request *r = *slot;
     (void)ctx;
     (void)connection;
-    (void)why;
     if (!r)
         return;
     *slot = NULL;
     if (r->source.close)
         r->source.close(r->source.ctx);
+    if (r->tap.done)
+        r->tap.done(r->tap.ctx, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     if (r->answer)
         MHD_destroy_response(r->answer);
     buf_free(&r->body);
@@ -231,6 +233,8 @@ static ssize_t on_more(void *ctx, uint64_t position, char *out, size_t max)
         suspend_idle_limit(r);
         step(r, "", 0);
         r->ended = !r->source.next(r->source.ctx, &r->ready);
+        if (r->tap.bytes)
+            r->tap.bytes(r->tap.ctx, r->status, buf_view(&r->ready));
         resume_idle_limit(r);
     }
     step(r, "taking a piece of its answer", r->http->params.take_ms);
@@ -436,6 +440,8 @@ static void answer_with(struct http_request *r, int status, const char *type,
 
 void http_send(struct http_request *r, int status, const char *type, str body)
 {
+    if (r->tap.bytes)
+        r->tap.bytes(r->tap.ctx, status, body);
     answer_with(
         r, status, type,
         MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_MUST_COPY));
@@ -447,6 +453,16 @@ void http_stream(struct http_request *r, const char *type, const struct http_sou
     answer_with(r, 200, type ? type : "text/event-stream",
                 MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_more, r, NULL));
     http_set(r, "Cache-Control", "no-cache");
+}
+
+void http_tap(struct http_request *r, const struct http_tap *tap)
+{
+    r->tap = *tap;
+}
+
+void *http_tapped(const struct http_request *r)
+{
+    return r->tap.ctx;
 }
 
 bool http_gone(const struct http_request *r)

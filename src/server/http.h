@@ -84,6 +84,18 @@ struct http_source {
 /* type: its Content-Type, static; NULL: server-sent events. */
 void http_stream(struct http_request *r, const char *type, const struct http_source *source);
 
+/* Is told what is answered: bytes, those of the answer's body as they come; done, once, when the
+ * request is over and its source is closed, but its body is still there. whole: the client was sent
+ * all of it. On the connection's thread. */
+struct http_tap {
+    void (*bytes)(void *ctx, int status, str bytes);
+    void (*done)(void *ctx, bool whole);
+    void *ctx;
+};
+void http_tap(struct http_request *r, const struct http_tap *tap);
+/* The tap's ctx; NULL: there is none. */
+void *http_tapped(const struct http_request *r);
+
 /* Has the client hung up (a half-closed connection counts), or is the server ending? One system
  * call; the connection's thread only. */
 bool http_gone(const struct http_request *r);

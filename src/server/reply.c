@@ -14,6 +14,7 @@
 #include "server/logprobs.h"
 #include "server/metrics.h"
 #include "server/protocol.h"
+#include "server/record.h"
 #include "server/stops.h"
 
 enum { POLL_MS = 20 }; /* how late a hung-up client is noticed while nothing else happens */
@@ -29,6 +30,7 @@ struct reply {
     struct reply_request to;
     struct openai_request *request; /* of .to */
     struct job *job;
+    struct exchange *exchange; /* NULL: it is not recorded */
 
     struct prompt prompt;
     struct replay_reply sampled; /* what the conversation will bring back */
@@ -374,6 +376,7 @@ static void count_reply(struct reply *r)
     if (r->error.code && r->error.code != ERR_CANCELLED)
         end = "error";
     metrics_end(r->server->metrics, &r->run, end, &u, r->first_ns);
+    record_usage(r->exchange, &(struct record_usage){u.n_prompt, u.n_cached, r->n_tokens, r->gone});
 }
 
 static void close_reply(void *ctx)
@@ -561,6 +564,7 @@ static struct reply *open_reply(const struct server *s, struct http_request *htt
     struct reply *r = mem_new(1, sizeof *r);
     r->server = s;
     r->http = http;
+    r->exchange = record_of(http);
     r->to = *to;
     r->request = to->request;
     r->queued_ns = r->sent_ns = clock_ns();

@@ -19,6 +19,7 @@
 
 struct constrain_cache; /* constrain.h */
 struct metrics;         /* metrics.h */
+struct recorder;        /* record.h */
 struct responses_store; /* responses_store.h */
 
 /* Set up before the first connection, not changed after: all threads read it. */
@@ -35,6 +36,7 @@ struct server {
     struct responses_store *responses;
     struct dates *dates;
     struct metrics *metrics;
+    struct recorder *recorder; /* NULL: nothing is recorded */
     int64_t started_unix;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */

@@ -12,6 +12,7 @@
 #include "server/guard.h"
 #include "server/metrics.h"
 #include "server/ollama.h"
+#include "server/record.h"
 #include "server/responses_store.h"
 #include "server/serve.h"
 #include "server/unpack.h"
@@ -318,7 +319,10 @@ static bool unpack_body(const struct server *s, struct http_request *http, struc
 
 static void handle(void *ctx, struct http_request *http)
 {
+    const struct server *s = ctx;
     struct openai_error e;
+    if (s->recorder && str_eq(http_method(http), STR("POST")))
+        record_begin(s->recorder, http);
     if (unpack_body(ctx, http, &e) && hold(ctx, http, json_weigh(http_body(http)), &e))
         find_route(http_path(http))->handle(ctx, http);
     else
@@ -378,7 +382,10 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
     models_entry(g, s->model_id, s->started_unix, &s->model_entry);
-    return true;
+    if (!p->record)
+        return true;
+    s->recorder = recorder_open(p->record, &p->log, e);
+    return s->recorder != NULL;
 }
 
 static void announce(const struct server *s, uint16_t port)
@@ -432,6 +439,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
         ok = wait_for_stop(p->stop_fd, e);
     }
     http_close(http);
+    recorder_close(s.recorder);
     chat_template_close(s.chat);
     constrain_close(s.constrain);
     replay_close(s.replay);

@@ -19,6 +19,7 @@ struct server_params {
     const char *api_key;      /* NULL: none is asked for */
     const char *cors;         /* origins of web pages that may use the server, with commas between
                                  them, or "*" for all [none] */
+    const char *record;       /* a folder that keeps every request and its answer [none] */
     str chat_template;        /* Jinja [the model file's] */
     const char *model_id;     /* the name clients see [the file's name without .gguf] */
     uint32_t max_connections; /* [128] */

@@ -88,6 +88,7 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
                                .max_body = p->max_body,
                                .max_held = p->max_held,
                                .cors = p->cors,
+                               .record = p->record,
                                .chat_template = str_of(p->chat_template ? p->chat_template : ""),
                                .model_id = "kit",
                                .log = {on_log, s},

@@ -15,6 +15,7 @@ struct kit_server_params {
     size_t max_body; /* [the server's] */
     size_t max_held; /* [the server's] */
     const char *cors;
+    const char *record;        /* a folder */
     const char *chat_template; /* [ChatML] */
     bool demo; /* the demo model instead, on the cpu backend; skips the test without it */
 };
