@@ -36,6 +36,7 @@ TEST(predict_tokens_of_whole_models_stay_within_their_limits)
         {"qwen3-coder-30b", 6, 300},
         {"gpt-oss-20b", 6, 150},
         {"qwen3-next-80b", 7, 340},
+        {"glm-4.7-flash", 10, 470},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kit_model m = open_empty(rows[i].name);
@@ -73,7 +74,7 @@ static long counted(const struct buf *text, const char *what)
 
 TEST(predict_counts_what_a_device_is_given)
 {
-    static const char *const archs[] = {"qwen3moe", "gpt-oss", "qwen3next"};
+    static const char *const archs[] = {"qwen3moe", "gpt-oss", "qwen3next", "deepseek2"};
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
         struct kit_model m =
             kit_open_model(&(struct kit_spec){.arch = archs[i], .type = BLOCK_Q8_0});

@@ -392,7 +392,7 @@ TEST(exec_rows_have_the_bits_of_a_cold_start_after_random_walks_on_cpu)
 
 TEST(exec_rows_agree_with_ref_after_random_walks_on_vulkan)
 {
-    for (size_t k = 0; k < 4; k++) /* without latent attention */
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         check_walk("vulkan", "ref", &kinds[k], k % 2 ? 4 : 16, 25);
 }
 

@@ -26,11 +26,6 @@ enum {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static uint32_t cache_type(enum block_type type)
-{
-    return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
-}
-
 /* The largest tile of positions that fits into shared memory, see shaders/attend.comp; 0: none. */
 static uint32_t key_tile(const struct gpu *g, const struct op_attend *o, uint32_t queries)
 {
@@ -108,8 +103,8 @@ static struct vk_pipeline_spec flash_spec(const struct gpu *g, const struct op_a
     return (struct vk_pipeline_spec){
         .shader = VK_SHADER_FLASH,
         .n_consts = 10,
-        .consts = {o->head_dim, o->head_dim_v, cache_type(g->params.type_k),
-                   cache_type(g->params.type_v), o->n_kv_head, o->n_head / o->n_kv_head, 0, 0,
+        .consts = {o->head_dim, o->head_dim_v, gpu_cache_type(g->params.type_k),
+                   gpu_cache_type(g->params.type_v), o->n_kv_head, o->n_head / o->n_kv_head, 0, 0,
                    o->window, o->gated},
     };
 }
@@ -245,7 +240,7 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
     const struct op_attend *o = &op->attend;
     if (!check_attend(g, op, e))
         return false;
-    const uint32_t key = cache_type(g->params.type_k), value = cache_type(g->params.type_v);
+    const uint32_t key = gpu_cache_type(g->params.type_k), value = gpu_cache_type(g->params.type_v);
     const uint32_t n_rot = o->rope ? o->rope->n_rot : 0;
     const bool adjacent = o->rope && o->rope->pairs == ROPE_ADJACENT, fused = key < 2 && value < 2;
     struct step *s = step_add(g, STEP_HEADS, op);
@@ -296,10 +291,10 @@ static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
     return n;
 }
 
-static uint32_t tile_splits(uint32_t n_groups, uint32_t n_keys)
+static uint32_t tile_splits(uint32_t n_groups, uint32_t n_keys, uint32_t keys_per_split)
 {
     uint32_t n = 1;
-    while (n * n_groups < ENOUGH_GROUPS && n < MOST_SPLITS && n * KEYS_PER_TILE_SPLIT < n_keys)
+    while (n * n_groups < ENOUGH_GROUPS && n < MOST_SPLITS && n * keys_per_split < n_keys)
         n *= 2;
     return n;
 }
@@ -313,12 +308,12 @@ static uint32_t most_tiles(const struct gpu *g, const struct step *s, uint32_t n
 
 static bool is_attention(const struct step *s)
 {
-    return s->kind == STEP_ATTEND || s->kind == STEP_FLASH;
+    return s->kind == STEP_ATTEND || s->kind == STEP_FLASH || s->kind == STEP_LATENT_ATTEND;
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
-static address rotations(const struct gpu *g, const struct rope *rope)
+VkDeviceAddress gpu_rotations(const struct gpu *g, const struct rope *rope)
 {
     for (uint32_t i = 0; i < g->n_ropes; i++)
         if (g->ropes[i].rope == rope)
@@ -340,7 +335,7 @@ void attention_heads(struct recorder *r, const struct step *s)
         .v = recorder_slot(r, o->v),
         .q_norm = gpu_vector(r->g, o->q_norm),
         .k_norm = gpu_vector(r->g, o->k_norm),
-        .rotations = rotations(r->g, o->rope),
+        .rotations = gpu_rotations(r->g, o->rope),
         .keys = cache->keys.address,
         .values = cache->values.address,
         .ready = r->g->scratch.address + r->g->ready_at,
@@ -368,7 +363,7 @@ void attention_attend(struct recorder *r, const struct step *s)
         .v = recorder_slot(r, o->v),
         .q_norm = gpu_vector(r->g, o->q_norm),
         .k_norm = gpu_vector(r->g, o->k_norm),
-        .rotations = rotations(r->g, o->rope),
+        .rotations = gpu_rotations(r->g, o->rope),
         .keys = cache->keys.address,
         .values = cache->values.address,
         .sinks = gpu_vector(r->g, o->sinks),
@@ -384,30 +379,46 @@ void attention_attend(struct recorder *r, const struct step *s)
              r->n_rows, 1);
 }
 
-void attention_flash(struct recorder *r, const struct step *s)
+void attention_tiles(struct recorder *r, const struct step *s, const struct tiles_of_rows *t)
 {
-    const struct op_attend *o = &s->op->attend;
-    const struct gpu_cache *cache = &r->g->caches[o->kv];
     const uint32_t n_tiles = most_tiles(r->g, s, r->n_rows);
     const struct {
         address ready, q, keys, values, sinks, to, sums, counters, order, runs;
         uint32_t totals, n_cache, n_splits;
     } push = {
         .ready = r->g->scratch.address + r->g->ready_at,
-        .q = recorder_slot(r, o->q),
-        .keys = cache->keys.address,
-        .values = cache->values.address,
-        .sinks = gpu_vector(r->g, o->sinks),
-        .to = recorder_slot(r, o->out),
+        .q = t->q,
+        .keys = t->keys,
+        .values = t->values,
+        .sinks = t->sinks,
+        .to = t->to,
         .sums = r->g->scratch.address + r->g->sums_at,
         .counters = r->g->scratch.address + r->g->counters_at,
         .order = recorder_input(r, INPUT_ORDER),
         .runs = r->g->inputs.address + runs_offset(&r->g->params),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
-        .n_cache = cache->n_rows,
-        .n_splits = tile_splits(n_tiles * o->n_kv_head, keys_of(o, r->n_keys)),
+        .n_cache = t->n_cache,
+        .n_splits = tile_splits(n_tiles * t->n_groups, t->n_keys, t->keys_per_split),
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, o->n_kv_head * push.n_splits, n_tiles, 1);
+    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, t->n_groups * push.n_splits, n_tiles, 1);
+}
+
+void attention_flash(struct recorder *r, const struct step *s)
+{
+    const struct op_attend *o = &s->op->attend;
+    const struct gpu_cache *cache = &r->g->caches[o->kv];
+    const struct tiles_of_rows tiles = {
+        .q = recorder_slot(r, o->q),
+        .keys = cache->keys.address,
+        .values = cache->values.address,
+        .sinks = gpu_vector(r->g, o->sinks),
+        .to = recorder_slot(r, o->out),
+        .n_cache = cache->n_rows,
+        .n_groups = o->n_kv_head,
+        .n_keys = keys_of(o, r->n_keys),
+        .keys_per_split = KEYS_PER_TILE_SPLIT,
+    };
+    attention_tiles(r, s, &tiles);
 }
 
 /* ---- inputs -----------------------------------------------------------------------------------
@@ -428,7 +439,7 @@ uint64_t attention_input_bytes(const struct exec_params *params)
 
 bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e)
 {
-    if (b->n <= FEW_ROWS)
+    if (b->n <= FEW_ROWS && !g->few_in_tiles)
         return true;
     struct run *runs = mem_new((size_t)g->params.n_seqs + 1, sizeof *runs);
     uint32_t *order = mem_new(b->n, sizeof *order), n_runs = 0, n = 0;
@@ -471,12 +482,17 @@ static uint64_t most_partials(const struct step *s)
                                   : 2ull * ENOUGH_GROUPS * s->n_tile_rows;
 }
 
+static uint32_t sum_width(const struct step *s)
+{
+    return s->kind == STEP_LATENT_ATTEND ? s->op->attend_mla.n_latent : s->op->attend.head_dim_v;
+}
+
 uint64_t attention_sum_floats(const struct gpu *g)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < g->n_steps; i++)
         if (is_attention(&g->steps[i]))
-            most = num_max(most, most_partials(&g->steps[i]) * g->steps[i].op->attend.head_dim_v);
+            most = num_max(most, most_partials(&g->steps[i]) * sum_width(&g->steps[i]));
     return most;
 }
 

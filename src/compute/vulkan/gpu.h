@@ -24,10 +24,14 @@ enum {
 enum step_kind {
     STEP_EMBED,
     STEP_PROJECT,
-    STEP_HEADS,      /* first half of OP_ATTEND */
-    STEP_ATTEND,     /* second half, row by row */
-    STEP_FLASH,      /* the same in tiles of rows */
-    STEP_DELTA_CONV, /* OP_DELTA_NET of several rows begins and ends with steps of its own */
+    STEP_HEADS,       /* first half of OP_ATTEND */
+    STEP_ATTEND,      /* second half, row by row */
+    STEP_FLASH,       /* the same in tiles of rows */
+    STEP_LATENT,      /* OP_ATTEND_MLA: the row to cache, */
+    STEP_LATENT_KEYS, /* queries through the heads' key matrices, */
+    STEP_LATENT_ATTEND,
+    STEP_LATENT_VALUES, /* sums through the value matrices */
+    STEP_DELTA_CONV,    /* OP_DELTA_NET of several rows begins and ends with steps of its own */
     STEP_DELTA,
     STEP_DELTA_GATE,
     STEP_ADD_PROJECT,
@@ -67,16 +71,16 @@ struct step {
     uint32_t n_splits;            /* STEP_ROUTE */
     const struct op_route *route; /* STEP_EXPERTS_UP that chooses by its logits */
     uint32_t n_groups;            /* STEP_ATTEND: of query heads, each of a workgroup or more */
-    uint32_t n_tile_rows;         /* STEP_FLASH: of a workgroup, each a query head of a token */
-    uint32_t min_rows, max_rows;  /* batches that it is a part of; max 0: all from min on */
-    uint32_t min_keys, max_keys;  /* the same of recording.n_keys, max excluded */
+    uint32_t n_tile_rows;        /* of a workgroup in tiles of rows, each a query head of a token */
+    uint32_t min_rows, max_rows; /* batches that it is a part of; max 0: all from min on */
+    uint32_t min_keys, max_keys; /* the same of recording.n_keys, max excluded */
     struct touched touched;
     struct many_rows many;
 };
 
 /* Cache of one attention layer. */
 struct gpu_cache {
-    struct vk_buffer keys, values; /* [n_seqs][n_kv_head][n_rows] rows */
+    struct vk_buffer keys, values; /* [n_seqs][n_kv_head][n_rows] rows; latents: no values */
     uint32_t n_rows;               /* position p is in row p modulo this, see exec_kv_rows */
 };
 
@@ -125,9 +129,10 @@ struct gpu {
     struct vk_pipeline_spec *specs;
     VkPipeline *pipelines;
     uint32_t n_specs, specs_room;
+    bool few_in_tiles; /* there is attention that has few rows in tiles, too */
 
     uint64_t *slot_at; /* [plan.n_slots] byte offsets in scratch */
-    uint64_t ready_at, sums_at, totals_at, counters_at, route_at, logits_at;
+    uint64_t ready_at, mixed_at, sums_at, totals_at, counters_at, route_at, logits_at;
     struct many_room many_at;
     uint64_t n_scratch;
     struct vk_buffer scratch;
@@ -158,7 +163,14 @@ void gpu_free(struct gpu *g);
 /* Submits and waits. */
 bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e);
 
-/* state.c: struct backend's. */
+/* state.c: the cache that an op attends to, and bytes of its rows. False: it has none. */
+struct cache_shape {
+    uint32_t kv, n_heads;
+    uint64_t key, value; /* value 0: it is a part of the key */
+};
+bool gpu_cache_shape(const struct op *op, const struct exec_params *params,
+                     struct cache_shape *out);
+/* struct backend's. */
 uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params);
 bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                     struct err *e);
@@ -182,11 +194,17 @@ uint64_t program_counters(const struct gpu *g);
 uint64_t attention_ready_floats(const struct gpu *g);
 uint64_t attention_sum_floats(const struct gpu *g);
 uint64_t attention_total_floats(const struct gpu *g);
+/* Of positions [n_ctx][n_rot / 2]: cosine, sine. */
+VkDeviceAddress gpu_rotations(const struct gpu *g, const struct rope *rope);
 /* What recordings tell apart of the keys that the longest row of a batch sees: a power of two. */
 uint32_t attention_keys(uint32_t n_keys);
 /* All inputs, those of attention at the end; and those written. */
 uint64_t attention_input_bytes(const struct exec_params *params);
 bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e);
+
+/* latent.c: the same. */
+uint64_t latent_ready_floats(const struct gpu *g);
+uint64_t latent_mixed_floats(const struct gpu *g);
 
 /* delta.c: the same; bytes of a sequence's state in a layer, and in all of them; the buffers. */
 uint64_t delta_ready_floats(const struct gpu *g);
@@ -217,6 +235,12 @@ static inline uint64_t gpu_cache_row(enum block_type type, uint64_t n)
                      : type == BLOCK_Q8_0 ? n + n / 16
                                           : n / 2 + n / 16;
     return (bytes + 15) / 16 * 16;
+}
+
+/* As shaders/cache.glsl numbers them. */
+static inline uint32_t gpu_cache_type(enum block_type type)
+{
+    return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
 }
 
 static inline VkDeviceAddress gpu_weight(const struct gpu *g, uint64_t at)

@@ -94,6 +94,12 @@ static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct
     return add_over_matrix(g, &o, s, 1, e);
 }
 
+bool step_over_heads(struct gpu *g, const struct weight *w, struct step *s, struct err *e)
+{
+    return add_both(g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0}, s,
+                    e);
+}
+
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 struct step *step_add(struct gpu *g, enum step_kind kind, const struct op *op)
@@ -321,12 +327,10 @@ static bool add_op(struct gpu *g, const struct op *op, struct err *e)
     case OP_EXPERTS_DOWN: return add_experts_down(g, op, e);
     case OP_HEAD: return add_head(g, op, e);
     case OP_DELTA_NET: delta_add(g, op); return true;
-    case OP_ATTEND_MLA:
+    case OP_ATTEND_MLA: return latent_add(g, op, e);
     case OP_KIND_COUNT: break;
     }
-    return err_set(e, ERR_UNSUPPORTED,
-                   "layer %u: the vulkan backend has no %s yet: use the cpu backend", op->layer,
-                   op_name(op->kind));
+    return true;
 }
 
 bool program_make(struct gpu *g, struct err *e)
@@ -361,7 +365,7 @@ uint64_t program_counters(const struct gpu *g)
 {
     uint64_t most = 1;
     for (uint32_t i = 0; i < g->n_steps; i++)
-        if (g->steps[i].kind == STEP_ATTEND)
+        if (g->steps[i].kind == STEP_ATTEND || g->steps[i].kind == STEP_LATENT_ATTEND)
             most = num_max(most, g->steps[i].n_groups);
         else if (g->steps[i].kind == STEP_DELTA)
             most = num_max(most, g->steps[i].op->delta_net.n_v_head);

@@ -5,29 +5,42 @@
 #include "base/num.h"
 #include "compute/vulkan/gpu.h"
 
+bool gpu_cache_shape(const struct op *op, const struct exec_params *params, struct cache_shape *out)
+{
+    const struct op_attend *o = &op->attend;
+    const struct op_attend_mla *m = &op->attend_mla;
+    if (op->kind == OP_ATTEND)
+        *out = (struct cache_shape){o->kv, o->n_kv_head, gpu_cache_row(params->type_k, o->head_dim),
+                                    gpu_cache_row(params->type_v, o->head_dim_v)};
+    else if (op->kind == OP_ATTEND_MLA)
+        *out = (struct cache_shape){m->kv, 1,
+                                    gpu_cache_row(params->type_k, m->n_latent + m->rope->n_rot), 0};
+    return op->kind == OP_ATTEND || op->kind == OP_ATTEND_MLA;
+}
+
+/* Bytes of a position in all heads. */
+static uint64_t position_bytes(const struct cache_shape *s)
+{
+    return s->n_heads * (s->key + s->value);
+}
+
 uint64_t gpu_state_bytes(const struct plan *p, const struct exec_params *params)
 {
+    struct cache_shape s;
     uint64_t n_bytes = delta_state_bytes(p);
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct op_attend *o = &p->ops[i].attend;
-        if (p->ops[i].kind == OP_ATTEND)
-            n_bytes += (uint64_t)exec_kv_saved(&p->kv[o->kv], params) * o->n_kv_head *
-                       (gpu_cache_row(params->type_k, o->head_dim) +
-                        gpu_cache_row(params->type_v, o->head_dim_v));
-    }
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (gpu_cache_shape(&p->ops[i], params, &s))
+            n_bytes += exec_kv_saved(&p->kv[s.kv], params) * position_bytes(&s);
     return n_bytes;
 }
 
 uint64_t gpu_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n)
 {
+    struct cache_shape s;
     uint64_t n_bytes = 0;
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct op_attend *o = &p->ops[i].attend;
-        if (p->ops[i].kind == OP_ATTEND && exec_kv_saved(&p->kv[o->kv], params) == 0)
-            n_bytes += (uint64_t)n * o->n_kv_head *
-                       (gpu_cache_row(params->type_k, o->head_dim) +
-                        gpu_cache_row(params->type_v, o->head_dim_v));
-    }
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_saved(&p->kv[s.kv], params) == 0)
+            n_bytes += n * position_bytes(&s);
     return n_bytes;
 }
 
@@ -86,36 +99,33 @@ static void copy_states(struct copying *c, uint32_t seq)
 }
 
 /* Keys and values of positions [first, end). */
-static void copy_layer(struct copying *c, const struct op_attend *o, uint32_t seq, uint32_t first,
+static void copy_layer(struct copying *c, const struct cache_shape *s, uint32_t seq, uint32_t first,
                        uint32_t end)
 {
-    const struct gpu *g = c->g;
-    const struct gpu_cache *cache = &g->caches[o->kv];
-    const uint64_t head = (uint64_t)seq * o->n_kv_head;
-    copy_rows(c, &cache->keys, gpu_cache_row(g->params.type_k, o->head_dim), cache->n_rows, head,
-              o->n_kv_head, first, end);
-    copy_rows(c, &cache->values, gpu_cache_row(g->params.type_v, o->head_dim_v), cache->n_rows,
-              head, o->n_kv_head, first, end);
+    const struct gpu_cache *cache = &c->g->caches[s->kv];
+    const uint64_t head = (uint64_t)seq * s->n_heads;
+    copy_rows(c, &cache->keys, s->key, cache->n_rows, head, s->n_heads, first, end);
+    copy_rows(c, &cache->values, s->value, cache->n_rows, head, s->n_heads, first, end);
 }
 
 static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
 {
     const struct plan *p = c->g->plan;
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct op_attend *o = &p->ops[i].attend;
-        if (p->ops[i].kind == OP_ATTEND && exec_kv_saved(&p->kv[o->kv], &c->g->params))
-            copy_layer(c, o, seq, exec_window_first(p->kv[o->kv].window, n_tokens), n_tokens);
-    }
+    const struct exec_params *params = &c->g->params;
+    struct cache_shape s;
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_saved(&p->kv[s.kv], params))
+            copy_layer(c, &s, seq, exec_window_first(p->kv[s.kv].window, n_tokens), n_tokens);
 }
 
 static void copy_whole(struct copying *c, uint32_t seq, uint32_t first, uint32_t end)
 {
     const struct plan *p = c->g->plan;
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct op_attend *o = &p->ops[i].attend;
-        if (p->ops[i].kind == OP_ATTEND && exec_kv_saved(&p->kv[o->kv], &c->g->params) == 0)
-            copy_layer(c, o, seq, first, end);
-    }
+    const struct exec_params *params = &c->g->params;
+    struct cache_shape s;
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_saved(&p->kv[s.kv], params) == 0)
+            copy_layer(c, &s, seq, first, end);
 }
 
 /* Through gpu.saved, one way or the other; frees what was recorded. */
@@ -184,15 +194,15 @@ bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint3
     struct vk_cmds *cmds = vk_cmds_begin(g->vk, e);
     if (!cmds)
         return false;
+    struct cache_shape s;
     for (size_t i = 0; i < g->plan->n_ops; i++) {
-        const struct op_attend *o = &g->plan->ops[i].attend;
-        if (g->plan->ops[i].kind != OP_ATTEND || exec_kv_saved(&g->plan->kv[o->kv], &g->params))
+        if (!gpu_cache_shape(&g->plan->ops[i], &g->params, &s) ||
+            exec_kv_saved(&g->plan->kv[s.kv], &g->params))
             continue;
-        const struct gpu_cache *cache = &g->caches[o->kv];
-        copy_between(cmds, &cache->keys, gpu_cache_row(g->params.type_k, o->head_dim),
-                     cache->n_rows, o->n_kv_head, &range);
-        copy_between(cmds, &cache->values, gpu_cache_row(g->params.type_v, o->head_dim_v),
-                     cache->n_rows, o->n_kv_head, &range);
+        const struct gpu_cache *cache = &g->caches[s.kv];
+        copy_between(cmds, &cache->keys, s.key, cache->n_rows, s.n_heads, &range);
+        if (s.value)
+            copy_between(cmds, &cache->values, s.value, cache->n_rows, s.n_heads, &range);
     }
     const bool ok = vk_cmds_end(cmds, e) && gpu_submit(g, cmds, e);
     vk_cmds_free(cmds);

@@ -17,6 +17,8 @@ static inline uint64_t step_slot(slot_id s)
     return 1ull << (s < BIT_LOGITS ? s : BIT_OTHER);
 }
 
+/* Pipelines of shaders/head_product.comp over w, a matrix for each head. */
+bool step_over_heads(struct gpu *g, const struct weight *w, struct step *s, struct err *e);
 struct step *step_add(struct gpu *g, enum step_kind kind, const struct op *op);
 /* Index of the pipeline in gpu.pipelines; equal specs share it. */
 uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *spec);
@@ -78,6 +80,22 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e);
 void attention_heads(struct recorder *r, const struct step *s);
 void attention_attend(struct recorder *r, const struct step *s);
 void attention_flash(struct recorder *r, const struct step *s);
+/* Dispatches shaders/flash.comp or a kernel with the same push constants: tiles of the queries that
+ * are ready. */
+struct tiles_of_rows {
+    address q, keys, values, sinks, to;
+    uint32_t n_cache, n_groups, n_keys, keys_per_split; /* groups of query heads; keys of a row */
+};
+void attention_tiles(struct recorder *r, const struct step *s, const struct tiles_of_rows *t);
+
+/* ---- latent.c --------------------------------------------------------------------------------
+ */
+
+bool latent_add(struct gpu *g, const struct op *op, struct err *e);
+void latent_rows(struct recorder *r, const struct step *s);
+void latent_keys(struct recorder *r, const struct step *s);
+void latent_attend(struct recorder *r, const struct step *s);
+void latent_values(struct recorder *r, const struct step *s);
 
 /* ---- prefill.c -------------------------------------------------------------------------------
  */

@@ -19,7 +19,9 @@
     X(GEMM, gemm) \
     X(GEMM_MATRIX, gemm_matrix) \
     X(GLU, glu) \
+    X(HEAD_PRODUCT, head_product) \
     X(HEADS, heads) \
+    X(LATENT, latent) \
     X(PROJECT, project) \
     X(ROUTE, route) \
     X(ROWS, rows) \

@@ -23,8 +23,9 @@ static void plan_scratch(struct gpu *g)
     const uint64_t n = g->params.n_ubatch;
     for (size_t i = 0; i < g->plan->n_slots; i++)
         g->slot_at[i] = carve(&g->n_scratch, n * g->plan->slots[i].width * sizeof(float));
-    g->ready_at = carve(&g->n_scratch,
-                        num_max(attention_ready_floats(g), delta_ready_floats(g)) * sizeof(float));
+    const uint64_t n_ready = num_max(attention_ready_floats(g), latent_ready_floats(g));
+    g->ready_at = carve(&g->n_scratch, num_max(n_ready, delta_ready_floats(g)) * sizeof(float));
+    g->mixed_at = carve(&g->n_scratch, latent_mixed_floats(g) * sizeof(float));
     g->sums_at = carve(&g->n_scratch, attention_sum_floats(g) * sizeof(float));
     g->totals_at = carve(&g->n_scratch, attention_total_floats(g) * sizeof(float));
     g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
@@ -37,21 +38,19 @@ static void plan_scratch(struct gpu *g)
     g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));
 }
 
-static uint64_t cache_bytes(const struct gpu *g, const struct op_attend *o, bool values)
+static uint64_t cache_rows(const struct gpu *g, const struct cache_shape *shape)
 {
-    const uint64_t row = values ? gpu_cache_row(g->params.type_v, o->head_dim_v)
-                                : gpu_cache_row(g->params.type_k, o->head_dim);
-    return (uint64_t)g->params.n_seqs * o->n_kv_head *
-           exec_kv_rows(&g->plan->kv[o->kv], &g->params) * row;
+    return (uint64_t)g->params.n_seqs * shape->n_heads *
+           exec_kv_rows(&g->plan->kv[shape->kv], &g->params);
 }
 
 static uint64_t all_cache_bytes(const struct gpu *g)
 {
+    struct cache_shape shape;
     uint64_t n = 0;
     for (size_t i = 0; i < g->plan->n_ops; i++)
-        if (g->plan->ops[i].kind == OP_ATTEND)
-            n += cache_bytes(g, &g->plan->ops[i].attend, false) +
-                 cache_bytes(g, &g->plan->ops[i].attend, true);
+        if (gpu_cache_shape(&g->plan->ops[i], &g->params, &shape))
+            n += cache_rows(g, &shape) * (shape.key + shape.value);
     return n;
 }
 
@@ -251,15 +250,16 @@ static bool load(struct gpu *g, const struct progress *progress, struct err *e)
 static bool make_caches(struct gpu *g, struct err *e)
 {
     for (size_t i = 0; i < g->plan->n_ops; i++) {
-        if (g->plan->ops[i].kind != OP_ATTEND)
+        struct cache_shape shape;
+        if (!gpu_cache_shape(&g->plan->ops[i], &g->params, &shape))
             continue;
-        const struct op_attend *o = &g->plan->ops[i].attend;
-        struct gpu_cache *c = &g->caches[o->kv];
-        c->n_rows = exec_kv_rows(&g->plan->kv[o->kv], &g->params);
-        if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, cache_bytes(g, o, false), "kv cache", &c->keys,
-                            e) ||
-            !vk_buffer_make(g->vk, VK_PLACE_DEVICE, cache_bytes(g, o, true), "kv cache", &c->values,
-                            e))
+        struct gpu_cache *c = &g->caches[shape.kv];
+        const uint64_t n = cache_rows(g, &shape);
+        c->n_rows = exec_kv_rows(&g->plan->kv[shape.kv], &g->params);
+        if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, n * shape.key, "kv cache", &c->keys, e))
+            return false;
+        if (shape.value &&
+            !vk_buffer_make(g->vk, VK_PLACE_DEVICE, n * shape.value, "kv cache", &c->values, e))
             return false;
     }
     const uint64_t n_saved = gpu_saved_bytes(g->plan, &g->params);
@@ -293,12 +293,10 @@ static bool make_ropes(struct gpu *g, struct err *e)
 {
     for (size_t i = 0; i < g->plan->n_ops; i++) {
         const struct op *op = &g->plan->ops[i];
-        if (op->kind != OP_ATTEND || !op->attend.rope)
-            continue;
-        bool known = false;
-        for (uint32_t j = 0; j < g->n_ropes; j++)
-            known |= g->ropes[j].rope == op->attend.rope;
-        if (!known && !make_rope(g, op->attend.rope, e))
+        const struct rope *rope = op->kind == OP_ATTEND       ? op->attend.rope
+                                  : op->kind == OP_ATTEND_MLA ? op->attend_mla.rope
+                                                              : NULL;
+        if (rope && !gpu_rotations(g, rope) && !make_rope(g, rope, e))
             return false;
     }
     return true;

@@ -8,9 +8,9 @@
 const bool IS_WIDE = KEY_TYPE == CACHE_F32 || VALUE_TYPE == CACHE_F32;
 const uint PER_WORD = IS_WIDE ? 1 : 2;
 const uint KEY_VECS = HEAD_DIM / PER_WORD / 4 + 1; // uvec4 per row
-const uint VALUE_VECS = HEAD_DIM_V / PER_WORD / 4;
+const uint VALUE_VECS = LATENT != 0 ? KEY_VECS : HEAD_DIM_V / PER_WORD / 4;
 shared uvec4 s_keys[KEYS * KEY_VECS];
-shared uvec4 s_values[KEYS * VALUE_VECS];
+shared uvec4 s_values[LATENT != 0 ? 1 : KEYS * VALUE_VECS];
 shared vec4 s_query[ROWS * HEAD_DIM / 4];
 shared float s_score[ROWS * KEYS];
 shared float s_most[ROWS], s_total[ROWS], s_keep[ROWS];
@@ -129,9 +129,10 @@ void soften()
 
 vec4 value(uint key, uint quad)
 {
+    const uint at = key * VALUE_VECS + (IS_WIDE ? quad : quad / 2);
+    const uvec4 w = LATENT != 0 ? s_keys[at] : s_values[at];
     if (IS_WIDE)
-        return uintBitsToFloat(s_values[key * VALUE_VECS + quad]);
-    const uvec4 w = s_values[key * VALUE_VECS + quad / 2];
+        return uintBitsToFloat(w);
     const uvec2 h = quad % 2 == 0 ? w.xy : w.zw;
     return vec4(unpackHalf2x16(h.x), unpackHalf2x16(h.y));
 }

@@ -18,6 +18,9 @@ layout(constant_id = 6) const uint ROWS = 32;
 layout(constant_id = 7) const uint KEYS = 32; // positions of a tile
 layout(constant_id = 8) const uint WINDOW = 0; // 0: all
 layout(constant_id = 9) const uint GATED = 0;  // q comes as [heads][HEAD_DIM query | gate]
+// OP_ATTEND_MLA: all key heads share one row of the cache, and its first HEAD_DIM_V elements are the value. 10 to 13 are
+// the includer's.
+layout(constant_id = 14) const uint LATENT = 0;
 
 layout(push_constant) uniform Push
 {
@@ -38,7 +41,7 @@ layout(push_constant) uniform Push
 const uint TOKENS = ROWS / N_QUERIES;
 const uint KEY_EIGHTS = HEAD_DIM / 8, VALUE_EIGHTS = HEAD_DIM_V / 8;
 const uint LOADS_K = (KEYS * KEY_EIGHTS + THREADS - 1) / THREADS;
-const uint LOADS_V = (KEYS * VALUE_EIGHTS + THREADS - 1) / THREADS;
+const uint LOADS_V = LATENT != 0 ? 1 : (KEYS * VALUE_EIGHTS + THREADS - 1) / THREADS;
 const uint QUADS = HEAD_DIM_V / 4;
 const float LEAST = -1e30;
 const float LOG2_E = 1.4426950408889634;
@@ -99,13 +102,16 @@ bool sees(uint row, uint pos)
 void load_tile(uint first, uint end, out Eight keys[LOADS_K], out Eight values[LOADS_V])
 {
     const uint n_cache = p.n_cache;
-    const uint64_t slot = uint64_t(sequence * N_KV_HEADS + kv_head) * n_cache;
+    const uint64_t slot =
+        uint64_t(LATENT != 0 ? sequence : sequence * N_KV_HEADS + kv_head) * n_cache;
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
         const uint at = min(thread() + i * THREADS, KEYS * KEY_EIGHTS - 1);
         const uint pos = min(first + at / KEY_EIGHTS, end - 1) % n_cache;
         keys[i] = cache_load(KEY_TYPE, p.keys + (slot + pos) * cache_row_bytes(KEY_TYPE, HEAD_DIM),
                              HEAD_DIM, at % KEY_EIGHTS);
     }
+    if (LATENT != 0)
+        return;
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
         const uint at = min(thread() + i * THREADS, KEYS * VALUE_EIGHTS - 1);
         const uint pos = min(first + at / VALUE_EIGHTS, end - 1) % n_cache;
@@ -122,6 +128,8 @@ void put_tile(const Eight keys[LOADS_K], const Eight values[LOADS_V], uint n)
         if (at < KEYS * KEY_EIGHTS)
             put_key(at / KEY_EIGHTS, at % KEY_EIGHTS, keys[i]);
     }
+    if (LATENT != 0)
+        return;
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
         const uint at = thread() + i * THREADS;
         if (at < KEYS * VALUE_EIGHTS)
