@@ -12,12 +12,15 @@ enum { POLL_MS = 50 };
 
 /* A reply on its way to the screen. */
 struct reply {
-    struct buf content; /* what the conversation keeps: the answer without the reasoning */
-    struct buf shown;   /* a piece on its way out */
-    bool tty;           /* stderr is a terminal: reasoning is shown */
-    bool safe;          /* stdout is a terminal: no escape sequences */
-    bool thinking;      /* the last thing shown was reasoning */
-    bool failed;        /* stdout does not take any more */
+    struct buf content, reasoning; /* what the conversation keeps */
+    struct tok_ids ids;            /* as sampled */
+    struct buf opening;            /* what the prompt had written of it */
+    bool is_whole;                 /* the model itself ended it */
+    struct buf shown;              /* a piece on its way out */
+    bool tty;                      /* stderr is a terminal: reasoning is shown */
+    bool safe;                     /* stdout is a terminal: no escape sequences */
+    bool thinking;                 /* the last thing shown was reasoning */
+    bool failed;                   /* stdout does not take any more */
 };
 
 static void show_content(struct reply *r, str text)
@@ -37,6 +40,7 @@ static void show_content(struct reply *r, str text)
 
 static void show_reasoning(struct reply *r, str text)
 {
+    buf_str(&r->reasoning, text);
     if (!r->tty)
         return;
     if (!r->thinking)
@@ -58,9 +62,10 @@ static void on_event(void *ctx, const struct chat_event *event)
     }
 }
 
-/* The prompt's tokens: the text itself, or the conversation in the model's layout. */
-static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, bool *in_reasoning,
-                          struct err *e)
+/* The prompt's tokens: the text itself, or the conversation in the model's layout, with the
+ * replies as they were sampled. */
+static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, struct buf *opening,
+                          bool *in_reasoning, struct err *e)
 {
     const struct tok *tok = engine_tok(t->engine);
     *in_reasoning = false;
@@ -76,6 +81,7 @@ static bool encode_prompt(const struct talk *t, str text, struct tok_ids *ids, b
     if (!chat_render(t->chat, &r, &p, e))
         return false;
     chat_prompt_encode(&p, tok, ids);
+    buf_str(opening, p.opening);
     *in_reasoning = p.in_reasoning;
     chat_prompt_free(&p);
     return true;
@@ -102,6 +108,7 @@ static void stream_flush(struct stream *s)
 
 static void stream_token(struct stream *s, int32_t id)
 {
+    tok_ids_put(&s->reply->ids, id);
     bool is_mark = s->parser && chat_is_mark(s->format, s->tokens.tok, id);
     if (is_mark)
         tok_stream_end(&s->tokens, &s->text);
@@ -162,14 +169,30 @@ static void show_stats(const struct job_usage *u, enum finish finish)
             term_plain(stderr));
 }
 
-static void put_message(struct talk *t, enum chat_role role, str text)
+static struct chat_message *put_message(struct talk *t, enum chat_role role, str text)
 {
     if (t->n_messages == t->room) {
         t->room = t->room ? 2 * t->room : 16;
         t->messages = mem_grow(t->messages, t->room, sizeof *t->messages);
     }
-    t->messages[t->n_messages++] =
+    t->messages[t->n_messages] =
         (struct chat_message){.role = role, .content = arena_str(&t->arena, text)};
+    return &t->messages[t->n_messages++];
+}
+
+/* Keeps a reply; a whole one with its tokens, which stand in the next prompt as the model wrote
+ * them, so that nothing of it is read again. */
+static void put_reply(struct talk *t, const struct reply *r)
+{
+    struct chat_message *m = put_message(t, CHAT_ASSISTANT, buf_view(&r->content));
+    if (!r->is_whole || !r->ids.n)
+        return;
+    struct chat_sample *sample = arena_new(&t->arena, 1, sizeof *sample);
+    int32_t *ids = arena_new(&t->arena, r->ids.n, sizeof *ids);
+    memcpy(ids, r->ids.ids, r->ids.n * sizeof *ids);
+    *sample = (struct chat_sample){ids, r->ids.n, arena_str(&t->arena, buf_view(&r->opening))};
+    m->sampled = sample;
+    m->reasoning = arena_str(&t->arena, str_trim(buf_view(&r->reasoning)));
 }
 
 /* Runs the prompt and streams the reply. */
@@ -207,6 +230,7 @@ static bool run_job(struct talk *t, const struct tok_ids *ids, bool in_reasoning
         fprintf(stderr, "\n%s[stopped: the model repeats itself]%s\n", term_dim(stderr),
                 term_plain(stderr));
     bool ok = end.finish != FINISH_ERROR && !r->failed;
+    r->is_whole = end.finish == FINISH_STOP;
     if (ok && r->content.n && r->content.p[r->content.n - 1] != '\n')
         fputs("\n", stdout);
     fflush(stdout);
@@ -226,15 +250,18 @@ bool talk_say(struct talk *t, str text, int *signal, struct err *e)
     if (!t->n_messages && t->system)
         put_message(t, CHAT_SYSTEM, str_of(t->system));
     put_message(t, CHAT_USER, text);
-    bool ok = encode_prompt(t, text, &ids, &in_reasoning, e) &&
+    bool ok = encode_prompt(t, text, &ids, &r.opening, &in_reasoning, e) &&
               run_job(t, &ids, in_reasoning, &r, signal, e);
     if (ok)
-        put_message(t, CHAT_ASSISTANT, buf_view(&r.content));
+        put_reply(t, &r);
     else
         t->n_messages--;
     t->sampling.seed++; /* the same question again may get another answer */
     buf_free(&r.content);
+    buf_free(&r.reasoning);
+    buf_free(&r.opening);
     buf_free(&r.shown);
+    free(r.ids.ids);
     free(ids.ids);
     return ok;
 }
