@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"run", cmd_run, "talks to a model"},
     {"serve", cmd_serve, "serves a model to OpenAI clients"},
     {"launch", cmd_launch, "starts a coding agent on a server of tawny"},
+    {"replay", cmd_replay, "sends recorded requests again and measures"},
     {"show", cmd_show, "what is in a model file and what it needs"},
     {"devices", cmd_devices, "the GPUs that models can run on"},
     {"bench", cmd_bench, "measures prompt and generation speed"},
