@@ -10,7 +10,7 @@
 
 static const struct backend *const backends[] = {&backend_ref, &backend_cpu, &backend_vulkan};
 
-enum { DEFAULT_UBATCH = 512, ERROR_ROWS = 3 };
+enum { ERROR_ROWS = 3 };
 
 /* What is left of a sequence. */
 struct held {
@@ -204,19 +204,19 @@ static bool check_cache_type(const struct plan *p, enum block_type type, bool va
 }
 
 /* The defaults that do not depend on the machine. */
-static struct exec_params with_defaults(const struct exec_params *given)
+static struct exec_params with_defaults(const struct backend *b, const struct exec_params *given)
 {
     struct exec_params p = *given;
     p.n_seqs = p.n_seqs ? p.n_seqs : 1;
-    p.n_ubatch = p.n_ubatch ? p.n_ubatch : DEFAULT_UBATCH;
+    p.n_ubatch = p.n_ubatch ? p.n_ubatch : b->n_ubatch;
     p.n_ubatch = (uint32_t)num_min(p.n_ubatch, (uint64_t)p.n_ctx * p.n_seqs);
     return p;
 }
 
-static bool fill_params(const struct plan *p, const struct exec_params *given,
-                        struct exec_params *out, struct err *e)
+static bool fill_params(const struct backend *b, const struct plan *p,
+                        const struct exec_params *given, struct exec_params *out, struct err *e)
 {
-    *out = with_defaults(given);
+    *out = with_defaults(b, given);
     if (out->n_ctx == 0)
         return err_set(e, ERR_USAGE, "the context is 0 tokens, must be at least 1");
     return check_cache_type(p, out->type_k, false, e) && check_cache_type(p, out->type_v, true, e);
@@ -239,7 +239,7 @@ static bool plan_memory(const struct backend *b, const struct plan *p,
                         struct mem_table *out, struct err *e)
 {
     *out = (struct mem_table){0};
-    if (!fill_params(p, given, params, e) || !b->memory(p, params, out, e))
+    if (!fill_params(b, p, given, params, e) || !b->memory(p, params, out, e))
         return false;
     if (p->n_vocab)
         mem_table_add(out, "logits", params->n_seqs, (uint64_t)p->n_vocab * sizeof(float),
@@ -503,7 +503,7 @@ struct exec_reach exec_reach(const struct exec *x, uint32_t seq)
 uint64_t exec_state_bytes(const struct backend *b, const struct plan *p,
                           const struct exec_params *params)
 {
-    const struct exec_params filled = with_defaults(params);
+    const struct exec_params filled = with_defaults(b, params);
     return b->state_bytes ? b->state_bytes(p, &filled) : 0;
 }
 
@@ -556,7 +556,7 @@ bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, 
 uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
                          const struct exec_params *params, uint32_t n)
 {
-    const struct exec_params filled = with_defaults(params);
+    const struct exec_params filled = with_defaults(b, params);
     return b->rows_bytes(p, &filled, n);
 }
 

@@ -19,7 +19,7 @@
 struct exec_params {
     uint32_t n_ctx;    /* tokens per sequence, required */
     uint32_t n_seqs;   /* sequences side by side [1] */
-    uint32_t n_ubatch; /* rows run through the plan at once [512] */
+    uint32_t n_ubatch; /* rows run through the plan at once [the backend's] */
     enum block_type type_k,
         type_v;         /* BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0, or BLOCK_F32 (0) for exact tests */
     int n_threads;      /* [one per physical core] */
@@ -91,6 +91,7 @@ static inline void state_copy_bytes(struct state_copy *c, void *here, size_t n)
 struct exec;
 struct backend {
     const char *name;
+    uint32_t n_ubatch; /* rows at once where the parameters do not say */
     /* The device that params name, for params.opened, and its end. NULL, both: there is none.
      * memory borrows it, open takes it over, also where it fails: what it returns closes it. */
     void *(*device_open)(const struct exec_params *params, const struct log *log, struct err *e);

@@ -27,7 +27,7 @@ struct engine_params {
                        most 32768] */
     uint32_t
         n_sessions;    /* jobs at work side by side [4; fewer, down to 2, where memory is short] */
-    uint32_t n_ubatch; /* [512] */
+    uint32_t n_ubatch; /* [the backend's] */
     enum block_type type_k, type_v; /* [BLOCK_F16]; BLOCK_F32 (0) cannot be asked for here */
     /* Of the machine's memory, for conversations that lost their session [half of what is left, 8
      * GiB at most]; below 0: none. */

@@ -3,13 +3,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-enum {
-    MAX_DEFAULT_CTX = 32768,
-    CTX_STEP = 256,
-    DEFAULT_SESSIONS = 4,
-    LEAST_SESSIONS = 2,
-    DEFAULT_UBATCH = 512
-};
+enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 4, LEAST_SESSIONS = 2 };
 
 /* Snapshots of what cannot be cut back: as many as these bytes hold, in all sessions together, and
  * as there is memory for beside the rest; enough for a conversation to go back one turn. */
@@ -103,7 +97,7 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
 {
     *f = (struct fit){.backend = b, .plan = &m->plan};
     f->params = (struct exec_params){.n_seqs = p->n_sessions,
-                                     .n_ubatch = p->n_ubatch ? p->n_ubatch : DEFAULT_UBATCH,
+                                     .n_ubatch = p->n_ubatch ? p->n_ubatch : b->n_ubatch,
                                      .type_k = p->type_k ? p->type_k : BLOCK_F16,
                                      .type_v = p->type_v ? p->type_v : BLOCK_F16,
                                      .n_threads = p->n_threads,

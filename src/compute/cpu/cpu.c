@@ -397,10 +397,10 @@ static bool cpu_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
 
 #define BACKEND(id, open_function)                                                                 \
     {                                                                                              \
-        .name = (id), .memory = cpu_memory, .open = (open_function), .run = cpu_run,               \
-        .slot_get = cpu_slot_get, .slot_put = cpu_slot_put, .state_bytes = cpu_state_bytes,        \
-        .state_copy = cpu_state_copy, .seq_copy = cpu_seq_copy, .rows_bytes = cpu_rows_bytes,      \
-        .rows_copy = cpu_rows_copy, .close = cpu_close                                             \
+        .name = (id), .n_ubatch = 512, .memory = cpu_memory, .open = (open_function),              \
+        .run = cpu_run, .slot_get = cpu_slot_get, .slot_put = cpu_slot_put,                        \
+        .state_bytes = cpu_state_bytes, .state_copy = cpu_state_copy, .seq_copy = cpu_seq_copy,    \
+        .rows_bytes = cpu_rows_bytes, .rows_copy = cpu_rows_copy, .close = cpu_close               \
     }
 const struct backend backend_cpu = BACKEND("cpu", cpu_open);
 const struct backend backend_cpu_avx2 = BACKEND("cpu-avx2", cpu_open_avx2);

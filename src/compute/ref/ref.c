@@ -223,6 +223,7 @@ static bool ref_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
 
 const struct backend backend_ref = {
     .name = "ref",
+    .n_ubatch = 512,
     .memory = ref_memory,
     .open = ref_open,
     .run = ref_run,

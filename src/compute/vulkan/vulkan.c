@@ -351,6 +351,7 @@ static void gpu_profile(void *state, struct buf *out)
 
 const struct backend backend_vulkan = {
     .name = "vulkan",
+    .n_ubatch = 2048,
     .device_open = device_open,
     .device_close = device_close,
     .memory = gpu_memory,
