@@ -13,11 +13,11 @@ enum {
     FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
     MOST_KEYS = 1 << 13, /* more make no more splits */
     FEW_QUERIES = 2,     /* of a workgroup of shaders/attend.comp, where it can be */
-    MANY_KEYS = 1 << 12, /* from here on (attention_keys) with shaders/attend_matrix.comp */
+    MANY_KEYS = 1 << 10, /* from here on (attention_keys) with shaders/attend_matrix.comp */
     MANY_KEYS_SOFTWARE = 1 << 9, /* so that tests come there */
     MATRIX_KEYS = 16,            /* positions of a tile there */
     MOST_MATRIX = 128,           /* elements of a head: its sums are in registers there */
-    KEYS_PER_SPLIT = 128,
+    KEYS_PER_SPLIT = 64,
     KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
     ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
     FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */

@@ -14,7 +14,8 @@ enum {
         5120,           /* bytes of shared memory that the shaders take beside their activations */
     TABLE_BYTES = 1024, /* of pairs of code values */
     FLOAT_SPLIT_COLS = 256,
-    TYPE_2 = 16,           /* number of the constant in shaders/matrix.glsl */
+    MOST_RANKED = 128, /* experts; with 512 experts_up took 48 us on an H100, with 128 it is 15 */
+    TYPE_2 = 16,       /* number of the constant in shaders/matrix.glsl */
     MOST_STEPS_PER_OP = 6, /* three outputs, for few rows and for many */
 };
 
@@ -209,10 +210,12 @@ static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
 }
 
 /* The experts that a router's logits choose among when both are of one plan: then few rows are
- * routed by those who read the experts, see shaders/glu.comp. NULL: none. */
+ * routed by those who read the experts, see shaders/glu.comp. NULL: none, or so many that ranking
+ * them in every workgroup takes longer than waiting for one that does. */
 static const struct op_experts_up *find_experts(const struct plan *p, const struct op *route)
 {
-    for (const struct op *op = route + 1; op < p->ops + p->n_ops && op->kind != OP_ROUTE; op++)
+    const struct op *end = p->ops + (route->route.n_expert > MOST_RANKED ? 0 : p->n_ops);
+    for (const struct op *op = route + 1; op < end && op->kind != OP_ROUTE; op++)
         if (op->kind == OP_EXPERTS_UP && op->experts_up.ids == route->route.ids)
             return &op->experts_up;
     return NULL;

@@ -5,8 +5,9 @@ layout(constant_id = 8) const uint N_USED = 8;
 layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.h
 layout(constant_id = 10) const uint N_SPLITS = 1; // parts of a logit, added in order
 
-// Filled up to a multiple of 8 with what comes last.
-shared float s_logits[(N_EXPERTS + 7) / 8 * 8]; // what is compared
+// What is compared, filled up to a multiple of 8 with what comes last.
+const uint N_FILLED = (N_EXPERTS + 7) / 8 * 8;
+shared vec4 s_logits[N_FILLED / 4];
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 shared uint s_ids[N_USED];
@@ -14,11 +15,14 @@ shared uint s_ids[N_USED];
 // Position of expert e in falling order of s_logits, ties: lower expert first.
 uint rank_of(uint e)
 {
-    const float mine = s_logits[e];
+    const float mine = s_logits[e / 4][e % 4];
     uint rank = 0;
-    [[dont_unroll]] for (uint i = 0; i < N_EXPERTS; i += 8)
-        [[unroll]] for (uint k = i; k < i + 8; k++)
-            rank += uint(s_logits[k] > mine || s_logits[k] == mine && k < e);
+    [[dont_unroll]] for (uint i = 0; i < N_FILLED / 4; i += 2)
+        [[unroll]] for (uint k = i; k < i + 2; k++) {
+            const vec4 x = s_logits[k];
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                rank += uint(x[c] > mine || x[c] == mine && 4 * k + c < e);
+        }
     return rank;
 }
 
@@ -28,8 +32,8 @@ void choose(uint token)
     const uint t = thread();
     if (t < N_USED)
         s_ids[t] = 0; // what is no number has no rank
-    if (t < 8 && N_EXPERTS % 8 != 0)
-        s_logits[N_EXPERTS / 8 * 8 + t] = -1e38; // those of experts follow behind a barrier
+    if (t < 8 && N_EXPERTS % 8 != 0) // those of experts follow behind a barrier
+        s_logits[N_EXPERTS / 8 * 2 + t / 4][t % 4] = -1e38;
     barrier();
     for (uint e = t; e < N_EXPERTS; e += THREADS) {
         float logit = 0, parts[N_SPLITS];
@@ -41,7 +45,7 @@ void choose(uint token)
             logit += Floats(p.router_bias).v[e];
         const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
         s_scores[e] = score;
-        s_logits[e] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
+        s_logits[e / 4][e % 4] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
     }
     barrier();
     for (uint e = t; e < N_EXPERTS; e += THREADS) {
