@@ -70,7 +70,8 @@ struct rerun_exchange {
     uint64_t begin_ns, end_ns;
     int status;
     struct err error;
-    struct buf sent; /* the body */
+    struct buf sent;    /* the body */
+    struct buf counted; /* the request of chat completions that it counts as; empty: none other */
     struct rerun_reply reply;
     size_t n_valid;
     int64_t minimum, n_counted; /* tokens; -1: not known */
@@ -83,11 +84,10 @@ struct rerun_list {
 /* All exchanges of a folder, sorted by file name. */
 bool rerun_load(const char *folder, struct rerun_list *out, struct err *e);
 void rerun_free(struct rerun_list *l);
-/* The request's body, with the replies that it refers to in their places. */
-bool rerun_fill(const struct rerun_list *l, const struct rerun_exchange *x, struct buf *out,
-                struct err *e);
-/* A chat's reply as the message that a client would send back. reordered: its calls' arguments in
- * another order and spacing. */
+/* Fills sent and counted, with the replies that they refer to in their places. */
+bool rerun_fill(const struct rerun_list *l, struct rerun_exchange *x, struct err *e);
+/* A reply as the message of chat completions that a client would send back. reordered: its calls'
+ * arguments in another order and spacing. */
 void rerun_put_message(const struct rerun_reply *r, bool reordered, struct buf *out);
 
 /* ---- all of it (rerun_run.c) ---- */

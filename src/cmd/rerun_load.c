@@ -167,6 +167,7 @@ void rerun_free(struct rerun_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         buf_free(&l->at[i].sent);
+        buf_free(&l->at[i].counted);
         rerun_reply_free(&l->at[i].reply);
     }
     free(l->at);
@@ -229,42 +230,76 @@ void rerun_put_message(const struct rerun_reply *r, bool reordered, struct buf *
     buf_free(&arguments);
 }
 
-static const struct rerun_reply *reply_of(const struct rerun_list *l,
-                                          const struct rerun_exchange *x, str id, struct err *e)
+/* The same as the Messages API has it. */
+static void put_blocks(const struct rerun_reply *r, bool reordered, struct buf *out)
 {
+    buf_str(out, STR("{\"role\":\"assistant\",\"content\":["));
+    if (r->content.n || !r->n_calls) {
+        buf_str(out, STR("{\"type\":\"text\",\"text\":"));
+        json_quote(buf_view(&r->content), out);
+        buf_str(out, r->n_calls ? STR("},") : STR("}"));
+    }
+    for (size_t i = 0; i < r->n_calls; i++) {
+        const struct rerun_call *call = &r->calls[i];
+        buf_str(out,
+                i ? STR(",{\"type\":\"tool_use\",\"id\":") : STR("{\"type\":\"tool_use\",\"id\":"));
+        json_quote(buf_view(&call->id), out);
+        buf_str(out, STR(",\"name\":"));
+        json_quote(buf_view(&call->name), out);
+        buf_str(out, STR(",\"input\":"));
+        if (reordered)
+            put_reordered(buf_view(&call->arguments), out);
+        else
+            buf_str(out, buf_view(&call->arguments));
+        buf_byte(out, '}');
+    }
+    buf_str(out, STR("]}"));
+}
+
+/* A request being written. */
+struct filling {
+    const struct rerun_list *list;
+    const struct rerun_exchange *x;
+    bool blocks; /* messages are the Messages API's */
+    struct buf *out;
+    struct err *e;
+};
+
+static const struct rerun_reply *reply_of(const struct filling *f, str id)
+{
+    const struct rerun_list *l = f->list;
+    const struct rerun_exchange *x = f->x;
     const int64_t at = find_id(l, (size_t)(x - l->at), id);
     if (at >= 0 && l->at[at].ok)
         return &l->at[at].reply;
-    err_set(e, ERR_FORMAT, "%s: needs the reply of '%.*s', which %s", x->file.p,
+    err_set(f->e, ERR_FORMAT, "%s: needs the reply of '%.*s', which %s", x->file.p,
             (int)(id.n < 100 ? id.n : 100), id.p,
             at < 0 ? "is no exchange before it" : "has failed");
     return NULL;
 }
 
 /* {"$reply": ID[, "reordered": true]} is the message; {"$call": ID} the id of its first call. */
-static bool put_placeholder(const struct rerun_list *l, const struct rerun_exchange *x,
-                            const struct json *v, struct buf *out, struct err *e)
+static bool put_placeholder(const struct filling *f, const struct json *v)
 {
-    const bool is_reply = json_has(v, "$reply");
-    const struct rerun_reply *r =
-        reply_of(l, x, json_str(json_get(v, is_reply ? "$reply" : "$call")), e);
+    const bool is_reply = json_has(v, "$reply"), reordered = json_bool(json_get(v, "reordered"));
+    const struct rerun_reply *r = reply_of(f, json_str(json_get(v, is_reply ? "$reply" : "$call")));
     if (!r)
         return false;
-    if (is_reply)
-        rerun_put_message(r, json_bool(json_get(v, "reordered")), out);
-    else if (r->n_calls)
-        json_quote(buf_view(&r->calls[0].id), out);
+    if (is_reply && f->blocks)
+        put_blocks(r, reordered, f->out);
+    else if (is_reply)
+        rerun_put_message(r, reordered, f->out);
     else
-        return err_set(e, ERR_FORMAT, "%s: refers to a call, and the reply has none", x->file.p);
+        json_quote(r->n_calls ? buf_view(&r->calls[0].id) : STR("none"), f->out);
     return true;
 }
 
-static bool put_value(const struct rerun_list *l, const struct rerun_exchange *x,
-                      const struct json *v, struct buf *out, struct err *e)
+static bool put_value(const struct filling *f, const struct json *v)
 {
     const enum json_type type = json_type(v);
+    struct buf *out = f->out;
     if (json_has(v, "$reply") || json_has(v, "$call"))
-        return put_placeholder(l, x, v, out, e);
+        return put_placeholder(f, v);
     if (type != JSON_OBJECT && type != JSON_ARRAY) {
         json_print(v, JSON_COMPACT, out);
         return true;
@@ -280,12 +315,12 @@ static bool put_value(const struct rerun_list *l, const struct rerun_exchange *x
             buf_byte(out, ',');
         json_quote(name, out);
         buf_byte(out, ':');
-        ok = put_value(l, x, value, out, e);
+        ok = put_value(f, value);
     }
     for (size_t i = 0; type == JSON_ARRAY && ok && i < json_count(v); i++) {
         if (i)
             buf_byte(out, ',');
-        ok = put_value(l, x, json_at(v, i), out, e);
+        ok = put_value(f, json_at(v, i));
     }
     buf_byte(out, type == JSON_OBJECT ? '}' : ']');
     return ok;
@@ -302,19 +337,20 @@ static void ask_for_usage(const struct rerun_exchange *x, const struct json *req
     buf_str(out, STR(",\"stream_options\":{\"include_usage\":true}}"));
 }
 
-bool rerun_fill(const struct rerun_list *l, const struct rerun_exchange *x, struct buf *out,
-                struct err *e)
+bool rerun_fill(const struct rerun_list *l, struct rerun_exchange *x, struct err *e)
 {
     struct json *v = read_file(x, e);
-    if (!v)
-        return false;
-    bool ok = true;
-    if (json_has(v, "request"))
-        ok = put_value(l, x, json_get(v, "request"), out, e);
-    else
-        buf_str(out, json_str(json_get(v, "request_text")));
+    const struct json *request = json_get(v, "request"), *counted = json_get(v, "counted_as");
+    const bool blocks = str_starts(x->path, STR("/v1/messages"));
+    bool ok = v != NULL;
+    if (ok && json_has(v, "request"))
+        ok = put_value(&(struct filling){l, x, blocks, &x->sent, e}, request);
+    else if (ok)
+        buf_str(&x->sent, json_str(json_get(v, "request_text")));
+    if (ok && counted)
+        ok = put_value(&(struct filling){l, x, false, &x->counted, e}, counted);
     if (ok)
-        ask_for_usage(x, json_get(v, "request"), out);
+        ask_for_usage(x, request, &x->sent);
     json_free(v);
     return ok;
 }

@@ -58,11 +58,29 @@ static bool tokens_of(const struct rerun_server *server, str body, struct ids *o
     return ok;
 }
 
+static str counted_body(const struct rerun_exchange *x)
+{
+    return buf_view(x->counted.n ? &x->counted : &x->sent);
+}
+
+/* Templates go on with a reply that stands last: something comes after it. What that adds is cut
+ * off by the number of tokens that the reply has. */
+static void put_after_reply(const struct rerun_reply *r, struct buf *out)
+{
+    if (r->n_calls) {
+        buf_str(out, STR(",{\"role\":\"tool\",\"content\":\"-\",\"tool_call_id\":"));
+        json_quote(buf_view(&r->calls[0].id), out);
+        buf_byte(out, '}');
+    } else {
+        buf_str(out, STR(",{\"role\":\"user\",\"content\":\"-\"}"));
+    }
+}
+
 /* The request with its reply behind the last message. */
 static void put_with_reply(const struct rerun_exchange *x, struct buf *out)
 {
     struct err ignored;
-    struct json *request = json_parse(buf_view(&x->sent), &ignored);
+    struct json *request = json_parse(counted_body(x), &ignored);
     struct json_iter it = {0};
     struct json *value;
     str name;
@@ -76,6 +94,7 @@ static void put_with_reply(const struct rerun_exchange *x, struct buf *out)
         out->n--; /* its ']' */
         buf_byte(out, ',');
         rerun_put_message(&x->reply, false, out);
+        put_after_reply(&x->reply, out);
         buf_byte(out, ']');
     }
     buf_byte(out, '}');
@@ -104,7 +123,7 @@ static bool count_one(struct rerun_exchange *x, struct ids *known, size_t n_know
     struct ids prompt = {0}, *mine = &known[n_known];
     struct buf body = {0};
     size_t head = 0;
-    bool ok = tokens_of(server, buf_view(&x->sent), &prompt, e);
+    bool ok = tokens_of(server, counted_body(x), &prompt, e);
     put_with_reply(x, &body);
     ok = ok && tokens_of(server, buf_view(&body), mine, e);
     if (ok) {
@@ -130,7 +149,8 @@ bool rerun_minimum(struct rerun_list *l, const struct rerun_server *server, stru
     bool ok = true;
     for (size_t i = 0; i < l->n; i++) {
         l->at[i].minimum = l->at[i].n_counted = -1;
-        if (l->at[i].ok && l->at[i].status == 200 && str_eq(l->at[i].path, str_of(chat_path)))
+        if (l->at[i].ok && l->at[i].status == 200 &&
+            (l->at[i].counted.n || str_eq(l->at[i].path, str_of(chat_path))))
             order[n_order++] = &l->at[i];
     }
     qsort(order, n_order, sizeof(struct rerun_exchange *), by_begin);

@@ -36,7 +36,7 @@ static void send_one(const struct run *run, struct rerun_exchange *x)
 {
     struct err ignored;
     x->begin_ns = clock_ns();
-    x->ok = rerun_fill(run->list, x, &x->sent, &x->error);
+    x->ok = rerun_fill(run->list, x, &x->error);
     struct json *request = json_parse(buf_view(&x->sent), &ignored);
     rerun_reply_open(&x->reply, x->path, is_streamed(x, request));
     x->begin_ns = clock_ns();
