@@ -130,7 +130,8 @@ TEST(anthropic_server_knows_its_own_calls_again)
     struct kit_server *s = kit_server_open(&(struct kit_server_params){.demo = true});
     struct buf in = {0}, body = {0}, next = {0};
     static const char head[] =
-        "\"temperature\":0,\"tools\":[{\"name\":\"write_file\",\"description\":\"Create a file or "
+        "\"temperature\":0,\"max_tokens\":128,\"tools\":[{\"name\":\"write_file\",\"description\":"
+        "\"Create a file or "
         "replace its content.\",\"input_schema\":{\"type\":\"object\",\"properties\":{\"path\":{"
         "\"type\":\"string\"},\"content\":{\"type\":\"string\"}},\"required\":[\"path\","
         "\"content\"]}}],\"tool_choice\":{\"type\":\"any\",\"disable_parallel_tool_use\":true},"

@@ -121,7 +121,8 @@ TEST(responses_server_knows_its_own_calls_again)
     struct kit_server *s = kit_server_open(&(struct kit_server_params){.demo = true});
     struct buf in = {0}, body = {0};
     static const char tools[] =
-        "\"store\":false,\"temperature\":0,\"tools\":[{\"type\":\"namespace\",\"name\":\"files\","
+        "\"store\":false,\"temperature\":0,\"max_output_tokens\":128,\"tools\":[{\"type\":"
+        "\"namespace\",\"name\":\"files\","
         "\"tools\":[{\"type\":\"function\",\"name\":\"write_file\",\"description\":\"Create a file "
         "or replace its content.\",\"parameters\":{\"type\":\"object\",\"properties\":{\"path\":{"
         "\"type\":\"string\"},\"content\":{\"type\":\"string\"}},\"required\":[\"path\","
