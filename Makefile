@@ -116,8 +116,8 @@ check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=N: N a
 
 CALLS ?= 50
 check-calls: tawny ## calls that constraints make the demo model and random weights write, judged by jsonschema (CALLS=N)
-	@python3 tests/calls/check --calls $(CALLS) $(if $(TOOLS),--tools $(TOOLS))
-	@python3 tests/calls/check --calls $(CALLS) $(if $(TOOLS),--tools $(TOOLS)) --random-weights \
+	@python3 tests/calls/check --at-once 4 --calls $(CALLS) $(if $(TOOLS),--tools $(TOOLS))
+	@python3 tests/calls/check --at-once 4 --calls $(CALLS) $(if $(TOOLS),--tools $(TOOLS)) --random-weights \
 	    --template src/text/builtin/hermes.jinja
 
 check-calls-full: ## the same with 10,000 calls each (TOOLS=file for others than those of bench/mask.json)
