@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "text/chat.h"
 #include "text/mend.h"
+#include "text/params.h"
 
 enum chat_state {
     CHAT_AT_START,    /* white space, perhaps <think> */
@@ -100,6 +101,7 @@ struct chat_parser {
     /* Calls made of tags. */
     const struct chat_tags *tags;
     const struct chat_tool *tool; /* NULL: not one of the request's */
+    struct params takes;          /* what the tool takes */
     struct buf given;             /* names of the parameters so far, each followed by NUL */
     size_t name_at;               /* where the current one starts in given */
     unsigned types;               /* of the current parameter: chat_type bits, 0 unknown */
@@ -193,7 +195,9 @@ enum chat_type {
     CHAT_ARRAY = 16,
     CHAT_NULL = 32,
 };
-/* The types that a tool's schema allows for a parameter; 0 when it does not say. */
-unsigned chat_types_of(const struct chat_tool *tool, const char *parameter);
+/* The types that a tool's schema allows for a parameter, in any of the ways to call it; 0 when it
+ * does not say. params: of the tool. */
+unsigned chat_types_of(const struct chat_tool *tool, const struct params *params,
+                       const char *parameter);
 /* Appends value as JSON text. */
 void chat_value_put(str value, unsigned types, struct buf *out);

@@ -61,15 +61,27 @@ static bool is_given(const struct chat_parser *p, str name)
     return false;
 }
 
-/* Was every parameter given that the tool cannot do without? */
-static bool is_complete(const struct chat_parser *p)
+static bool are_given(const struct chat_parser *p, const struct json *names)
 {
-    const struct json *required = p->tool ? json_get(p->tool->parameters, "required") : NULL;
-    for (size_t i = 0; i < json_count(required) && json_type(required) == JSON_ARRAY; i++) {
-        if (!is_given(p, json_str(json_at(required, i))))
+    for (size_t i = 0; i < json_count(names) && json_type(names) == JSON_ARRAY; i++) {
+        if (!is_given(p, json_str(json_at(names, i))))
             return false;
     }
     return true;
+}
+
+/* Was every parameter given that the tool cannot do without, in one of the ways to call it? */
+static bool is_complete(const struct chat_parser *p)
+{
+    for (size_t i = 0; p->tool && i < p->takes.n; i++) {
+        const struct params_shape *s = &p->takes.shapes[i];
+        bool all = true;
+        for (size_t k = 0; k < s->n; k++)
+            all = all && are_given(p, json_get(s->part[k], "required"));
+        if (all)
+            return true;
+    }
+    return !p->tool;
 }
 
 /* ---- a parameter's name ---- */
@@ -131,7 +143,7 @@ static void enter_value(struct chat_parser *p, str name, size_t inside)
     p->name_at = p->given.n;
     buf_str(&p->given, name);
     buf_byte(&p->given, 0);
-    p->types = chat_types_of(p->tool, p->given.p + p->name_at);
+    p->types = chat_types_of(p->tool, &p->takes, p->given.p + p->name_at);
     p->value_open = p->is_json = false;
     p->close_at = p->other_at = SIZE_MAX;
     if (p->types == CHAT_STRING) {
@@ -144,6 +156,7 @@ static void enter_value(struct chat_parser *p, str name, size_t inside)
 void chat_enter_tags(struct chat_parser *p, const struct chat_head *head, size_t inside)
 {
     p->tool = chat_tool_of(p, head->name);
+    params_read(p->tool ? p->tool->parameters : NULL, &p->takes);
     p->tags = head->tags;
     buf_clear(&p->given);
     chat_begin_call(p, head->name);
@@ -323,8 +336,9 @@ static enum chat_match match_next(const struct chat_parser *p, str s, bool *is_t
         return m;
     struct buf key = {0};
     buf_str(&key, name);
-    const struct json *properties = p->tool ? json_get(p->tool->parameters, "properties") : NULL;
-    bool known = json_has(properties, key.p) && !is_given(p, name);
+    const struct json *schema;
+    size_t i = 0;
+    bool known = params_next(&p->takes, key.p, &i, &schema) && !is_given(p, name);
     buf_free(&key);
     return known ? CHAT_YES : CHAT_NO;
 }

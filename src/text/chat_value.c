@@ -80,12 +80,14 @@ static unsigned types_of_schema(const struct json *root, const struct json *sche
     return types | (json_has(schema, "items") ? CHAT_ARRAY : 0);
 }
 
-unsigned chat_types_of(const struct chat_tool *tool, const char *parameter)
+unsigned chat_types_of(const struct chat_tool *tool, const struct params *params,
+                       const char *parameter)
 {
-    if (!tool)
-        return 0;
-    const struct json *schema = json_get(json_get(tool->parameters, "properties"), parameter);
-    return types_of_schema(tool->parameters, schema, MAX_SCHEMA_DEPTH);
+    const struct json *schema;
+    unsigned types = 0;
+    for (size_t i = 0; tool && params_next(params, parameter, &i, &schema);)
+        types |= types_of_schema(tool->parameters, schema, MAX_SCHEMA_DEPTH);
+    return types;
 }
 
 /* Is s one JSON value and nothing else, flat enough to stand inside the arguments? */

@@ -38,6 +38,7 @@ void schema_builder_close(struct schema_builder *b)
         return;
     arena_free(&b->arena);
     json_free(b->not_string);
+    json_free(b->object);
     buf_free(&b->notes);
     free(b->memo);
     free(b->memo_slots);
@@ -251,8 +252,17 @@ static uint32_t rule_of(struct schema_builder *b, const struct conj *c, bool *is
 
 /* ---- unions, values, types ---- */
 
-/* Do two branches ask for different constants of one member, or for different types? Then at most
- * one of them can hold. */
+static bool is_required(const struct json *schema, str name)
+{
+    const struct json *names = json_get(schema, "required");
+    for (size_t i = 0; json_type(names) == JSON_ARRAY && i < json_count(names); i++)
+        if (str_eq(json_str(json_at(names, i)), name))
+            return true;
+    return false;
+}
+
+/* Do two branches ask for different constants of a member that must be there, or for different
+ * types? Then at most one of them can hold. */
 static bool are_apart(const struct json *x, const struct json *y)
 {
     const struct json *props = json_get(x, "properties");
@@ -266,18 +276,27 @@ static bool are_apart(const struct json *x, const struct json *y)
     while (json_next(props, &it, &name, &schema)) {
         const struct json *other = json_get(json_get(y, "properties"), name.p);
         if (json_has(schema, "const") && json_has(other, "const") &&
-            !str_eq(json_str(json_get(schema, "const")), json_str(json_get(other, "const"))))
+            !str_eq(json_str(json_get(schema, "const")), json_str(json_get(other, "const"))) &&
+            (is_required(x, name) || is_required(y, name)))
             return true;
     }
     return false;
 }
 
-static bool branches_are_apart(const struct json *branches)
+/* Branch i, or what it refers to: more must hold where it says more, which only sets it apart. */
+static const struct json *branch_at(const struct json *root, const struct json *branches, size_t i)
+{
+    const struct json *branch = json_at(branches, i);
+    const struct json *to = schema_resolve(root, json_str(json_get(branch, "$ref")));
+    return to ? to : branch;
+}
+
+bool schema_branches_are_apart(const struct json *root, const struct json *branches)
 {
     size_t n = json_count(branches);
     for (size_t i = 0; i < n; i++)
         for (size_t k = i + 1; k < n; k++)
-            if (!are_apart(json_at(branches, i), json_at(branches, k)))
+            if (!are_apart(branch_at(root, branches, i), branch_at(root, branches, k)))
                 return false;
     return true;
 }
@@ -292,7 +311,7 @@ static uint32_t value_of_union(struct schema_builder *b, const struct conj *c, u
         schema_note(b, "very many branches");
         n = MAX_BRANCHES;
     }
-    if (done == DONE_ONE && (n > 32 || !branches_are_apart(branches)))
+    if (done == DONE_ONE && (n > 32 || !schema_branches_are_apart(b->root, branches)))
         schema_note(b, "oneOf (as anyOf)");
     for (size_t k = 0; k < n; k++) {
         struct conj with = *c;
@@ -312,8 +331,7 @@ static uint32_t value_of_const(struct schema_builder *b, const struct json *valu
     return node;
 }
 
-static bool is_allowed(const struct schema_builder *b, const struct conj *c,
-                       const struct json *value)
+bool schema_allows(const struct schema_builder *b, const struct conj *c, const struct json *value)
 {
     for (uint32_t k = 0; k < c->n; k++)
         if (!schema_check(b->root, c->part[k], value, NULL))
@@ -328,7 +346,7 @@ static uint32_t value_of_list(struct schema_builder *b, const struct conj *c,
     uint32_t *alts = mem_new(json_count(list) + 1, sizeof *alts);
     size_t n = 0;
     for (size_t i = 0; i < json_count(list); i++)
-        if (is_allowed(b, c, json_at(list, i)))
+        if (schema_allows(b, c, json_at(list, i)))
             alts[n++] = value_of_const(b, json_at(list, i));
     uint32_t node = grammar_alt(b->g, alts, n);
     free(alts);
@@ -392,7 +410,7 @@ static uint32_t make_value(struct schema_builder *b, const struct conj *c)
     for (uint32_t i = 0; i < c->n; i++)
         if (json_has(c->part[i], "const")) {
             const struct json *value = json_get(c->part[i], "const");
-            return is_allowed(b, c, value) ? value_of_const(b, value) : grammar_nothing(b->g);
+            return schema_allows(b, c, value) ? value_of_const(b, value) : grammar_nothing(b->g);
         }
     const struct json *list = conj_get(c, "enum");
     if (json_type(list) == JSON_ARRAY)
@@ -453,8 +471,13 @@ uint32_t schema_builder_arguments(struct schema_builder *b, const struct json *r
     struct conj c = start(b, root, schema, name);
     expand(b, &c);
     /* A union of argument lists: each branch with what stands beside it. */
-    if (conj_get(&c, "anyOf") || conj_get(&c, "oneOf"))
+    if (conj_get(&c, "anyOf") || conj_get(&c, "oneOf")) {
+        struct err e;
+        if (!b->object)
+            b->object = json_parse(STR("{\"type\":\"object\"}"), &e);
+        conj_add(b, &c, b->object);
         return schema_value(b, &c);
+    }
     note_relaxed(b, &c);
     return schema_object(b, &c, true);
 }

@@ -47,6 +47,12 @@ void schema_builder_relaxed(struct schema_builder *b, const char *name, const ch
 /* What was relaxed: "name.items: uniqueItems; ...", each once; empty: nothing. Cut at 2 KiB. */
 str schema_builder_notes(const struct schema_builder *b);
 
+/* "#/a/b" within root; NULL when there is none. */
+const struct json *schema_resolve(const struct json *root, str ref);
+bool schema_is_false(const struct json *schema);
+/* Can at most one of a list of schemas within root hold, as their types and constants say? */
+bool schema_branches_are_apart(const struct json *root, const struct json *branches);
+
 /* Is value valid? If not, why (appended to, unless NULL) gets "at .items[2]: pattern". Formats and
  * patterns that are not supported count as kept. Uses no builder and no grammar but for patterns.
  */

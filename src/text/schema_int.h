@@ -44,6 +44,7 @@ struct schema_builder {
     const struct grammar_pattern *apart; /* [n_apart] what they must not hold */
     size_t n_apart;
     struct json *not_string; /* a schema: values of all other types */
+    struct json *object;     /* a schema: objects */
     const struct json *root;
     struct memo *memo;
     size_t n_memo;
@@ -72,9 +73,8 @@ const struct json *conj_get(const struct conj *c, const char *keyword);
 uint32_t schema_value(struct schema_builder *b, const struct conj *c);
 /* A count such as maxItems, cut to 32 bits; `without` when v is no number. */
 uint32_t schema_count(const struct json *v, uint32_t without);
-bool schema_is_false(const struct json *schema);
-/* "#/a/b" within root; NULL when there is none. */
-const struct json *schema_resolve(const struct json *root, str ref);
+/* Do all parts allow the value? */
+bool schema_allows(const struct schema_builder *b, const struct conj *c, const struct json *value);
 
 /* ---- schema_text.c, schema_number.c, schema_array.c, schema_object.c: one type's values ---- */
 

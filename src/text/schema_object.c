@@ -118,14 +118,15 @@ static int by_name(const void *x, const void *y)
     return order ? order : a.n < b.n ? -1 : a.n > b.n;
 }
 
-/* One printable ASCII character that needs no escape, without those in `less`. */
-static uint32_t name_char(struct grammar *g, const struct byteset *less)
+/* One printable ASCII character that needs no escape, without those in `less`, and without '<' in a
+ * text that a tag ends. */
+static uint32_t name_char(struct schema_builder *b, const struct byteset *less)
 {
     struct byteset set = {0};
     for (unsigned c = ' '; c < 127; c++)
-        if (c != '"' && c != '\\' && !byteset_has(less, c))
+        if (c != '"' && c != '\\' && (c != '<' || b->form != TEXT_TAGGED) && !byteset_has(less, c))
             byteset_add(&set, c, c);
-    return grammar_class(g, &set);
+    return grammar_class(b->g, &set);
 }
 
 /* The rest of a name that differs from names[0, n), all of which begin with the same `at` bytes:
@@ -136,7 +137,7 @@ static uint32_t other_name(struct schema_builder *b, const str *names, size_t n,
     uint32_t alts[130], n_alts = 0;
     struct byteset next = {0}, none = {0};
     bool is_one = n > 0 && names[0].n == at;
-    uint32_t rest = grammar_repeat(g, name_char(g, &none), 0, 60);
+    uint32_t rest = grammar_repeat(g, name_char(b, &none), 0, 60);
     for (size_t i = is_one, end; i < n; i = end) {
         char c = names[i].p[at];
         for (end = i; end < n && names[end].p[at] == c; end++)
@@ -148,7 +149,7 @@ static uint32_t other_name(struct schema_builder *b, const str *names, size_t n,
             alts[n_alts++] = grammar_seq2(g, grammar_bytes(g, (str){&c, 1}),
                                           other_name(b, names + i, end - i, at + 1));
     }
-    alts[n_alts++] = grammar_seq2(g, name_char(g, &next), rest);
+    alts[n_alts++] = grammar_seq2(g, name_char(b, &next), rest);
     if (!is_one && at > 0)
         alts[n_alts++] = grammar_empty(g);
     return grammar_alt(g, alts, n_alts);

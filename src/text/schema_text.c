@@ -146,13 +146,15 @@ uint32_t schema_text(struct schema_builder *b, const struct conj *c, enum text_f
 {
     const struct json *list = conj_get(c, "enum"), *constant = conj_get(c, "const");
     struct lengths l = lengths_of(c);
+    if (constant && !schema_allows(b, c, constant))
+        return grammar_nothing(b->g);
     if (json_type(constant) == JSON_STRING)
         return grammar_seq2(b->g, textform_literal(b->g, form, json_str(constant)), ends->end);
     if (json_type(list) == JSON_ARRAY) {
         uint32_t *alts = mem_new(json_count(list) + 1, sizeof *alts);
         size_t n = 0;
         for (size_t i = 0; i < json_count(list); i++)
-            if (json_type(json_at(list, i)) == JSON_STRING)
+            if (json_type(json_at(list, i)) == JSON_STRING && schema_allows(b, c, json_at(list, i)))
                 alts[n++] = textform_literal(b->g, form, json_str(json_at(list, i)));
         uint32_t node = grammar_alt(b->g, alts, n);
         free(alts);

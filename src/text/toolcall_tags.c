@@ -8,7 +8,7 @@
 #include "text/chat_int.h"
 #include "text/toolcall_int.h"
 
-enum { MAX_NAMES = 128, MAX_NAME = 64, MAX_ALTERNATIVES = 8 };
+enum { MAX_NAMES = 128, MAX_NAME = 64 };
 
 static const str open_parameter = STR("<parameter="), open_key = STR("<arg_key>");
 
@@ -41,6 +41,18 @@ static void keep_name_apart(struct toolcall *t, str name)
         .parts = part, .n_parts = 1, .line_start = is_xml, .then = GRAMMAR_NEVER};
 }
 
+static void keep_names_apart(struct toolcall *t, const struct params_shape *shape)
+{
+    for (size_t k = 0; k < shape->n; k++) {
+        struct json_iter it = {0};
+        struct json *schema;
+        str name;
+        while (json_next(json_get(shape->part[k], "properties"), &it, &name, &schema))
+            if (name.n <= MAX_NAME && t->n_apart < MAX_NAMES)
+                keep_name_apart(t, name);
+    }
+}
+
 void toolcall_open_tags(struct toolcall *t)
 {
     static const char *const xml[][2] = {
@@ -59,12 +71,10 @@ void toolcall_open_tags(struct toolcall *t)
     for (size_t i = 0; i < n; i++)
         keep_apart(t, is_xml ? xml[i][0] : glm[i][0], is_xml ? xml[i][1] : glm[i][1]);
     for (size_t i = 0; i < t->p->n_tools; i++) {
-        struct json_iter it = {0};
-        struct json *schema;
-        str name;
-        while (json_next(json_get(t->p->tools[i].parameters, "properties"), &it, &name, &schema))
-            if (name.n <= MAX_NAME && t->n_apart < MAX_NAMES)
-                keep_name_apart(t, name);
+        struct params params;
+        params_read(t->p->tools[i].parameters, &params);
+        for (size_t k = 0; k < params.n; k++)
+            keep_names_apart(t, &params.shapes[k]);
     }
 }
 
@@ -110,12 +120,11 @@ static uint32_t python_words(struct toolcall *t, unsigned types, uint32_t alts[3
     return n;
 }
 
-/* A parameter's value and what ends it. */
-static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name,
+/* A parameter's value and what ends it. types: for the parser, who does not know the shape. */
+static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name, unsigned types,
                       const struct json *schema)
 {
     struct grammar *g = t->g;
-    unsigned types = chat_types_of(tool, name.p);
     uint32_t alts[2], words[4], n = 0, n_words = 0;
     char path[128];
     snprintf(path, sizeof path, "%.*s.%.*s", STRF(str_sub(tool->name, 0, 60)),
@@ -148,25 +157,66 @@ static uint32_t value_head(struct toolcall *t, uint32_t name)
     return grammar_seq(g, parts, 5);
 }
 
+/* One way to call a tool, and the parameters that stand in it. */
 struct member_list {
+    const struct chat_tool *tool;
+    const struct params *params;
+    const struct params_shape *shape;
     struct grammar_member members[GRAMMAR_MAX_MEMBERS];
     str names[GRAMMAR_MAX_MEMBERS];
     size_t n;
 };
 
-static void put_member(struct toolcall *t, const struct chat_tool *tool, struct member_list *l,
-                       str name, bool required)
+/* What all parts say of a parameter, as one schema. False: they allow none. */
+static bool schema_of(struct toolcall *t, const struct params_shape *shape, str name,
+                      const struct json **out)
 {
-    const struct json *schema = json_get(json_get(tool->parameters, "properties"), name.p);
+    struct buf all = {0};
+    struct err ignored;
+    size_t n = 0;
+    bool ok = true;
+    *out = NULL;
+    for (size_t i = 0; i < shape->n; i++) {
+        const struct json *named = json_get(shape->part[i], "properties");
+        bool is_named = json_has(named, name.p);
+        const struct json *schema =
+            json_get(is_named ? named : shape->part[i], is_named ? name.p : "additionalProperties");
+        ok = ok && !schema_is_false(schema);
+        if (!is_named && json_count(schema) == 0)
+            continue;
+        buf_str(&all, n++ ? STR(",") : STR("{\"allOf\":["));
+        json_print(schema, JSON_COMPACT, &all);
+        *out = schema;
+    }
+    if (n > 1) {
+        buf_str(&all, STR("]}"));
+        t->made = mem_grow(t->made, t->n_made + 1, sizeof *t->made);
+        *out = t->made[t->n_made++] = json_parse(buf_view(&all), &ignored);
+    }
+    buf_free(&all);
+    return ok;
+}
+
+static void put_member(struct toolcall *t, struct member_list *l, str name, bool required)
+{
+    const struct json *schema;
     if (l->n == GRAMMAR_MAX_MEMBERS) /* the model has enough to choose from */
         return;
     for (size_t i = 0; i < l->n; i++)
         if (str_eq(l->names[i], name))
             return;
+    bool may_come = schema_of(t, l->shape, name, &schema);
+    if (!may_come && !required)
+        return;
     l->names[l->n] = name;
-    uint32_t head = value_head(t, grammar_bytes(t->g, name));
+    const struct params one = {.shapes = {*l->shape}, .n = 1};
+    unsigned types = chat_types_of(l->tool, l->params, name.p);
+    unsigned own = chat_types_of(l->tool, &one, name.p);
+    if ((own & CHAT_STRING) && (types & ~own)) /* the parser takes what looks like JSON for it */
+        schema_builder_relaxed(t->schemas, name.p, "a string that has other types elsewhere");
+    uint32_t node = may_come ? value(t, l->tool, name, types, schema) : grammar_nothing(t->g);
     l->members[l->n++] = (struct grammar_member){
-        grammar_seq2(t->g, head, value(t, tool, name, schema)), required, false};
+        grammar_seq2(t->g, value_head(t, grammar_bytes(t->g, name)), node), required, false};
 }
 
 /* Any names and texts, for a tool that does not say what it takes. */
@@ -179,80 +229,67 @@ static void put_others(struct toolcall *t, struct member_list *l)
         (struct grammar_member){grammar_seq2(t->g, head, raw_and_end(t)), false, true};
 }
 
-/* Is it a choice of what is required, and of nothing else? Then each branch is a list of its own.
- */
-static bool only_requires(const struct json *branches)
-{
-    size_t n = json_count(branches);
-    bool ok = json_type(branches) == JSON_ARRAY && n > 0 && n <= MAX_ALTERNATIVES;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = json_has(json_at(branches, i), "required") && json_count(json_at(branches, i)) == 1;
-    return ok;
-}
-
 /* Parameters stand in tags of their own: what else a schema says of them together is not held. */
-static void note_relaxed(struct toolcall *t, const struct chat_tool *tool)
+static void note_relaxed(struct toolcall *t, const struct chat_tool *tool, const struct params *p)
 {
-    static const char *const relaxed[] = {"anyOf",
-                                          "oneOf",
-                                          "allOf",
-                                          "$ref",
-                                          "not",
-                                          "if",
-                                          "minProperties",
-                                          "maxProperties",
-                                          "propertyNames",
-                                          "patternProperties",
-                                          "dependentRequired"};
+    static const char *const relaxed[] = {"not",           "if",
+                                          "minProperties", "maxProperties",
+                                          "propertyNames", "patternProperties",
+                                          "dependencies",  "dependentRequired",
+                                          "$dynamicRef",   "dependentSchemas",
+                                          "$recursiveRef", "unevaluatedProperties"};
     char name[96];
     snprintf(name, sizeof name, "%.*s", STRF(str_sub(tool->name, 0, 90)));
-    for (size_t i = 0; i < sizeof relaxed / sizeof *relaxed; i++) {
-        const struct json *value = json_get(tool->parameters, relaxed[i]);
-        if (value && !(i == 0 && only_requires(value)))
-            schema_builder_relaxed(t->schemas, name, relaxed[i]);
+    for (size_t k = 0; k < p->n; k++)
+        for (size_t i = 0; i < sizeof relaxed / sizeof *relaxed; i++)
+            for (size_t j = 0; j < p->shapes[k].n; j++)
+                if (json_has(p->shapes[k].part[j], relaxed[i]))
+                    schema_builder_relaxed(t->schemas, name, relaxed[i]);
+    if (p->overlaps)
+        schema_builder_relaxed(t->schemas, name, "oneOf (as anyOf)");
+    if (p->elsewhere)
+        schema_builder_relaxed(t->schemas, name, "$ref to elsewhere");
+    if (p->too_many)
+        schema_builder_relaxed(t->schemas, name, "very many branches");
+}
+
+static uint32_t parameter_list(struct toolcall *t, struct member_list *l, uint32_t separator)
+{
+    const struct params_shape *s = l->shape;
+    bool is_closed = false, names_some = false;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct json *names = json_get(s->part[i], "required");
+        for (size_t k = 0; json_type(names) == JSON_ARRAY && k < json_count(names); k++)
+            put_member(t, l, json_str(json_at(names, k)), true);
+        is_closed = is_closed || schema_is_false(json_get(s->part[i], "additionalProperties"));
+        names_some = names_some || json_has(s->part[i], "properties");
     }
-}
-
-static void put_required(struct toolcall *t, const struct chat_tool *tool, struct member_list *l,
-                         const struct json *names)
-{
-    for (size_t i = 0; json_type(names) == JSON_ARRAY && i < json_count(names); i++)
-        put_member(t, tool, l, json_str(json_at(names, i)), true);
-}
-
-/* also: names that are required besides those of the schema; NULL: none. */
-static uint32_t parameter_list(struct toolcall *t, const struct chat_tool *tool, uint32_t separator,
-                               const struct json *also)
-{
-    const struct json *properties = json_get(tool->parameters, "properties");
-    const struct json *others = json_get(tool->parameters, "additionalProperties");
-    struct member_list l = {.n = 0};
-    struct json_iter it = {0};
-    struct json *schema;
-    str name;
-    put_required(t, tool, &l, json_get(tool->parameters, "required"));
-    put_required(t, tool, &l, also);
-    while (json_next(properties, &it, &name, &schema))
-        put_member(t, tool, &l, name, false);
-    bool is_closed = json_type(others) == JSON_BOOL && !json_bool(others);
-    if (tool->parameters && !properties && l.n == 0 && !is_closed)
-        put_others(t, &l);
-    return grammar_set(t->g, &(struct grammar_set){.members = l.members,
-                                                   .n = l.n,
+    for (size_t i = 0; i < s->n; i++) {
+        struct json_iter it = {0};
+        struct json *schema;
+        str name;
+        while (json_next(json_get(s->part[i], "properties"), &it, &name, &schema))
+            put_member(t, l, name, false);
+    }
+    if (l->tool->parameters && !names_some && l->n == 0 && !is_closed)
+        put_others(t, l);
+    return grammar_set(t->g, &(struct grammar_set){.members = l->members,
+                                                   .n = l->n,
                                                    .separator = separator,
                                                    .max = GRAMMAR_UNBOUNDED});
 }
 
 static uint32_t parameters(struct toolcall *t, const struct chat_tool *tool, uint32_t separator)
 {
-    const struct json *branches = json_get(tool->parameters, "anyOf");
-    uint32_t alts[MAX_ALTERNATIVES], n = 0;
-    note_relaxed(t, tool);
-    if (!only_requires(branches))
-        return parameter_list(t, tool, separator, NULL);
-    for (; n < json_count(branches); n++)
-        alts[n] = parameter_list(t, tool, separator, json_get(json_at(branches, n), "required"));
-    return grammar_alt(t->g, alts, n);
+    struct params params;
+    uint32_t alts[PARAMS_MAX_SHAPES];
+    params_read(tool->parameters, &params);
+    note_relaxed(t, tool, &params);
+    for (size_t i = 0; i < params.n; i++) {
+        struct member_list l = {.tool = tool, .params = &params, .shape = &params.shapes[i]};
+        alts[i] = parameter_list(t, &l, separator);
+    }
+    return grammar_alt(t->g, alts, params.n);
 }
 
 uint32_t toolcall_xml(struct toolcall *t, const struct chat_tool *tool)

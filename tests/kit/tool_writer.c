@@ -51,7 +51,15 @@ static const char tools_text[] =
     "\"const\":"
     "\"local\"},\"arguments\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}"
     ","
-    "\"extra\":{}},\"required\":[\"server\",\"arguments\"]}}]";
+    "\"extra\":{}},\"required\":[\"server\",\"arguments\"]}},"
+    "{\"name\":\"step\",\"parameters\":{\"$ref\":\"#/$defs/top\",\"$defs\":{\"top\":{\"allOf\":[{"
+    "\"properties\":{\"id\":{\"type\":\"integer\"}},\"required\":[\"id\"]},{\"properties\":{\"id\":"
+    "{"
+    "\"minimum\":3}}}],\"oneOf\":[{\"$ref\":\"#/$defs/add\"},{\"properties\":{\"op\":{\"const\":"
+    "\"cut\"},\"n\":{\"enum\":[1,2]}},\"required\":[\"op\",\"n\"]}]},\"add\":{\"type\":\"object\","
+    "\"properties\":{\"op\":{\"type\":\"string\",\"const\":\"add\"},\"text\":{\"type\":\"string\"}}"
+    ","
+    "\"required\":[\"op\",\"text\"]}}}}]";
 
 struct kit_tools kit_tools_open(void)
 {

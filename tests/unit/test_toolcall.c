@@ -160,40 +160,113 @@ TEST(toolcall_xml_takes_the_words_of_python)
     check_texts(CHAT_QWEN_XML, (struct shape){0}, good, bad);
 }
 
-/* What a schema says at its top, beside the parameters: held, or named. */
-TEST(toolcall_xml_holds_which_parameters_are_required)
+/* The grammar of one tool's calls, "f", and what was relaxed. */
+static void check_schema(enum chat_format format, const char *text, const char *notes,
+                         const char *const *good, const char *const *bad)
 {
     struct err e = {0};
-    struct json *schema = json_parse(
-        STR("{\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\"},\"c\":"
-            "{\"type\":\"string\"}},\"required\":[\"c\"],\"anyOf\":[{\"required\":[\"a\"]},"
-            "{\"required\":[\"b\"]}],\"minProperties\":2}"),
-        &e);
+    struct json *schema = json_parse(str_of(text), &e);
     struct chat_tool tool = {.name = STR("f"), .parameters = schema};
     struct tok *t = kit_writer_tok();
     struct grammar *g = grammar_new();
-    struct buf notes = {0};
+    struct buf said = {0};
     uint32_t rule;
-    CHECK_OK(toolcall_rule(g,
-                           &(struct toolcall_params){.format = CHAT_QWEN_XML,
-                                                     .tok = t,
-                                                     .tools = &tool,
-                                                     .n_tools = 1,
-                                                     .content = GRAMMAR_NEVER},
-                           &rule, &notes, &e));
+    CHECK(schema);
+    CHECK_OK(toolcall_rule(
+        g,
+        &(struct toolcall_params){
+            .format = format, .tok = t, .tools = &tool, .n_tools = 1, .content = GRAMMAR_NEVER},
+        &rule, &said, &e));
     CHECK_OK(grammar_compile(g, rule, &e));
-    CHECK_STR(buf_view(&notes), STR("f: minProperties; "));
-#define XML_F(name) "<parameter=" name ">\nx\n</parameter>\n"
-#define XML_CALL_F  "<tool_call>\n<function=f>\n"
-    static const char *const good[] = {XML_CALL_F XML_F("c") XML_F("a") XML_END,
-                                       XML_CALL_F XML_F("b") XML_F("c") XML_F("a") XML_END, NULL};
-    static const char *const bad[] = {XML_CALL_F XML_F("c") XML_END,
-                                      XML_CALL_F XML_F("a") XML_F("b") XML_END, NULL};
+    CHECK_STR(buf_view(&said), str_of(notes));
     kit_check_matches(g, good, bad);
-    buf_free(&notes);
+    buf_free(&said);
     grammar_free(g);
     tok_close(t);
     json_free(schema);
+}
+
+#define XML_P(name, value) "<parameter=" name ">\n" value "\n</parameter>\n"
+#define XML_F(parameters)  "<tool_call>\n<function=f>\n" parameters XML_END
+#define GLM_P(name, value) "<arg_key>" name "</arg_key><arg_value>" value "</arg_value>"
+#define GLM_F(parameters)  "<tool_call>f" parameters "</tool_call>"
+
+/* What a schema says at its top, beside the parameters: held, or named. */
+TEST(toolcall_xml_holds_which_parameters_are_required)
+{
+    static const char *const good[] = {XML_F(XML_P("c", "x") XML_P("a", "x")),
+                                       XML_F(XML_P("b", "x") XML_P("c", "x") XML_P("a", "x")),
+                                       NULL};
+    static const char *const bad[] = {XML_F(XML_P("c", "x")),
+                                      XML_F(XML_P("a", "x") XML_P("b", "x")), NULL};
+    check_schema(CHAT_QWEN_XML,
+                 "{\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\"},\"c\":"
+                 "{\"type\":\"string\"}},\"required\":[\"c\"],\"anyOf\":[{\"required\":[\"a\"]},"
+                 "{\"required\":[\"b\"]}],\"minProperties\":2}",
+                 "f: minProperties; ", good, bad);
+}
+
+/* A reference, parts that all hold, and alternatives that a constant tells apart. */
+static const char spread[] =
+    "{\"$ref\":\"#/$defs/top\",\"$defs\":{\"top\":{\"allOf\":[{\"properties\":{\"id\":{\"type\":"
+    "\"integer\"}},\"required\":[\"id\"]},{\"properties\":{\"id\":{\"minimum\":3}}}],\"oneOf\":["
+    "{\"$ref\":\"#/$defs/"
+    "add\"},{\"properties\":{\"op\":{\"const\":\"cut\"},\"n\":{\"enum\":[1,2]}},"
+    "\"required\":[\"op\",\"n\"]}]},\"add\":{\"type\":\"object\",\"properties\":{\"op\":{\"type\":"
+    "\"string\",\"const\":\"add\"},\"text\":{\"type\":\"string\"}},\"required\":[\"op\",\"text\"]}}"
+    "}";
+
+TEST(toolcall_xml_holds_references_and_alternatives_of_parameters)
+{
+    static const char *const good[] = {
+        XML_F(XML_P("id", "3") XML_P("op", "add") XML_P("text", "a\nb")),
+        XML_F(XML_P("n", "2") XML_P("op", "cut") XML_P("id", "12")), NULL};
+    static const char *const bad[] = {XML_F(XML_P("id", "2") XML_P("op", "add") XML_P("text", "a")),
+                                      XML_F(XML_P("op", "add") XML_P("text", "a")),
+                                      XML_F(XML_P("id", "3") XML_P("op", "add") XML_P("n", "1")),
+                                      XML_F(XML_P("id", "3") XML_P("op", "cut")),
+                                      XML_F(XML_P("id", "3") XML_P("op", "cut") XML_P("n", "3")),
+                                      XML_F(XML_P("id", "3")),
+                                      NULL};
+    check_schema(CHAT_QWEN_XML, spread, "", good, bad);
+}
+
+TEST(toolcall_glm_holds_references_and_alternatives_of_parameters)
+{
+    static const char *const good[] = {
+        GLM_F(GLM_P("id", "3") GLM_P("op", "add") GLM_P("text", "a\nb")),
+        GLM_F(GLM_P("n", "2") GLM_P("op", "cut") GLM_P("id", "12")), NULL};
+    static const char *const bad[] = {GLM_F(GLM_P("id", "3") GLM_P("op", "add") GLM_P("n", "1")),
+                                      GLM_F(GLM_P("id", "3")), NULL};
+    check_schema(CHAT_GLM, spread, "", good, bad);
+}
+
+/* Schemas elsewhere, branches that may hold together, types that the parser cannot tell apart, and
+ * more ways to call than are followed. */
+TEST(toolcall_xml_names_what_it_does_not_hold)
+{
+    static const char *const good[] = {XML_F(XML_P("a", "x")), NULL};
+    static const char *const bad[] = {XML_F(XML_P("a", "1") XML_P("b", "x")), NULL};
+    check_schema(CHAT_QWEN_XML,
+                 "{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"],\"$ref\":"
+                 "\"other.json\",\"not\":{\"required\":[\"c\"]}}",
+                 "f: not; f: $ref to elsewhere; ", good, bad);
+    check_schema(CHAT_QWEN_XML,
+                 "{\"oneOf\":[{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"]},"
+                 "{\"type\":\"null\"},false]}",
+                 "f: oneOf (as anyOf); ", good, bad);
+    check_schema(CHAT_QWEN_XML,
+                 "{\"anyOf\":[{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"]},"
+                 "{\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"a\"]}]}",
+                 "a: a string that has other types elsewhere; ", good, bad);
+    check_schema(
+        CHAT_QWEN_XML,
+        "{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"],\"allOf\":["
+        "{\"anyOf\":[{\"title\":\"1\"},{\"title\":\"2\"}]},{\"anyOf\":[{\"title\":\"3\"},"
+        "{\"title\":\"4\"}]},{\"anyOf\":[{\"title\":\"5\"},{\"title\":\"6\"}]},{\"anyOf\":"
+        "[{\"title\":\"7\"},{\"title\":\"8\"}]},{\"anyOf\":[{\"title\":\"9\"},{}]},{\"anyOf\":"
+        "[{\"title\":\"10\"},{}]}]}",
+        "f: very many branches; ", good, bad);
 }
 
 TEST(toolcall_hermes_opens_where_the_parser_does)
