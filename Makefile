@@ -86,7 +86,7 @@ demo: ## install what is missing, build, run one conversation with a tool call
 JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # What `make check` runs; each prints "N passed, N failed, N skipped".
-SUITES := check-static unit check-cli check-api check-demo check-calls
+SUITES := check-static unit check-cli check-golden check-api check-demo check-calls
 check: ## install what is missing, build, run all tests
 	@tools/install-deps check
 	@$(MAKE) --no-print-directory $(JOBS) tawny build/release/unit-tests
@@ -127,6 +127,9 @@ MINUTES ?= 10
 CLIENTS ?= 50
 soak: tawny ## many clients with random requests and aborts, every answer checked, for MINUTES (SEED=N repeats; needs node)
 	@tests/soak/run --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED))
+
+check-golden: $(BUILD)/tawny $(BUILD)/unit-tests ## transcripts of every protocol, to the byte (tests/golden/run --update writes them)
+	@tests/golden/run $(BUILD)
 
 check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests, run on a terminal, launch with agents that only print
 	@tests/cli/run $(BUILD)
@@ -194,5 +197,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo soak check check-sanitizers check-static check-cli check-api check-agents check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo soak check check-sanitizers check-static check-cli check-golden check-api check-agents check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:

@@ -1,7 +1,8 @@
 /* Runs the registered tests, each in a process of its own, and ends with the line
  * "N passed, N failed, N skipped".
  * usage: tests [--filter TEXT] [--no-fork] [--seed N] [--shared DIR] [--list]
- *        tests --make-model PATH     writes the kit's small chat model, for tests of the program */
+ *        tests --make-model PATH     writes the kit's small chat model, for tests of the program
+ *        tests --make-script PATH STEPS   one that says what this JSON list of texts says */
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "kit/chat_model.h"
 #include "test.h"
 
@@ -116,6 +118,21 @@ static void make_model(const char *path)
     exit(0);
 }
 
+static void make_script(const char *path, const char *list)
+{
+    struct err e;
+    str steps[SCRIPT_MAX_STEPS];
+    struct json *v = json_parse(str_of(list), &e);
+    CHECK_OK(v);
+    size_t n = json_count(v);
+    CHECK(n <= SCRIPT_MAX_STEPS);
+    for (size_t i = 0; i < n; i++)
+        steps[i] = json_str(json_at(v, i));
+    kit_write_script_model(path, steps, n);
+    json_free(v);
+    exit(0);
+}
+
 static void parse_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -128,6 +145,8 @@ static void parse_options(int argc, char **argv)
             runner.shared = argv[++i];
         else if (!strcmp(argv[i], "--make-model") && more)
             make_model(argv[++i]);
+        else if (!strcmp(argv[i], "--make-script") && i + 2 < argc)
+            make_script(argv[i + 1], argv[i + 2]);
         else if (!strcmp(argv[i], "--no-fork"))
             runner.no_fork = true;
         else if (!strcmp(argv[i], "--list"))

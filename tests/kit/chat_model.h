@@ -17,3 +17,9 @@ enum {
 /* Writes a model of this shape (n_vocab is set here) with a byte-level tokenizer and a ChatML
  * template to a temporary file; its path is freed by the caller, who removes the file. */
 char *kit_write_chat_model(const struct kit_spec *spec);
+
+/* Writes to path a model that says this at temperature 0, whatever it is asked: a token for each of
+ * the steps, then the end of its turn. Attention and experts add nothing; the embedding of a step
+ * points at the output row of the next one, that of any other token at the first one's. */
+enum { SCRIPT_MAX_STEPS = CHAT_MODEL_N_VOCAB - CHAT_MODEL_TOKENS };
+void kit_write_script_model(const char *path, const str *steps, size_t n_steps);
