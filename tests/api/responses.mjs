@@ -116,7 +116,7 @@ test('a custom tool gets raw text, in pieces and whole', async () => {
 });
 
 test('a tool in a namespace comes back with both names', async () => {
-  const { output: [call] } = await client.responses.create({ ...request, tools: [{ type: 'namespace', name: 'files', description: 'Files.', tools }] });
+  const { output: [call] } = await client.responses.create({ ...request, tool_choice: 'required', tools: [{ type: 'namespace', name: 'files', description: 'Files.', tools }] });
   assert.equal(call.type, 'function_call');
   assert.equal(call.name, 'write_file');
   assert.equal(call.namespace, 'files');

@@ -93,11 +93,13 @@ test('a required call comes whatever was asked', async () => {
 });
 
 test('a named function is called, and no other', async () => {
-  const reply = await client.chat.completions.create(
-    { ...request, tool_choice: { type: 'function', function: { name: 'read_file' } } });
-  const [call] = reply.choices[0].message.tool_calls;
-  assert.equal(call.function.name, 'read_file');
-  assert.deepEqual(Object.keys(JSON.parse(call.function.arguments)), ['path']);
+  const named = (name, text) => client.chat.completions.create(
+    { ...request, messages: user(text), max_tokens: 100, tool_choice: { type: 'function', function: { name } } });
+  const [read] = (await named('read_file', 'What is in notes.txt?')).choices[0].message.tool_calls;
+  assert.equal(read.function.name, 'read_file');
+  assert.deepEqual(Object.keys(JSON.parse(read.function.arguments)), ['path']);
+  const [other] = (await named('write_file', 'What is in notes.txt?')).choices[0].message.tool_calls;
+  assert.equal(other.function.name, 'write_file');
 });
 
 test('parallel_tool_calls false ends after one call', async () => {
