@@ -514,22 +514,26 @@ static uint32_t raw_text(struct schema_builder *b, const struct conj *given,
 }
 
 uint32_t schema_builder_raw(struct schema_builder *b, const struct json *root,
-                            const struct json *schema, const struct text_ends *ends,
-                            const char *name)
+                            const struct json *const *schemas, size_t n,
+                            const struct text_ends *ends, const char *name)
 {
-    struct conj c = start(b, root, schema, name);
+    struct conj c = start(b, root, NULL, name);
+    for (size_t i = 0; i < n; i++)
+        conj_add(b, &c, schemas[i]);
     return raw_text(b, &c, ends);
 }
 
 uint32_t schema_builder_not_string(struct schema_builder *b, const struct json *root,
-                                   const struct json *schema, const char *name)
+                                   const struct json *const *schemas, size_t n, const char *name)
 {
-    struct conj c = start(b, root, schema, name);
+    struct conj c = start(b, root, NULL, name);
     struct err e;
     if (!b->not_string)
         b->not_string = json_parse(
             STR("{\"type\":[\"object\",\"array\",\"number\",\"boolean\",\"null\"]}"), &e);
     conj_add(b, &c, b->not_string);
+    for (size_t i = 0; i < n; i++)
+        conj_add(b, &c, schemas[i]);
     return schema_value(b, &c);
 }
 

@@ -29,17 +29,18 @@ uint32_t schema_builder_value(struct schema_builder *b, const struct json *root,
  * the schema names, if it names any. */
 uint32_t schema_builder_arguments(struct schema_builder *b, const struct json *root,
                                   const struct json *schema, const char *name);
-/* The strings that the schema allows, raw, without '<' where it limits them, and what ends them. */
+/* The strings that n schemas together allow, raw, without '<' where it limits them, and what ends
+ * them. */
 struct text_ends {
     uint32_t rest; /* any text and its end */
     uint32_t end;
 };
 uint32_t schema_builder_raw(struct schema_builder *b, const struct json *root,
-                            const struct json *schema, const struct text_ends *ends,
-                            const char *name);
-/* Its values that are no strings, as JSON. */
+                            const struct json *const *schemas, size_t n,
+                            const struct text_ends *ends, const char *name);
+/* Their values that are no strings, as JSON. */
 uint32_t schema_builder_not_string(struct schema_builder *b, const struct json *root,
-                                   const struct json *schema, const char *name);
+                                   const struct json *const *schemas, size_t n, const char *name);
 /* White space between the parts of a JSON value. */
 uint32_t schema_builder_space(struct schema_builder *b);
 /* Notes that a keyword is not honoured by whoever uses the builder. */

@@ -283,9 +283,6 @@ bool toolcall_rule(struct grammar *g, const struct toolcall_params *p, uint32_t 
     grammar_define(g, *rule, node);
     buf_str(notes, schema_builder_notes(t.schemas));
     schema_builder_close(t.schemas);
-    for (size_t i = 0; i < t.n_made; i++)
-        json_free(t.made[i]);
-    free(t.made);
     arena_free(&t.arena);
     if (t.missing)
         return err_set(e, ERR_UNSUPPORTED, "the model's vocabulary has no token '%s'", t.missing);

@@ -13,8 +13,6 @@ struct toolcall {
     struct grammar_pattern *apart;
     size_t n_apart;
     uint32_t raw; /* a value without limits and the tag that ends it; GRAMMAR_NEVER: not made yet */
-    struct json **made; /* [n_made] schemas that several parts make */
-    size_t n_made;
     const char *missing; /* a mark that the vocabulary does not have */
 };
 

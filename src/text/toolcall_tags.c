@@ -97,13 +97,17 @@ static uint32_t raw_and_end(struct toolcall *t)
 }
 
 /* Nothing but its type limits the value. */
-static bool is_plain(const struct json *schema)
+static bool is_plain(const struct params_shape *all)
 {
     static const char *const limits[] = {"enum", "const", "allOf", "anyOf", "oneOf", "not", "$ref"};
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
-        if (json_get(schema, limits[i]))
-            return false;
-    return json_get(schema, "type") != NULL;
+    bool is_typed = false;
+    for (size_t k = 0; k < all->n; k++) {
+        for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+            if (json_has(all->part[k], limits[i]))
+                return false;
+        is_typed = is_typed || json_get(all->part[k], "type");
+    }
+    return is_typed;
 }
 
 /* Qwen's template prints earlier booleans and nulls with Python's words, so its models write them
@@ -122,7 +126,7 @@ static uint32_t python_words(struct toolcall *t, unsigned types, uint32_t alts[3
 
 /* A parameter's value and what ends it. types: for the parser, who does not know the shape. */
 static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name, unsigned types,
-                      const struct json *schema)
+                      const struct params_shape *all)
 {
     struct grammar *g = t->g;
     uint32_t alts[2], words[4], n = 0, n_words = 0;
@@ -133,12 +137,13 @@ static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name
         return raw_and_end(t); /* whatever it is, it is valid */
     uint32_t end = grammar_bytes(g, str_of(value_end(t)));
     if (types & CHAT_STRING)
-        alts[n++] = schema_builder_raw(t->schemas, tool->parameters, schema,
+        alts[n++] = schema_builder_raw(t->schemas, tool->parameters, all->part, all->n,
                                        &(struct text_ends){raw_and_end(t), end}, path);
     if (types != CHAT_STRING) {
-        if (t->p->format == CHAT_QWEN_XML && is_plain(schema))
+        if (t->p->format == CHAT_QWEN_XML && is_plain(all))
             n_words = python_words(t, types, words);
-        words[n_words++] = schema_builder_not_string(t->schemas, tool->parameters, schema, path);
+        words[n_words++] =
+            schema_builder_not_string(t->schemas, tool->parameters, all->part, all->n, path);
         alts[n++] = grammar_seq2(g, grammar_alt(g, words, n_words), end);
     }
     return grammar_alt(g, alts, n);
@@ -167,45 +172,32 @@ struct member_list {
     size_t n;
 };
 
-/* What all parts say of a parameter, as one schema. False: they allow none. */
-static bool schema_of(struct toolcall *t, const struct params_shape *shape, str name,
-                      const struct json **out)
+/* What the parts say of a parameter. False: they allow none. */
+static bool schemas_of(const struct params_shape *shape, str name, struct params_shape *out)
 {
-    struct buf all = {0};
-    struct err ignored;
-    size_t n = 0;
     bool ok = true;
-    *out = NULL;
+    out->n = 0;
     for (size_t i = 0; i < shape->n; i++) {
         const struct json *named = json_get(shape->part[i], "properties");
         bool is_named = json_has(named, name.p);
         const struct json *schema =
             json_get(is_named ? named : shape->part[i], is_named ? name.p : "additionalProperties");
         ok = ok && !schema_is_false(schema);
-        if (!is_named && json_count(schema) == 0)
-            continue;
-        buf_str(&all, n++ ? STR(",") : STR("{\"allOf\":["));
-        json_print(schema, JSON_COMPACT, &all);
-        *out = schema;
+        if (schema)
+            out->part[out->n++] = schema;
     }
-    if (n > 1) {
-        buf_str(&all, STR("]}"));
-        t->made = mem_grow(t->made, t->n_made + 1, sizeof *t->made);
-        *out = t->made[t->n_made++] = json_parse(buf_view(&all), &ignored);
-    }
-    buf_free(&all);
     return ok;
 }
 
 static void put_member(struct toolcall *t, struct member_list *l, str name, bool required)
 {
-    const struct json *schema;
+    struct params_shape schemas;
     if (l->n == GRAMMAR_MAX_MEMBERS) /* the model has enough to choose from */
         return;
     for (size_t i = 0; i < l->n; i++)
         if (str_eq(l->names[i], name))
             return;
-    bool may_come = schema_of(t, l->shape, name, &schema);
+    bool may_come = schemas_of(l->shape, name, &schemas);
     if (!may_come && !required)
         return;
     l->names[l->n] = name;
@@ -214,7 +206,7 @@ static void put_member(struct toolcall *t, struct member_list *l, str name, bool
     unsigned own = chat_types_of(l->tool, &one, name.p);
     if ((own & CHAT_STRING) && (types & ~own)) /* the parser takes what looks like JSON for it */
         schema_builder_relaxed(t->schemas, name.p, "a string that has other types elsewhere");
-    uint32_t node = may_come ? value(t, l->tool, name, types, schema) : grammar_nothing(t->g);
+    uint32_t node = may_come ? value(t, l->tool, name, types, &schemas) : grammar_nothing(t->g);
     l->members[l->n++] = (struct grammar_member){
         grammar_seq2(t->g, value_head(t, grammar_bytes(t->g, name)), node), required, false};
 }

@@ -269,6 +269,24 @@ TEST(toolcall_xml_names_what_it_does_not_hold)
         "f: very many branches; ", good, bad);
 }
 
+/* 15 unions of 40 branches each, of which none allows an object in the end: 40^15 ways to try. */
+TEST(toolcall_xml_does_not_try_every_way_of_a_hostile_schema)
+{
+    struct buf text = {0};
+    buf_str(&text, STR("{\"allOf\":["));
+    for (int i = 0; i < 15; i++) {
+        buf_str(&text, i ? STR(",{\"anyOf\":[") : STR("{\"anyOf\":["));
+        for (int k = 0; k < 40; k++)
+            buf_fmt(&text, "%s{\"type\":\"%s\"}", k ? "," : "", i < 14 ? "object" : "null");
+        buf_str(&text, STR("]}"));
+    }
+    buf_str(&text, STR("]}"));
+    buf_byte(&text, 0);
+    static const char *const good[] = {XML_F(""), NULL}, *const bad[] = {NULL};
+    check_schema(CHAT_QWEN_XML, text.p, "f: very many branches; ", good, bad);
+    buf_free(&text);
+}
+
 TEST(toolcall_hermes_opens_where_the_parser_does)
 {
     static const char *const good[] = {
