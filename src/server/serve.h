@@ -30,7 +30,7 @@ struct server {
     struct chat_template *chat; /* NULL: no_chat says why there are no conversations */
     struct err no_chat;
     enum chat_format format;
-    bool may_reason; /* the model's template knows reasoning */
+    bool may_reason; /* the template that is used knows reasoning */
     struct constrain_cache *constrain;
     struct replay *replay;
     struct responses_store *responses;

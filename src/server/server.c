@@ -343,12 +343,12 @@ static str name_of_file(const char *path)
     return shard == SIZE_MAX ? name : str_sub(name, 0, shard);
 }
 
-/* Does the model's template speak of reasoning? Then the model may open it by itself. */
-static bool knows_reasoning(const struct gguf *file)
+/* Does the template that is used speak of reasoning? Then the model may open it by itself. */
+static bool knows_reasoning(const struct gguf *file, str given)
 {
     struct err ignored;
-    str text = {0};
-    return gguf_str(file, "tokenizer.chat_template", false, &text, &ignored) &&
+    str text = given;
+    return (text.n || gguf_str(file, "tokenizer.chat_template", false, &text, &ignored)) &&
            str_find(text, STR("<think>"), 0) != SIZE_MAX;
 }
 
@@ -378,7 +378,7 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         s->params.keepalive_ms = 5000;
     /* No browser reaches a socket, and clients name any host there. */
     s->loopback = !p->socket && guard_is_loopback(str_of(s->params.host));
-    s->may_reason = knows_reasoning(engine_file(g));
+    s->may_reason = knows_reasoning(engine_file(g), p->chat_template);
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
     models_entry(g, s->model_id, s->started_unix, &s->model_entry);
