@@ -35,23 +35,29 @@ static struct json *ask(const struct rerun_server *server, const char *path, str
     return v;
 }
 
-/* The tokens that the server makes of a request. */
+/* The tokens that the server makes of a request: those that it tells (tawny), else those of the
+ * prompt's text. */
 static bool tokens_of(const struct rerun_server *server, str body, struct ids *out, struct err *e)
 {
     struct buf text = {0};
-    struct json *prompt = ask(server, "/apply-template", body, e), *tokens = NULL;
-    if (prompt) {
+    const size_t end = body.n && body.p[body.n - 1] == '}' ? body.n - 1 : body.n;
+    buf_str(&text, str_sub(body, 0, end));
+    buf_str(&text, STR(",\"return_tokens\":true}"));
+    struct json *prompt = ask(server, "/apply-template", buf_view(&text), e), *tokens = NULL;
+    const struct json *list = json_get(prompt, "tokens");
+    if (prompt && !list) {
+        buf_clear(&text);
         buf_str(&text, STR("{\"add_special\":true,\"parse_special\":true,\"content\":"));
         json_quote(json_str(json_get(prompt, "prompt")), &text);
         buf_str(&text, STR("}"));
         tokens = ask(server, "/tokenize", buf_view(&text), e);
+        list = json_get(tokens, "tokens");
     }
-    const struct json *list = json_get(tokens, "tokens");
     out->n = json_count(list);
     out->at = mem_new(out->n + 1, sizeof *out->at);
     for (size_t i = 0; i < out->n; i++)
         out->at[i] = (int32_t)json_int(json_at(list, i));
-    bool ok = tokens != NULL;
+    bool ok = list != NULL;
     json_free(prompt);
     json_free(tokens);
     buf_free(&text);

@@ -205,6 +205,18 @@ void llama_serve_detokenize(const struct server *s, struct http_request *http)
     json_free(body);
 }
 
+/* The prompt's tokens where the request asks for them: replies that came back have those that were
+ * sampled, which the text does not tell. */
+static void put_tokens(const struct openai_request *q, const struct tok_ids *ids, struct buf *out)
+{
+    if (!json_bool(json_get(q->body, "return_tokens")))
+        return;
+    buf_str(out, STR(",\"tokens\":["));
+    for (size_t i = 0; i < ids->n; i++)
+        buf_fmt(out, i ? ",%d" : "%d", ids->ids[i]);
+    buf_byte(out, ']');
+}
+
 void llama_serve_template(const struct server *s, struct http_request *http)
 {
     struct openai_request q;
@@ -220,6 +232,7 @@ void llama_serve_template(const struct server *s, struct http_request *http)
             buf_str(&text, tok_bytes(s->tok, prompt.ids.ids[i]));
         buf_str(&out, STR("{\"prompt\":"));
         json_quote(buf_view(&text), &out);
+        put_tokens(&q, &prompt.ids, &out);
         buf_str(&out, STR("}\n"));
         server_send_json(http, &out);
     } else {

@@ -141,6 +141,12 @@ TEST(llama_server_turns_text_into_tokens_and_back)
         post(s, "/apply-template", "{\"messages\":[{\"role\":\"user\",\"content\":\"owl\"}]}", &in),
         200);
     CHECK_HAS(&in, "{\"prompt\":\"<|im_start|>user\\nowl<|im_end|>\\n<|im_start|>assistant\\n\"}");
+    CHECK_INT(
+        post(s, "/apply-template",
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"owl\"}],\"return_tokens\":true}",
+             &in),
+        200);
+    CHECK_HAS(&in, "assistant\\n\",\"tokens\":[");
     buf_free(&in);
     kit_server_close(s);
 }
