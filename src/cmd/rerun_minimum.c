@@ -1,6 +1,7 @@
 #include "cmd/rerun.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/num.h"
 
@@ -128,10 +129,16 @@ static bool count_one(struct rerun_exchange *x, struct ids *known, size_t n_know
 {
     struct ids prompt = {0}, *mine = &known[n_known];
     struct buf body = {0};
+    struct err refused;
     size_t head = 0;
     bool ok = tokens_of(server, counted_body(x), &prompt, e);
     put_with_reply(x, &body);
-    ok = ok && tokens_of(server, buf_view(&body), mine, e);
+    if (ok && !tokens_of(server, buf_view(&body), mine, &refused)) {
+        /* Some servers take no call back that was cut off: then its prompt is what is known. */
+        free(mine->at);
+        *mine = (struct ids){mem_new(prompt.n + 1, sizeof *mine->at), prompt.n};
+        memcpy(mine->at, prompt.at, prompt.n * sizeof *mine->at);
+    }
     if (ok) {
         mine->n = num_min(mine->n,
                           prompt.n + (size_t)(x->reply.n_generated > 0 ? x->reply.n_generated : 0));
