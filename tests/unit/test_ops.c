@@ -1,263 +1,16 @@
 /* Every backend against ref, op by op: plans of one op over random weights, ragged shapes and all
- * block types. A backend is one line in `backends`; what it refuses as ERR_UNSUPPORTED is counted
- * and passed over. */
+ * block types (kit/op_rig). */
 #include <math.h>
 
-#include "kit/models.h"
+#include "kit/op_rig.h"
 #include "test.h"
 
-/* Largest relative error (norm over norm) of an output. Exact: float and half weights, norms,
- * attention over F32 and F16. Coarse: where a backend may round activations or queries to 8 bits.
- */
-static const struct checked_backend {
-    const char *name;
-    double exact, coarse;
-    int every; /* how many cases lie between two that it runs: a software device compiles slowly */
-} backends[] = {
-    {"cpu", 2e-3, 2e-2, 1},
-    {"vulkan", 2e-3, 2e-2, 5},
-};
-enum { N_BACKENDS = sizeof backends / sizeof *backends };
-
-static const enum block_type all_types[] = {
-    BLOCK_F32,  BLOCK_F16,    BLOCK_BF16,   BLOCK_Q4_0,  BLOCK_Q4_1, BLOCK_Q5_0,
-    BLOCK_Q5_1, BLOCK_Q8_0,   BLOCK_Q2_K,   BLOCK_Q3_K,  BLOCK_Q4_K, BLOCK_Q5_K,
-    BLOCK_Q6_K, BLOCK_IQ4_NL, BLOCK_IQ4_XS, BLOCK_MXFP4,
-};
-enum { N_TYPES = sizeof all_types / sizeof *all_types };
-
-/* One op under test: its plan, the rows that go in, and which slots come out. The rows run in
- * steps, each one batch; inputs hold the rows of all steps. */
-enum { MAX_STEPS = 4, MAX_SLOTS = 8, MAX_OWNED = 64 };
-struct rig {
-    char what[96]; /* the case, for messages */
-    struct rng rng;
-    struct plan plan;
-    struct exec_params params;
-    bool coarse;
-    uint32_t n_steps, n_rows[MAX_STEPS], n_total;
-    uint32_t *pos, *seq; /* [n_total]; NULL: positions from 0 of sequence 0 */
-    struct {
-        slot_id slot;
-        void *rows; /* [n_total][width] */
-    } inputs[MAX_SLOTS];
-    size_t n_inputs;
-    slot_id outputs[MAX_SLOTS];
-    size_t n_outputs;
-    void *owned[MAX_OWNED];
-    size_t n_owned;
-};
-
-/* Cases of a test take different random numbers. */
-static struct rig rig_open(uint64_t i_case, uint32_t n_rows)
+/* Of a second matrix: real files mix types. */
+static enum block_type beside(enum block_type type, uint64_t i, uint32_t n_in)
 {
-    struct rig r = {0};
-    r.rng.state = test_seed() * 1000003 + i_case;
-    r.n_steps = 1;
-    r.n_rows[0] = r.n_total = n_rows;
-    return r;
-}
-
-static void *own(struct rig *r, void *p)
-{
-    CHECK(r->n_owned < MAX_OWNED);
-    return r->owned[r->n_owned++] = p;
-}
-
-static bool is_float(enum block_type type)
-{
-    return type == BLOCK_F32 || type == BLOCK_F16 || type == BLOCK_BF16;
-}
-
-static const struct weight *matrix(struct rig *r, enum block_type type, uint64_t n_in,
-                                   uint64_t n_out, uint64_t n)
-{
-    const uint64_t ne[3] = {n_in, n_out, n};
-    struct weight *w = plan_weight(&r->plan, STR("w"), type, ne);
-    w->data = own(r, kit_random_blocks(&r->rng, type, n_in * n_out * n, 1 / sqrtf((float)n_in)));
-    r->coarse |= !is_float(type);
-    return w;
-}
-
-static const struct weight *floats(struct rig *r, uint64_t n, uint64_t n_rows, float mean)
-{
-    const uint64_t ne[3] = {n, n_rows, 1};
-    struct weight *w = plan_weight(&r->plan, STR("vector"), BLOCK_F32, ne);
-    w->data = own(r, kit_random_floats(&r->rng, n * n_rows, mean, 0.3f));
-    return w;
-}
-
-static slot_id input(struct rig *r, const char *name, uint32_t width)
-{
-    slot_id s = plan_slot(&r->plan, name, width);
-    r->inputs[r->n_inputs].slot = s;
-    r->inputs[r->n_inputs++].rows =
-        own(r, kit_random_floats(&r->rng, (size_t)r->n_total * width, 0.1f, 1));
-    return s;
-}
-
-static slot_id output(struct rig *r, const char *name, uint32_t width)
-{
-    slot_id s = plan_slot(&r->plan, name, width);
-    r->outputs[r->n_outputs++] = s;
-    return s;
-}
-
-/* A slot that the op reads and changes. */
-static slot_id in_and_out(struct rig *r, const char *name, uint32_t width)
-{
-    slot_id s = input(r, name, width);
-    r->outputs[r->n_outputs++] = s;
-    return s;
-}
-
-/* n_used different experts per row. */
-static slot_id expert_ids(struct rig *r, uint32_t n_expert, uint32_t n_used)
-{
-    slot_id s = input(r, "ids", n_used);
-    int32_t *ids = r->inputs[r->n_inputs - 1].rows;
-    for (uint32_t t = 0; t < r->n_total; t++, ids += n_used) {
-        uint32_t first = (uint32_t)rng_below(&r->rng, n_expert);
-        for (uint32_t j = 0; j < n_used; j++)
-            ids[j] = (int32_t)((first + 3 * j) % n_expert); /* 3 does not divide n_expert */
-    }
-    return s;
-}
-
-static size_t n_result_floats(const struct rig *r)
-{
-    size_t n = (size_t)r->n_total * r->plan.n_vocab;
-    for (size_t i = 0; i < r->n_outputs; i++)
-        n += (size_t)r->n_total * r->plan.slots[r->outputs[i]].width;
-    return n;
-}
-
-/* Runs one step; appends logits and output slots to *out. */
-static void run_step(struct exec *x, const struct rig *r, uint32_t from, uint32_t n, float **out)
-{
-    struct err e = {0};
-    uint32_t pos[256];
-    bool want[256];
-    int32_t ids[256];
-    for (uint32_t t = 0; t < n; t++) {
-        pos[t] = r->pos ? r->pos[from + t] : t;
-        want[t] = true;
-        ids[t] = (int32_t)((from + t) * 7 % 13);
-    }
-    for (size_t i = 0; i < r->n_inputs; i++) {
-        const size_t width = r->plan.slots[r->inputs[i].slot].width;
-        const float *rows = r->inputs[i].rows;
-        CHECK_OK(exec_slot_put(x, r->inputs[i].slot, n, rows + from * width, &e));
-    }
-    const struct batch b = {
-        .n = n,
-        .ids = ids,
-        .pos = pos,
-        .seq = r->seq ? r->seq + from : NULL,
-        .want_logits = want,
-    };
-    CHECK_OK(exec_run(x, &b, &e));
-    for (uint32_t t = 0; t < n && r->plan.n_vocab; t++, *out += r->plan.n_vocab)
-        memcpy(*out, exec_logits(x, t), r->plan.n_vocab * sizeof **out);
-    for (size_t i = 0; i < r->n_outputs; i++) {
-        CHECK_OK(exec_slot_get(x, r->outputs[i], n, *out, &e));
-        *out += (size_t)n * r->plan.slots[r->outputs[i]].width;
-    }
-}
-
-/* All steps on a fresh exec. NULL when the backend does not do this case. */
-static float *results_of(const struct backend *b, const struct rig *r)
-{
-    struct err e = {0};
-    struct exec_params params = r->params;
-    params.n_ctx = params.n_ctx ? params.n_ctx : 256;
-    /* No more than needed: a device compiles no kernels for larger batches. */
-    for (uint32_t i = 0; i < r->n_steps && !r->params.n_ubatch; i++)
-        params.n_ubatch = (uint32_t)fmax(params.n_ubatch, r->n_rows[i]);
-    params.n_threads = 2;
-    params.allow_software = true;
-    struct exec *x = exec_open(b, &r->plan, &params, NULL, NULL, &e);
-    if (!x && e.code == ERR_UNSUPPORTED)
-        return NULL;
-    CHECK_OK(x != NULL);
-    float *results = mem_new(n_result_floats(r), sizeof *results);
-    float *at = results;
-    uint32_t from = 0;
-    for (uint32_t i = 0; i < r->n_steps; i++, from += r->n_rows[i - 1])
-        run_step(x, r, from, r->n_rows[i], &at);
-    exec_close(x);
-    return results;
-}
-
-/* Cases that a backend ran and refused, over one test. */
-struct count {
-    int cases, done[N_BACKENDS], refused[N_BACKENDS];
-};
-
-static void rig_close(struct rig *r)
-{
-    plan_free(&r->plan);
-    for (size_t i = 0; i < r->n_owned; i++)
-        free(r->owned[i]);
-}
-
-/* compare: the relative error of got, whatever that means for the op. */
-static void rig_check(struct rig *r,
-                      double (*compare)(const struct rig *, const float *got, const float *want),
-                      struct count *count)
-{
-    float *want = results_of(&backend_ref, r);
-    CHECK(want != NULL);
-    for (size_t i = 0; i < N_BACKENDS; i++) {
-        const struct backend *b = backend_find(backends[i].name);
-        if (!kit_checks(backends[i].name) || count->cases % backends[i].every)
-            continue;
-        float *got = b ? results_of(b, r) : NULL;
-        if (b)
-            *(got ? &count->done[i] : &count->refused[i]) += 1;
-        if (!got)
-            continue;
-        /* Rounding is as large as the inputs are: a few outputs that nearly cancel look worse. */
-        const double few = fmax(1, sqrt(64.0 / (double)n_result_floats(r)));
-        const double limit = few * (r->coarse ? backends[i].coarse : backends[i].exact);
-        const double err = compare(r, got, want);
-        if (!(err <= limit))
-            test_fail(__FILE__, __LINE__, "%s, %s: relative error %g over %g", b->name, r->what,
-                      err, limit);
-        free(got);
-    }
-    count->cases++;
-    free(want);
-    rig_close(r);
-}
-
-static void check_same_bits(const char *backend, const struct rig *r)
-{
-    float *first = NULL, *second = NULL;
-    if (kit_checks(backend) && (first = results_of(backend_find(backend), r)) != NULL) {
-        second = results_of(backend_find(backend), r);
-        if (memcmp(first, second, n_result_floats(r) * sizeof *first))
-            test_fail(__FILE__, __LINE__, "%s, %s: other bits in a second run", backend, r->what);
-    }
-    free(first);
-    free(second);
-}
-
-static double whole(const struct rig *r, const float *got, const float *want)
-{
-    return kit_rel_err(got, want, n_result_floats(r));
-}
-
-static void report(const struct count *count)
-{
-    int n_done = 0;
-    for (size_t i = 0; i < N_BACKENDS; i++) {
-        n_done += count->done[i];
-        printf("    %s: %d cases agree with ref, %d refused\n", backends[i].name, count->done[i],
-               count->refused[i]);
-    }
-    if (n_done == 0)
-        test_skip("no backend but ref runs this");
+    if (i % 7 == 0)
+        return BLOCK_F16;
+    return i % 7 == 3 && n_in % 32 == 0 ? BLOCK_Q5_1 : type;
 }
 
 static const uint32_t row_counts[] = {1, 2, 5, 8, 17, 64};
@@ -274,115 +27,115 @@ static uint32_t columns(enum block_type type, uint64_t i)
 
 TEST(ops_embed_matches_ref)
 {
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * 3; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * 3; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n = columns(type, i);
         struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
         snprintf(r.what, sizeof r.what, "%s {%u, 13}", block_info(type)->name, n);
-        const struct weight *table = matrix(&r, type, n, 13, 1);
-        plan_op(&r.plan, OP_EMBED, 0)->embed = (struct op_embed){table, output(&r, "x", n)};
-        rig_check(&r, whole, &count);
+        const struct weight *table = rig_matrix(&r, type, n, 13, 1);
+        plan_op(&r.plan, OP_EMBED, 0)->embed = (struct op_embed){table, rig_output(&r, "x", n)};
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_project_matches_ref)
 {
     static const uint32_t widths[][4] = {{1, 3, 7, 16}, {33, 16, 16, 1}, {64, 100, 8, 5}};
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n_in = columns(type, i), n_out = 1 + (uint32_t)i % 4;
-        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        struct rig r = rig_open(i, row_counts[i / N_RIG_TYPES]);
         snprintf(r.what, sizeof r.what, "%s, %u rows of %u, %u outputs", block_info(type)->name,
                  r.n_total, n_in, n_out);
-        struct op_project o = {.in = input(&r, "in", n_in), .eps = 1e-6f, .n_out = n_out};
-        o.norm = i % 5 ? floats(&r, n_in, 1, 1) : NULL;
+        struct op_project o = {.in = rig_input(&r, "in", n_in), .eps = 1e-6f, .n_out = n_out};
+        o.norm = i % 5 ? rig_floats(&r, n_in, 1, 1) : NULL;
         for (uint32_t j = 0; j < n_out; j++) {
             const uint32_t width = widths[i % 3][j];
             /* Other types for the last ones: real files mix them. */
             const enum block_type third = n_in % 32 ? type : BLOCK_Q8_0;
-            o.out[j].w = matrix(&r, j < 2 ? type : j == 2 ? third : BLOCK_F16, n_in, width, 1);
-            o.out[j].bias = i % 3 ? NULL : floats(&r, width, 1, 0);
-            o.out[j].out = output(&r, "out", width);
+            o.out[j].w = rig_matrix(&r, j < 2 ? type : j == 2 ? third : BLOCK_F16, n_in, width, 1);
+            o.out[j].bias = i % 3 ? NULL : rig_floats(&r, width, 1, 0);
+            o.out[j].out = rig_output(&r, "out", width);
         }
         plan_op(&r.plan, OP_PROJECT, 0)->project = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_add_project_matches_ref)
 {
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * 4; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * 4; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n_in = columns(type, i), n_out = 1 + 37 * (uint32_t)(i % 4);
         struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
         snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in, n_out,
                  r.n_total);
         struct op_add_project o = {
-            .in = input(&r, "in", n_in),
-            .x = in_and_out(&r, "x", n_out),
-            .w = matrix(&r, type, n_in, n_out, 1),
-            .bias = i % 2 ? floats(&r, n_out, 1, 0) : NULL,
+            .in = rig_input(&r, "in", n_in),
+            .x = rig_in_and_out(&r, "x", n_out),
+            .w = rig_matrix(&r, type, n_in, n_out, 1),
+            .bias = i % 2 ? rig_floats(&r, n_out, 1, 0) : NULL,
         };
-        if (i / N_TYPES == 3) {
-            o.gate = floats(&r, 96, 1, 0);
-            o.gate_in = input(&r, "gate in", 96);
+        if (i / N_RIG_TYPES == 3) {
+            o.gate = rig_floats(&r, 96, 1, 0);
+            o.gate_in = rig_input(&r, "gate in", 96);
         }
         plan_op(&r.plan, OP_ADD_PROJECT, 0)->add_project = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_glu_matches_ref)
 {
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n_in = columns(type, i), n_ff = 3 + 29 * (uint32_t)(i % 4);
         const bool bias = i % 3 == 0;
-        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        struct rig r = rig_open(i, row_counts[i / N_RIG_TYPES]);
         snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in, n_ff,
                  r.n_total);
         plan_op(&r.plan, OP_GLU, 0)->glu = (struct op_glu){
-            .in = input(&r, "in", n_in),
-            .out = output(&r, "out", n_ff),
-            .norm = i % 5 ? floats(&r, n_in, 1, 1) : NULL,
+            .in = rig_input(&r, "in", n_in),
+            .out = rig_output(&r, "out", n_ff),
+            .norm = i % 5 ? rig_floats(&r, n_in, 1, 1) : NULL,
             .eps = 1e-6f,
-            .gate = matrix(&r, type, n_in, n_ff, 1),
-            .up = matrix(&r, i % 7 ? type : BLOCK_F16, n_in, n_ff, 1),
-            .gate_bias = bias ? floats(&r, n_ff, 1, 0) : NULL,
-            .up_bias = bias ? floats(&r, n_ff, 1, 0) : NULL,
+            .gate = rig_matrix(&r, type, n_in, n_ff, 1),
+            .up = rig_matrix(&r, beside(type, i, n_in), n_in, n_ff, 1),
+            .gate_bias = bias ? rig_floats(&r, n_ff, 1, 0) : NULL,
+            .up_bias = bias ? rig_floats(&r, n_ff, 1, 0) : NULL,
             .act = bias ? ACT_SWIGLU_OAI : ACT_SWIGLU,
         };
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_head_matches_ref)
 {
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * 2; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * 2; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n_in = columns(type, i), n_vocab = 1 + 150 * (uint32_t)(i % 3);
         struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
         snprintf(r.what, sizeof r.what, "%s {%u, %u}, %u rows", block_info(type)->name, n_in,
                  n_vocab, r.n_total);
         plan_op(&r.plan, OP_HEAD, 0)->head = (struct op_head){
-            .x = input(&r, "x", n_in),
-            .norm = floats(&r, n_in, 1, 1),
+            .x = rig_input(&r, "x", n_in),
+            .norm = rig_floats(&r, n_in, 1, 1),
             .eps = 1e-5f,
-            .w = matrix(&r, type, n_in, n_vocab, 1),
+            .w = rig_matrix(&r, type, n_in, n_vocab, 1),
         };
         r.plan.n_vocab = n_vocab;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 /* Outputs: normed, weights, ids. Two experts whose scores are equal to rounding may change places:
@@ -406,7 +159,7 @@ static double routed(const struct rig *r, const float *got, const float *want)
 TEST(ops_route_matches_ref)
 {
     static const uint32_t experts[][2] = {{8, 2}, {128, 8}, {4, 4}, {33, 1}, {512, 10}};
-    struct count count = {0};
+    struct rig_count count = {0};
     for (uint64_t i = 0; i < 45; i++) {
         const enum gating gating = (enum gating)(i % 3);
         const enum block_type type = i % 2 ? BLOCK_F32 : i % 4 ? BLOCK_F16 : BLOCK_BF16;
@@ -416,15 +169,15 @@ TEST(ops_route_matches_ref)
         snprintf(r.what, sizeof r.what, "gating %d, %u of %u experts, %u rows of %u", gating,
                  n_used, n_expert, r.n_total, n_in);
         struct op_route o = {
-            .x = input(&r, "x", n_in),
-            .normed = output(&r, "normed", n_in),
-            .weights = output(&r, "weights", n_used),
-            .ids = output(&r, "ids", n_used),
-            .norm = floats(&r, n_in, 1, 1),
+            .x = rig_input(&r, "x", n_in),
+            .normed = rig_output(&r, "normed", n_in),
+            .weights = rig_output(&r, "weights", n_used),
+            .ids = rig_output(&r, "ids", n_used),
+            .norm = rig_floats(&r, n_in, 1, 1),
             .eps = 1e-6f,
-            .router = matrix(&r, type, n_in, n_expert, 1),
-            .bias = i % 4 ? NULL : floats(&r, n_expert, 1, 0),
-            .select_bias = gating == GATE_SIGMOID_BIAS ? floats(&r, n_expert, 1, 0) : NULL,
+            .router = rig_matrix(&r, type, n_in, n_expert, 1),
+            .bias = i % 4 ? NULL : rig_floats(&r, n_expert, 1, 0),
+            .select_bias = gating == GATE_SIGMOID_BIAS ? rig_floats(&r, n_expert, 1, 0) : NULL,
             .n_expert = n_expert,
             .n_used = n_used,
             .gating = gating,
@@ -433,60 +186,110 @@ TEST(ops_route_matches_ref)
         plan_op(&r.plan, OP_ROUTE, 0)->route = o;
         rig_check(&r, routed, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_experts_up_matches_ref)
 {
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n_in = columns(type, i), n_ff = 3 + 29 * (uint32_t)(i % 4);
         const uint32_t n_expert = i % 2 ? 8 : 5, n_used = 1 + (uint32_t)i % 4;
         const bool bias = i % 3 == 0;
-        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        struct rig r = rig_open(i, row_counts[i / N_RIG_TYPES]);
         snprintf(r.what, sizeof r.what, "%s {%u, %u, %u}, %u used, %u rows", block_info(type)->name,
                  n_in, n_ff, n_expert, n_used, r.n_total);
         struct op_experts_up o = {
-            .in = input(&r, "in", n_in),
-            .ids = expert_ids(&r, n_expert, n_used),
-            .out = output(&r, "out", n_used * n_ff),
-            .gate = matrix(&r, type, n_in, n_ff, n_expert),
-            .up = matrix(&r, type, n_in, n_ff, n_expert),
-            .gate_bias = bias ? floats(&r, n_ff, n_expert, 0) : NULL,
-            .up_bias = bias ? floats(&r, n_ff, n_expert, 0) : NULL,
+            .in = rig_input(&r, "in", n_in),
+            .ids = rig_expert_ids(&r, n_expert, n_used),
+            .out = rig_output(&r, "out", n_used * n_ff),
+            .gate = rig_matrix(&r, type, n_in, n_ff, n_expert),
+            .up = rig_matrix(&r, beside(type, i, n_in), n_in, n_ff, n_expert),
+            .gate_bias = bias ? rig_floats(&r, n_ff, n_expert, 0) : NULL,
+            .up_bias = bias ? rig_floats(&r, n_ff, n_expert, 0) : NULL,
             .act = bias ? ACT_SWIGLU_OAI : ACT_SWIGLU,
             .n_used = n_used,
         };
         plan_op(&r.plan, OP_EXPERTS_UP, 0)->experts_up = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_experts_down_matches_ref)
 {
-    struct count count = {0};
-    for (uint64_t i = 0; i < N_TYPES * N_ROW_COUNTS; i++) {
-        const enum block_type type = all_types[i % N_TYPES];
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < N_RIG_TYPES * N_ROW_COUNTS; i++) {
+        const enum block_type type = rig_types[i % N_RIG_TYPES];
         const uint32_t n_ff = columns(type, i), n_out = 2 + 31 * (uint32_t)(i % 4);
         const uint32_t n_expert = i % 2 ? 8 : 5, n_used = 1 + (uint32_t)i % 4;
-        struct rig r = rig_open(i, row_counts[i / N_TYPES]);
+        struct rig r = rig_open(i, row_counts[i / N_RIG_TYPES]);
         snprintf(r.what, sizeof r.what, "%s {%u, %u, %u}, %u used, %u rows", block_info(type)->name,
                  n_ff, n_out, n_expert, n_used, r.n_total);
         struct op_experts_down o = {
-            .in = input(&r, "in", n_used * n_ff),
-            .ids = expert_ids(&r, n_expert, n_used),
-            .weights = input(&r, "weights", n_used),
-            .x = in_and_out(&r, "x", n_out),
-            .down = matrix(&r, type, n_ff, n_out, n_expert),
-            .bias = i % 3 ? NULL : floats(&r, n_out, n_expert, 0),
+            .in = rig_input(&r, "in", n_used * n_ff),
+            .ids = rig_expert_ids(&r, n_expert, n_used),
+            .weights = rig_input(&r, "weights", n_used),
+            .x = rig_in_and_out(&r, "x", n_out),
+            .down = rig_matrix(&r, type, n_ff, n_out, n_expert),
+            .bias = i % 3 ? NULL : rig_floats(&r, n_out, n_expert, 0),
             .n_used = n_used,
         };
         plan_op(&r.plan, OP_EXPERTS_DOWN, 0)->experts_down = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
+}
+
+/* Ops whose rows a GPU's shared memory does not hold. */
+static void put_wide_op(struct rig *r, enum op_kind kind, enum block_type type, uint32_t n_in)
+{
+    const uint32_t n_out = 21, n_used = 2;
+    struct op *op = plan_op(&r->plan, kind, 0);
+    if (kind == OP_ADD_PROJECT)
+        op->add_project = (struct op_add_project){.in = rig_input(r, "in", n_in),
+                                                  .x = rig_in_and_out(r, "x", n_out),
+                                                  .w = rig_matrix(r, type, n_in, n_out, 1)};
+    else if (kind == OP_PROJECT)
+        op->project = (struct op_project){
+            .in = rig_input(r, "in", n_in),
+            .norm = rig_floats(r, n_in, 1, 1),
+            .eps = 1e-6f,
+            .n_out = 2,
+            .out = {{rig_matrix(r, type, n_in, n_out, 1), NULL, rig_output(r, "a", n_out)},
+                    {rig_matrix(r, BLOCK_Q8_0, n_in, n_out, 1), NULL, rig_output(r, "b", n_out)}}};
+    else if (kind == OP_GLU)
+        op->glu = (struct op_glu){.in = rig_input(r, "in", n_in),
+                                  .out = rig_output(r, "out", n_out),
+                                  .gate = rig_matrix(r, type, n_in, n_out, 1),
+                                  .up = rig_matrix(r, type, n_in, n_out, 1)};
+    else
+        op->experts_down = (struct op_experts_down){.in = rig_input(r, "in", n_used * n_in / 2),
+                                                    .ids = rig_expert_ids(r, 5, n_used),
+                                                    .weights = rig_input(r, "weights", n_used),
+                                                    .x = rig_in_and_out(r, "x", n_out),
+                                                    .down = rig_matrix(r, type, n_in / 2, n_out, 5),
+                                                    .n_used = n_used};
+}
+
+TEST(ops_over_wide_rows_match_ref)
+{
+    static const enum op_kind kinds[] = {OP_ADD_PROJECT, OP_PROJECT, OP_GLU, OP_EXPERTS_DOWN};
+    static const uint32_t rows[] = {1, 3, 11};
+    struct rig_count all = {0};
+    for (uint64_t i = 0; i < 12; i++) {
+        struct rig_count count = {0}; /* no case is left out */
+        struct rig r = rig_open(i, rows[i / 4]);
+        snprintf(r.what, sizeof r.what, "%s, %u rows of 32768", op_name(kinds[i % 4]), r.n_total);
+        put_wide_op(&r, kinds[i % 4], i % 3 ? BLOCK_F16 : BLOCK_F32, 32768);
+        rig_check(&r, rig_whole, &count);
+        for (size_t j = 0; j < N_RIG_BACKENDS; j++) {
+            all.done[j] += count.done[j];
+            all.refused[j] += count.refused[j];
+        }
+    }
+    rig_report(&all);
 }
 
 /* Three steps over two sequences: 0 is read, then 1 is read while 0 is cut back to `cut` tokens and
@@ -500,8 +303,8 @@ static void two_sequences(struct rig *r, uint32_t n_first, uint32_t cut, uint32_
     r->n_rows[1] = n_second + 2;
     r->n_rows[2] = 2;
     r->n_total = n_first + n_second + 4;
-    r->pos = own(r, mem_new(r->n_total, sizeof *r->pos));
-    r->seq = own(r, mem_new(r->n_total, sizeof *r->seq));
+    r->pos = rig_own(r, mem_new(r->n_total, sizeof *r->pos));
+    r->seq = rig_own(r, mem_new(r->n_total, sizeof *r->seq));
     for (uint32_t i = 0; i < n_first; i++)
         r->pos[n++] = i;
     r->pos[n++] = cut;
@@ -525,7 +328,7 @@ TEST(ops_attend_matches_ref)
     };
     static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
     static const uint32_t lengths[] = {1, 9, 70, 130};
-    struct count count = {0};
+    struct rig_count count = {0};
     for (uint64_t i = 0; i < 96; i++) {
         const uint32_t n_head = shapes[i % 6].n_head, n_kv_head = shapes[i % 6].n_kv_head;
         const uint32_t dim = shapes[i % 6].head_dim, dim_v = shapes[i % 6].head_dim_v;
@@ -538,19 +341,19 @@ TEST(ops_attend_matches_ref)
         two_sequences(&r, lengths[i / 6 % 4], lengths[i / 6 % 4] / 2, 5);
         r.params.type_k = caches[i / 24];
         r.params.type_v = caches[i % 8 ? i / 24 : 1];
-        r.coarse = !is_float(r.params.type_k) || !is_float(r.params.type_v);
+        r.coarse = !rig_is_float(r.params.type_k) || !rig_is_float(r.params.type_v);
         const bool gated = i % 4 == 1 && dim == dim_v;
         snprintf(r.what, sizeof r.what,
                  "case %d: %u/%u heads of %u/%u, cache %s/%s, %u rows, window %d, gated %d", (int)i,
                  n_head, n_kv_head, dim, dim_v, block_info(r.params.type_k)->name,
                  block_info(r.params.type_v)->name, r.n_rows[0], i % 3 ? 0 : 6, gated);
         struct op_attend o = {
-            .q = input(&r, "q", n_head * dim * (gated ? 2 : 1)),
-            .k = input(&r, "k", n_kv_head * dim),
-            .v = input(&r, "v", n_kv_head * dim_v),
-            .out = output(&r, "out", n_head * dim_v),
-            .q_norm = i % 2 ? floats(&r, dim, 1, 1) : NULL,
-            .k_norm = i % 2 ? floats(&r, dim, 1, 1) : NULL,
+            .q = rig_input(&r, "q", n_head * dim * (gated ? 2 : 1)),
+            .k = rig_input(&r, "k", n_kv_head * dim),
+            .v = rig_input(&r, "v", n_kv_head * dim_v),
+            .out = rig_output(&r, "out", n_head * dim_v),
+            .q_norm = i % 2 ? rig_floats(&r, dim, 1, 1) : NULL,
+            .k_norm = i % 2 ? rig_floats(&r, dim, 1, 1) : NULL,
             .eps = 1e-6f,
             .n_head = n_head,
             .n_kv_head = n_kv_head,
@@ -559,14 +362,14 @@ TEST(ops_attend_matches_ref)
             .rope = rope.n_rot ? &rope : NULL,
             .scale = 1 / sqrtf((float)dim),
             .window = i % 3 ? 0 : 6,
-            .sinks = i % 5 == 2 ? floats(&r, n_head, 1, 0) : NULL,
+            .sinks = i % 5 == 2 ? rig_floats(&r, n_head, 1, 0) : NULL,
             .gated = gated,
         };
         o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim_v, 0});
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 /* Batches that follow each other round a ring, of one sequence after the other and of both at once.
@@ -577,8 +380,8 @@ static void round_a_ring(struct rig *r, uint32_t n)
     r->params.n_ubatch = n;
     r->n_steps = MAX_STEPS;
     r->n_total = MAX_STEPS * n;
-    r->pos = own(r, mem_new(r->n_total, sizeof *r->pos));
-    r->seq = own(r, mem_new(r->n_total, sizeof *r->seq));
+    r->pos = rig_own(r, mem_new(r->n_total, sizeof *r->pos));
+    r->seq = rig_own(r, mem_new(r->n_total, sizeof *r->seq));
     uint32_t at[2] = {0};
     for (uint32_t i = 0; i < r->n_total; i++) {
         r->n_rows[i / n] = n;
@@ -592,33 +395,33 @@ TEST(ops_attend_in_a_ring_matches_ref)
     static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
     static const uint32_t windows[] = {1, 5, 16, 33, 70}, lengths[] = {1, 9, 63};
     enum { HEADS = 4, KV_HEADS = 2, DIM = 64 };
-    struct count count = {0};
+    struct rig_count count = {0};
     for (uint64_t i = 0; i < 60; i++) {
         struct rig r = rig_open(i, 0);
         const uint32_t window = windows[i % 5], n = lengths[i / 5 % 3];
         round_a_ring(&r, n);
         r.params.type_k = r.params.type_v = caches[i / 15];
-        r.coarse = !is_float(caches[i / 15]);
+        r.coarse = !rig_is_float(caches[i / 15]);
         snprintf(r.what, sizeof r.what, "case %d: window of %u, batches of %u, cache %s", (int)i,
                  window, n, block_info(caches[i / 15])->name);
         const struct op_attend o = {
-            .q = input(&r, "q", HEADS * DIM),
-            .k = input(&r, "k", KV_HEADS * DIM),
-            .v = input(&r, "v", KV_HEADS * DIM),
-            .out = output(&r, "out", HEADS * DIM),
+            .q = rig_input(&r, "q", HEADS * DIM),
+            .k = rig_input(&r, "k", KV_HEADS * DIM),
+            .v = rig_input(&r, "v", KV_HEADS * DIM),
+            .out = rig_output(&r, "out", HEADS * DIM),
             .n_head = HEADS,
             .n_kv_head = KV_HEADS,
             .head_dim = DIM,
             .head_dim_v = DIM,
             .scale = 0.125f,
             .window = window,
-            .sinks = i % 2 ? floats(&r, HEADS, 1, 0) : NULL,
+            .sinks = i % 2 ? rig_floats(&r, HEADS, 1, 0) : NULL,
             .kv = plan_kv(&r.plan, (struct kv_layer){KV_HEADS * DIM, KV_HEADS * DIM, window}),
         };
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 /* Long enough that the keys of a row, and of a tile of rows, are split among workgroups; once
@@ -635,7 +438,7 @@ TEST(ops_attend_at_depth_matches_ref)
         {6, 2, 64, 0, BLOCK_F32, false, false},  {8, 2, 128, 0, BLOCK_Q8_0, false, false},
     };
     static const uint32_t n_rows[] = {256, 251, 5, 1};
-    struct count count = {0};
+    struct rig_count count = {0};
     for (uint64_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const uint32_t n_head = cases[i].n_head, n_kv_head = cases[i].n_kv_head;
         const uint32_t dim = cases[i].dim;
@@ -645,34 +448,34 @@ TEST(ops_attend_at_depth_matches_ref)
         r.n_steps = sizeof n_rows / sizeof *n_rows;
         for (uint32_t s = 0; s < r.n_steps; s++)
             r.n_total += r.n_rows[s] = n_rows[s];
-        r.pos = own(&r, mem_new(r.n_total, sizeof *r.pos));
+        r.pos = rig_own(&r, mem_new(r.n_total, sizeof *r.pos));
         for (uint32_t t = 0; t < r.n_total; t++)
             r.pos[t] = t;
-        r.coarse = !is_float(cases[i].cache);
+        r.coarse = !rig_is_float(cases[i].cache);
         snprintf(r.what, sizeof r.what, "case %d: %u/%u heads of %u, cache %s, window %u", (int)i,
                  n_head, n_kv_head, dim, block_info(cases[i].cache)->name, cases[i].window);
         struct op_attend o = {
-            .q = input(&r, "q", n_head * dim * (cases[i].gated ? 2 : 1)),
-            .k = input(&r, "k", n_kv_head * dim),
-            .v = input(&r, "v", n_kv_head * dim),
-            .out = output(&r, "out", n_head * dim),
+            .q = rig_input(&r, "q", n_head * dim * (cases[i].gated ? 2 : 1)),
+            .k = rig_input(&r, "k", n_kv_head * dim),
+            .v = rig_input(&r, "v", n_kv_head * dim),
+            .out = rig_output(&r, "out", n_head * dim),
             .n_head = n_head,
             .n_kv_head = n_kv_head,
             .head_dim = dim,
             .head_dim_v = dim,
             .scale = 1 / sqrtf((float)dim),
             .window = cases[i].window,
-            .sinks = cases[i].sinks ? floats(&r, n_head, 1, 0) : NULL,
+            .sinks = cases[i].sinks ? rig_floats(&r, n_head, 1, 0) : NULL,
             .gated = cases[i].gated,
         };
         o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim, o.window});
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
         if (i == 0)
-            check_same_bits("vulkan", &r);
+            rig_check_same_bits("vulkan", &r);
         count.cases = 0; /* no backend leaves one out */
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_delta_net_matches_ref)
@@ -681,7 +484,7 @@ TEST(ops_delta_net_matches_ref)
         uint32_t n_k_head, n_v_head, d_k, d_v, n_conv;
     } shapes[] = {{16, 32, 128, 128, 4}, {2, 4, 64, 64, 4}, {1, 3, 32, 64, 2}, {4, 4, 48, 16, 3}};
     static const uint32_t lengths[] = {1, 9, 64, 130};
-    struct count count = {0};
+    struct rig_count count = {0};
     for (uint64_t i = 0; i < 16; i++) {
         const uint32_t n_v_head = shapes[i % 4].n_v_head, n_v = n_v_head * shapes[i % 4].d_v;
         const uint32_t n = 2 * shapes[i % 4].n_k_head * shapes[i % 4].d_k + n_v;
@@ -691,15 +494,15 @@ TEST(ops_delta_net_matches_ref)
         snprintf(r.what, sizeof r.what, "case %d: %u/%u heads of %u/%u, %u rows", (int)i,
                  shapes[i % 4].n_k_head, n_v_head, shapes[i % 4].d_k, shapes[i % 4].d_v, n_rows);
         struct op_delta_net o = {
-            .qkv = input(&r, "qkv", n),
-            .z = input(&r, "z", n_v),
-            .beta = input(&r, "beta", n_v_head),
-            .alpha = input(&r, "alpha", n_v_head),
-            .out = output(&r, "out", n_v),
-            .conv = floats(&r, n_conv, n, 0.3f),
-            .dt_bias = floats(&r, n_v_head, 1, 0),
-            .decay = floats(&r, n_v_head, 1, -0.6f), /* all are negative */
-            .norm = floats(&r, shapes[i % 4].d_v, 1, 1),
+            .qkv = rig_input(&r, "qkv", n),
+            .z = rig_input(&r, "z", n_v),
+            .beta = rig_input(&r, "beta", n_v_head),
+            .alpha = rig_input(&r, "alpha", n_v_head),
+            .out = rig_output(&r, "out", n_v),
+            .conv = rig_floats(&r, n_conv, n, 0.3f),
+            .dt_bias = rig_floats(&r, n_v_head, 1, 0),
+            .decay = rig_floats(&r, n_v_head, 1, -0.6f), /* all are negative */
+            .norm = rig_floats(&r, shapes[i % 4].d_v, 1, 1),
             .eps = 1e-6f,
             .n_conv = n_conv,
             .n_k_head = shapes[i % 4].n_k_head,
@@ -710,9 +513,9 @@ TEST(ops_delta_net_matches_ref)
         };
         o.state = plan_state(&r.plan, (struct state_layer){(n_conv - 1) * n, n_v * o.d_k});
         plan_op(&r.plan, OP_DELTA_NET, 0)->delta_net = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }
 
 TEST(ops_attend_mla_matches_ref)
@@ -724,7 +527,7 @@ TEST(ops_attend_mla_matches_ref)
     static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
     static const enum block_type types[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_IQ4_NL};
     static const uint32_t lengths[] = {1, 9, 70, 130};
-    struct count count = {0};
+    struct rig_count count = {0};
     for (uint64_t i = 0; i < 64; i++) {
         const uint32_t n_head = shapes[i % 4].n_head, n_nope = shapes[i % 4].n_nope;
         const uint32_t n_latent = shapes[i % 4].n_latent, n_rot = shapes[i % 4].n_rot;
@@ -741,12 +544,12 @@ TEST(ops_attend_mla_matches_ref)
                  (int)i, n_head, n_nope, n_rot, n_latent, block_info(r.params.type_k)->name,
                  block_info(types[(i / 4 + i) % 4])->name, r.n_rows[0]);
         struct op_attend_mla o = {
-            .q = input(&r, "q", n_head * (n_nope + n_rot)),
-            .kv_in = input(&r, "kv", n_latent + n_rot),
-            .out = output(&r, "out", n_head * dim_v),
-            .latent_norm = floats(&r, n_latent, 1, 1),
-            .key_up = matrix(&r, types[(i / 4 + i) % 4], n_nope, n_latent, n_head),
-            .value_down = matrix(&r, types[(i / 4 + i) % 4], n_latent, dim_v, n_head),
+            .q = rig_input(&r, "q", n_head * (n_nope + n_rot)),
+            .kv_in = rig_input(&r, "kv", n_latent + n_rot),
+            .out = rig_output(&r, "out", n_head * dim_v),
+            .latent_norm = rig_floats(&r, n_latent, 1, 1),
+            .key_up = rig_matrix(&r, types[(i / 4 + i) % 4], n_nope, n_latent, n_head),
+            .value_down = rig_matrix(&r, types[(i / 4 + i) % 4], n_latent, dim_v, n_head),
             .eps = 1e-6f,
             .n_head = n_head,
             .n_nope = n_nope,
@@ -756,9 +559,9 @@ TEST(ops_attend_mla_matches_ref)
             .scale = 1 / sqrtf((float)(n_nope + n_rot)),
             .kv = plan_kv(&r.plan, (struct kv_layer){.k_width = n_latent + n_rot}),
         };
-        r.coarse |= !is_float(r.params.type_k);
+        r.coarse |= !rig_is_float(r.params.type_k);
         plan_op(&r.plan, OP_ATTEND_MLA, 0)->attend_mla = o;
-        rig_check(&r, whole, &count);
+        rig_check(&r, rig_whole, &count);
     }
-    report(&count);
+    rig_report(&count);
 }

@@ -75,6 +75,7 @@ struct step {
     uint32_t min_rows, max_rows; /* batches that it is a part of; max 0: all from min on */
     uint32_t min_keys, max_keys; /* the same of recording.n_keys, max excluded */
     struct touched touched;
+    bool is_wide; /* few rows, too, are multiplied as many are */
     struct many_rows many;
 };
 

@@ -26,8 +26,9 @@ struct tile {
     uint32_t heads, rows, keys;
 };
 
-/* The most rows whose queries fit into shared memory beside a tile of keys, see shaders/flash.comp;
- * 0: none. */
+/* As many rows as have room for their queries in shared memory beside a tile of keys, see
+ * shaders/flash.comp; 0: none. As many heads as leave less than a quarter of that room unused: each
+ * group of them reads all keys. */
 static struct tile tile_of(const struct gpu *g, const struct op_attend_mla *o)
 {
     const uint64_t room = vk_caps(g->vk)->shared_bytes - FLASH_SHARED;
@@ -37,12 +38,11 @@ static struct tile tile_of(const struct gpu *g, const struct op_attend_mla *o)
         const uint64_t left = room > keys * key ? room - keys * key : 0;
         const uint64_t row = 4ull * (width(o) + keys + 3);
         const uint32_t most = (uint32_t)num_min(left / row, MOST_TILE_ROWS);
-        for (uint32_t heads = 1; heads <= most && heads <= o->n_head; heads++) {
-            const uint32_t rows = most / heads * heads;
-            if (o->n_head % heads == 0 &&
-                (rows > best.rows || (rows == best.rows && heads > best.heads)))
-                best = (struct tile){heads, rows, keys};
-        }
+        uint32_t heads = (uint32_t)num_min(most, o->n_head);
+        while (heads > 1 && (o->n_head % heads || 4 * (most / heads * heads) < 3 * most))
+            heads--;
+        if (heads && most / heads * heads > best.rows)
+            best = (struct tile){heads, most / heads * heads, keys};
     }
     return best;
 }

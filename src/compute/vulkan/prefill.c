@@ -138,7 +138,7 @@ static bool product_of(const struct step *s, struct product *out)
 void prefill_add(struct gpu *g, struct step *s)
 {
     struct product p;
-    if ((s->max_rows && s->max_rows <= FEW_TOKENS) || !product_of(s, &p))
+    if ((s->max_rows && s->max_rows <= FEW_TOKENS && !s->is_wide) || !product_of(s, &p))
         return;
     const struct matrix *m = &g->weights.matrices[p.w->index];
     struct many_rows *many = &s->many;
@@ -194,7 +194,7 @@ struct many_room prefill_room(const struct gpu *g)
     for (uint32_t i = 0; i < g->n_steps; i++) {
         const struct step *s = &g->steps[i];
         struct product p;
-        if (!s->many.is_there || g->params.n_ubatch <= FEW_TOKENS || !product_of(s, &p))
+        if (!s->many.is_there || !product_of(s, &p))
             continue;
         const struct matrix *m = &g->weights.matrices[p.w->index];
         const uint64_t n = s->kind == STEP_HEAD ? HEAD_ROWS : g->params.n_ubatch;
@@ -231,7 +231,7 @@ static uint32_t rows_of(const struct recorder *r, const struct step *s)
 
 bool prefill_takes(const struct recorder *r, const struct step *s)
 {
-    return s->many.is_there && rows_of(r, s) > FEW_TOKENS;
+    return s->many.is_there && (s->is_wide || rows_of(r, s) > FEW_TOKENS);
 }
 
 static address room_at(const struct recorder *r, uint64_t at)

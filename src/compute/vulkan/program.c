@@ -51,24 +51,44 @@ struct over_matrix {
     const struct weight *w;
     uint32_t n_parts;  /* activation rows that a token has side by side; 0: none are needed */
     uint32_t n_tokens; /* at most, of a workgroup */
-    uint32_t own[12], n_own;
+    uint32_t own[8], n_own;
+    const struct weight *second; /* of TYPE_2; NULL: none */
 };
+
+/* Whether rows that do not fit into shared memory can go through prefill.c however few they are:
+ * that multiplies with one type, and does not choose experts. */
+static bool takes_wide(const struct step *s)
+{
+    switch (s->kind) {
+    case STEP_PROJECT: return s->n_of_type == s->n_outs;
+    case STEP_GLU: return s->op->glu.gate->type == s->op->glu.up->type;
+    case STEP_ADD_PROJECT:
+    case STEP_EXPERTS_DOWN:
+    case STEP_HEAD: return true;
+    default: return false;
+    }
+}
 
 static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
                             struct err *e)
 {
     const struct matrix *m = &g->weights.matrices[o->w->index];
     const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_parts;
-    const uint64_t fixed = STATIC_SHARED + (has_table(m->layout) ? TABLE_BYTES : 0);
+    const struct matrix *second = o->second ? &g->weights.matrices[o->second->index] : m;
+    const bool table = has_table(m->layout) || has_table(second->layout);
+    const uint64_t fixed = STATIC_SHARED + (table ? TABLE_BYTES : 0);
     uint32_t n_tokens = o->n_tokens;
     while (n_tokens > 1 && fixed + n_tokens * words * 4 > room)
         n_tokens /= 2;
-    if (fixed + n_tokens * words * 4 > room)
-        return err_set(e, ERR_UNSUPPORTED,
+    if (fixed + n_tokens * words * 4 > room) {
+        s->is_wide = takes_wide(s);
+        return s->is_wide ||
+               err_set(e, ERR_UNSUPPORTED,
                        "tensor '%.*s': rows of %u columns need %llu bytes of shared memory, the "
                        "device has %llu: use the cpu backend",
                        STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + words * 4),
                        (unsigned long long)room);
+    }
     struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
                                     .n_consts = (uint16_t)(5 + o->n_own)};
     spec.consts[0] = (uint32_t)m->layout;
@@ -77,6 +97,10 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
     spec.consts[3] = (uint32_t)(words * n_tokens);
     spec.consts[4] = (uint32_t)num_max(o->n_parts, 1);
     memcpy(spec.consts + 5, o->own, o->n_own * sizeof *o->own);
+    if (o->second) {
+        spec.consts[TYPE_2] = (uint32_t)second->layout;
+        spec.n_consts = TYPE_2 + 1;
+    }
     s->pipeline[which] = step_spec(g, &spec);
     s->n_tokens[which] = n_tokens;
     return true;
@@ -97,8 +121,8 @@ static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct
 
 bool step_over_heads(struct gpu *g, const struct weight *w, struct step *s, struct err *e)
 {
-    return add_both(g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0}, s,
-                    e);
+    return add_both(
+        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL}, s, e);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -114,7 +138,8 @@ static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_EMBED, op);
     s->touched.writes = step_slot(op->embed.x);
-    return add_both(g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0}, s, e);
+    return add_both(g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL},
+                    s, e);
 }
 
 /* Whether a dispatch can have outputs of both types, see TYPE_2 of shaders/matrix.glsl. */
@@ -155,11 +180,8 @@ static bool add_project_step(struct gpu *g, const struct op *op, uint32_t i, boo
             *done |= 1u << j;
             take_out(s, j);
         }
-    struct over_matrix m = {VK_SHADER_PROJECT, first, 1, MOST_TOKENS, {o->norm != NULL}, 1};
-    if (second) {
-        m.n_own = TYPE_2 - 4;
-        m.own[TYPE_2 - 5] = (uint32_t)g->weights.matrices[second->index].layout;
-    }
+    const struct over_matrix m = {VK_SHADER_PROJECT, first, 1,     MOST_TOKENS,
+                                  {o->norm != NULL}, 1,     second};
     return add_both(g, m, s, e);
 }
 
@@ -189,24 +211,43 @@ static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
     struct step *s = step_add(g, STEP_ADD_PROJECT, op);
     s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
     s->touched.writes = step_slot(o->x);
-    return add_both(g, (struct over_matrix){VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0}, s,
-                    e);
+    return add_both(
+        g, (struct over_matrix){VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL}, s, e);
+}
+
+/* Of two types that do not go together, in two steps of which the second needs the first. s: fresh;
+ * m: with the gate's matrix. */
+static bool add_gate_and_up(struct gpu *g, struct step *s, struct touched touched,
+                            struct over_matrix m, const struct weight *up, struct err *e)
+{
+    enum { PART = 12 - 5 }; /* of over_matrix.own, see shaders/glu.comp */
+    const struct weight *gate = m.w;
+    s->touched = touched;
+    if (gate->type != up->type && go_together(g, gate, up))
+        m.second = up;
+    if (gate->type == up->type || m.second)
+        return add_both(g, m, s, e);
+    const struct step fresh = *s;
+    m.n_own = PART + 1;
+    m.own[PART] = 1;
+    m.w = up;
+    if (!add_both(g, m, s, e))
+        return false;
+    s = &g->steps[g->n_steps++];
+    *s = fresh;
+    s->touched.reads |= touched.writes;
+    m.own[PART] = 2;
+    m.w = gate;
+    return add_both(g, m, s, e);
 }
 
 static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_glu *o = &op->glu;
-    struct step *s = step_add(g, STEP_GLU, op);
-    s->touched.reads = step_slot(o->in);
-    s->touched.writes = step_slot(o->out);
-    if (o->gate->type != o->up->type)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
-                       "cpu backend",
-                       op->layer, block_type_name(o->gate->type), block_type_name(o->up->type));
+    const struct touched touched = {step_slot(o->in), step_slot(o->out)};
     const struct over_matrix m = {
-        VK_SHADER_GLU, o->gate, 1, MOST_TOKENS / 2, {o->norm != NULL, o->act}, 2};
-    return add_both(g, m, s, e);
+        VK_SHADER_GLU, o->gate, 1, MOST_TOKENS / 2, {o->norm != NULL, o->act}, 2, NULL};
+    return add_gate_and_up(g, step_add(g, STEP_GLU, op), touched, m, o->up, e);
 }
 
 /* The experts that a router's logits choose among when both are of one plan: then few rows are
@@ -250,7 +291,8 @@ static bool add_route_step(struct gpu *g, const struct op *op, bool chooses, str
                                   1,
                                   1,
                                   {chooses, 0, o->n_expert, o->n_used, o->gating, s->n_splits},
-                                  6};
+                                  6,
+                                  NULL};
     return add_both(g, m, s, e);
 }
 
@@ -265,37 +307,26 @@ static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct
 {
     const struct op_experts_up *o = &op->experts_up;
     struct step *s = step_add(g, STEP_EXPERTS_UP, op);
-    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2};
-    s->touched.reads = step_slot(o->in) | step_slot(o->ids);
-    s->touched.writes = step_slot(o->out);
+    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2, NULL};
+    struct touched touched = {step_slot(o->in) | step_slot(o->ids), step_slot(o->out)};
+    s->max_rows = route ? FEW_TOKENS : 0;
+    s->min_rows = !route && find_route(g->plan, op) ? FEW_TOKENS + 1 : 0;
     if (route) {
         const uint32_t own[] = {
             0, o->act, route->n_expert, route->n_used, route->gating, route_splits(route), 1};
         memcpy(m.own, own, sizeof own);
         m.n_own = sizeof own / sizeof *own;
         s->route = route;
-        s->max_rows = FEW_TOKENS;
-        s->touched.reads |= 1ull << BIT_LOGITS;
-        s->touched.writes |= step_slot(o->ids) | step_slot(route->weights);
+        touched.reads |= 1ull << BIT_LOGITS;
+        touched.writes |= step_slot(o->ids) | step_slot(route->weights);
     }
-    return add_both(g, m, s, e);
+    return add_gate_and_up(g, s, touched, m, o->up, e);
 }
 
 static bool add_experts_up(struct gpu *g, const struct op *op, struct err *e)
 {
-    const struct op_experts_up *o = &op->experts_up;
-    if (o->gate->type != o->up->type)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "layer %u: gate is %s and up %s, the vulkan backend wants one type: use the "
-                       "cpu backend",
-                       op->layer, block_type_name(o->gate->type), block_type_name(o->up->type));
     const struct op_route *route = find_route(g->plan, op);
-    if (route && !add_experts_up_step(g, op, route, e))
-        return false;
-    if (!add_experts_up_step(g, op, NULL, e))
-        return false;
-    g->steps[g->n_steps - 1].min_rows = route ? FEW_TOKENS + 1 : 0;
-    return true;
+    return (!route || add_experts_up_step(g, op, route, e)) && add_experts_up_step(g, op, NULL, e);
 }
 
 static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
@@ -305,7 +336,7 @@ static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
     s->touched.reads =
         step_slot(o->in) | step_slot(o->ids) | step_slot(o->weights) | step_slot(o->x);
     s->touched.writes = step_slot(o->x);
-    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0};
+    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0, NULL};
     return add_both(g, m, s, e);
 }
 
@@ -313,7 +344,7 @@ static bool add_head(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_HEAD, op);
     s->touched.reads = step_slot(op->head.x);
-    const struct over_matrix m = {VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1}, 1};
+    const struct over_matrix m = {VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1}, 1, NULL};
     return add_both(g, m, s, e);
 }
 
@@ -342,8 +373,16 @@ bool program_make(struct gpu *g, struct err *e)
     for (size_t i = 0; i < g->plan->n_ops; i++)
         if (!add_op(g, &g->plan->ops[i], e))
             return false;
-    for (uint32_t i = 0; i < g->n_steps && g->params.n_ubatch > FEW_TOKENS; i++)
-        prefill_add(g, &g->steps[i]);
+    for (uint32_t i = 0; i < g->n_steps; i++) {
+        struct step *s = &g->steps[i];
+        if (g->params.n_ubatch > FEW_TOKENS || s->is_wide)
+            prefill_add(g, s);
+        if (s->is_wide && !s->many.is_there)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "layer %u: the rows of %s do not fit into the device's %u bytes of "
+                           "shared memory: use the cpu backend",
+                           s->op->layer, op_name(s->op->kind), vk_caps(g->vk)->shared_bytes);
+    }
     return true;
 }
 

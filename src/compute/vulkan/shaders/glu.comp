@@ -9,6 +9,9 @@
 layout(constant_id = 5) const uint HAS_NORM = 0;
 layout(constant_id = 6) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
 layout(constant_id = 11) const uint CHOOSES = 0;
+// Where a dispatch cannot have both types, one makes U a + bias (1), the next the rest (2); 0: all.
+layout(constant_id = 12) const uint PART = 0;
+const uint UP_TYPE = TYPE_2 < 255 ? TYPE_2 : TYPE;
 
 layout(push_constant) uniform Push
 {
@@ -72,12 +75,16 @@ void main()
     } else if (p.ids != 0) { // then N_TOKENS is 1
         expert = Words(p.ids).v[first_token * p.n_used + j];
     }
-    const uint64_t offset = uint64_t(expert * p.n_groups + group) * group_bytes(TYPE);
+    const uint n_before = expert * p.n_groups + group;
+    const uint64_t gate_group = (PART == 1 ? p.up : p.gate) + uint64_t(n_before) * group_bytes(TYPE);
+    const uint64_t up_group = p.up + uint64_t(n_before) * group_bytes(UP_TYPE);
 
-    place_group = p.gate + offset;
+    place_group = gate_group;
     const Ahead gate_ahead = matrix_ahead(TYPE, 0, end);
-    place_group = p.up + offset;
-    const Ahead up_ahead = matrix_ahead(TYPE, 0, end);
+    place_group = up_group;
+    Ahead up_ahead;
+    if (PART == 0)
+        up_ahead = matrix_ahead(UP_TYPE, 0, end);
     if (CHOOSES == 0)
         take_rows(first_token);
     barrier();
@@ -85,20 +92,24 @@ void main()
     vec4 gate[N_TOKENS], up[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         gate[n] = up[n] = vec4(0);
-    place_group = p.gate + offset;
+    place_group = gate_group;
     matrix_add(TYPE, gate_ahead, 0, end, gate);
-    place_group = p.up + offset;
-    matrix_add(TYPE, up_ahead, 0, end, up);
+    place_group = up_group;
+    if (PART == 0)
+        matrix_add(UP_TYPE, up_ahead, 0, end, up);
     const vec2 both = matrix_sum_pair(gate, up);
-    float g = both.x, u = both.y;
+    float g = both.x, u = PART == 1 ? both.x : both.y;
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;
     if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
+        const uint to = (token * p.n_used + j) * p.n_out + o;
         if (p.gate_bias != 0)
             g += Floats(p.gate_bias).v[expert * p.n_out + o];
-        if (p.up_bias != 0)
+        if (PART == 2)
+            u = p.to.v[to];
+        else if (p.up_bias != 0)
             u += Floats(p.up_bias).v[expert * p.n_out + o];
-        p.to.v[(token * p.n_used + j) * p.n_out + o] = activate(g, u);
+        p.to.v[to] = PART == 1 ? u : activate(g, u);
     }
     if (CHOOSES != 0 && group == 0 && j == 0)
         store_choice(first_token);
