@@ -137,7 +137,11 @@ TEST(server_limits_what_all_requests_hold)
     CHECK_INT(kit_fetch(s, "GET", "/health", "", STR(""), &in), 200);
     close(fd);
     kit_log_wait(s, "the client went away", NULL);
-    CHECK(kit_fetch(s, "POST", "/tokenize", "", buf_view(&empty), &in) == 400);
+    /* What it held is free a moment after the line is in the log. */
+    int status = 503;
+    for (int i = 0; i < 10000 && status == 503; i++)
+        status = kit_fetch(s, "POST", "/tokenize", "", buf_view(&empty), &in);
+    CHECK_INT(status, 400);
     struct buf most = {0};
     buf_str(&most, STR("[{}"));
     for (int i = 1; i < 40; i++)
