@@ -328,6 +328,22 @@ fail:
     return NULL;
 }
 
+bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
+                 struct err *e)
+{
+    if (x->state)
+        x->backend->close(x->state);
+    memset(x->held, 0, x->params.n_seqs * sizeof *x->held);
+    x->n_logits = 0;
+    x->state = x->backend->open(x->plan, &x->params, log, progress, e);
+    return x->state != NULL;
+}
+
+static bool has_device(const struct exec *x, struct err *e)
+{
+    return x->state || err_set(e, ERR_DEVICE, "the device was lost and could not be opened again");
+}
+
 void exec_close(struct exec *x)
 {
     if (!x)
@@ -467,6 +483,8 @@ bool exec_run(struct exec *x, const struct batch *b, struct err *e)
     size_t n_wanted = 0;
     assert(b->ids || !x->embed);
     x->n_logits = 0;
+    if (!has_device(x, e))
+        return false;
     for (uint32_t i = 0; i < b->n; i++) {
         if (!check_row(x, b, i, e))
             return false;
@@ -511,7 +529,8 @@ bool exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out,
 {
     const struct exec_reach at = exec_reach(x, seq);
     assert(x->backend->state_copy && at.first <= n_tokens && n_tokens <= at.last);
-    return x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.to = out}, e);
+    return has_device(x, e) &&
+           x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.to = out}, e);
 }
 
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
@@ -521,7 +540,8 @@ bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const v
     if (n_tokens > x->held[seq].n)
         return err_set(e, ERR_USAGE, "the state is behind %u tokens, sequence %u holds %u",
                        n_tokens, seq, x->held[seq].n);
-    if (!x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.from = in}, e)) {
+    if (!has_device(x, e) ||
+        !x->backend->state_copy(x->state, seq, n_tokens, &(struct state_copy){.from = in}, e)) {
         x->held[seq] = (struct held){0};
         return false;
     }
@@ -550,7 +570,8 @@ bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, 
     if (n > x->held[from].n)
         return err_set(e, ERR_USAGE, "%u tokens to copy, sequence %u holds %u", n, from,
                        x->held[from].n);
-    return take_rows(x, to, n, x->backend->seq_copy(x->state, from, to, shared, n, e));
+    return take_rows(x, to, n,
+                     has_device(x, e) && x->backend->seq_copy(x->state, from, to, shared, n, e));
 }
 
 uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
@@ -569,8 +590,8 @@ bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, vo
                     struct err *e)
 {
     assert(first % EXEC_ROWS_ALIGN == 0 && first + n <= x->held[seq].n);
-    return x->backend->rows_copy(x->state, seq, first, first + n, &(struct state_copy){.to = out},
-                                 e);
+    struct state_copy copy = {.to = out};
+    return has_device(x, e) && x->backend->rows_copy(x->state, seq, first, first + n, &copy, e);
 }
 
 bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, const void *in,
@@ -579,7 +600,8 @@ bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, co
     struct state_copy copy = {.from = in};
     assert(first % EXEC_ROWS_ALIGN == 0 && first <= x->held[seq].n && first + n <= x->params.n_ctx);
     return take_rows(x, seq, first + n,
-                     x->backend->rows_copy(x->state, seq, first, first + n, &copy, e));
+                     has_device(x, e) &&
+                         x->backend->rows_copy(x->state, seq, first, first + n, &copy, e));
 }
 
 /* ---- results --------------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ struct exec_params {
     bool allow_software;    /* take a device that is a CPU pretending, without being asked for it */
     bool profile;           /* measure every step: slower, see exec_profile */
     bool validate;          /* have every call checked: for tests, where the checker is there */
+    atomic_int *lose_in;    /* for tests: submits left until a device counts as lost, see vk.h */
     void *opened; /* the device, open (exec_device_open) [it is opened and closed again] */
 };
 
@@ -175,6 +176,11 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
                        const struct exec_params *params, const struct log *log,
                        const struct progress *progress, struct err *e);
 const struct exec_params *exec_params_of(const struct exec *x); /* with defaults filled in */
+/* Behind ERR_DEVICE, which stays until then: closes the device, opens it or the best one anew and
+ * loads the weights again. All sequences are empty. False: there is no device, which every call
+ * that needs it says; this one may be repeated. */
+bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
+                 struct err *e);
 /* Runs the rows in pieces of n_ubatch. ERR_USAGE where a sequence cannot go on at its first row.
  * After a failure (ERR_CANCELLED when b->cancel became true) every sequence of the batch is cut
  * back to its first row of it, and exec_reach says from where it can go on. */

@@ -142,6 +142,7 @@ struct engine *engine_open(const struct engine_params *p, struct err *e)
     struct engine *g = mem_new(1, sizeof *g);
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->queue_changed, NULL);
+    g->log = p->log;
     g->file = gguf_open(p->path, &p->log, e);
     if (!g->file)
         goto fail;

@@ -5,6 +5,7 @@
  * Recurrent states and layers with a window cannot be cut back (far): copies of them are kept where
  * turns begin and prompts part. */
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ struct engine_params {
      * GiB at most]; below 0: none. */
     int64_t cache_bytes;
     int n_threads;
+    atomic_int *lose_in;    /* for tests, as in exec_params */
     struct requant requant; /* weights get other types while they are loaded [none] */
     struct log log;
     struct progress progress; /* loading, in bytes */

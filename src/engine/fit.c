@@ -103,6 +103,7 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
                                      .n_threads = p->n_threads,
                                      .device = p->device,
                                      .cache_path = p->cache_path,
+                                     .lose_in = p->lose_in,
                                      .opened = p->opened};
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;

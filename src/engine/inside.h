@@ -41,6 +41,7 @@ struct job {
 };
 
 struct engine {
+    struct log log;
     struct gguf *file;
     struct model *model;
     struct tok *tok;
@@ -66,11 +67,13 @@ struct engine {
     size_t n_snapshot_bytes, n_state_bytes; /* of all together, of one */
     struct store *store;                    /* NULL: what loses its session is lost */
     uint64_t n_jobs;
-    double ns_per_row;    /* of the last piece of prefill; 0: not measured yet */
-    uint64_t ns_per_step; /* of the last step of replies; 0: not measured yet */
-    float *logits;        /* [n_vocab] the sampler's copy */
-    bool oldest_next;     /* whose prompt was read last: the oldest, or the shortest */
-    int32_t *step_ids;    /* [n_sessions] */
+    double ns_per_row;     /* of the last piece of prefill; 0: not measured yet */
+    uint64_t ns_per_step;  /* of the last step of replies; 0: not measured yet */
+    uint64_t n_since_loss; /* rows run since the device was lost (revive.c) */
+    bool was_lost;
+    float *logits;     /* [n_vocab] the sampler's copy */
+    bool oldest_next;  /* whose prompt was read last: the oldest, or the shortest */
+    int32_t *step_ids; /* [n_sessions] */
     /* of a batch, [n_ubatch or n_sessions, what is more] */
     uint32_t *pos, *seq;
     bool *want;

@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "engine/cold.h"
 #include "engine/logprob.h"
+#include "engine/revive.h"
 #include "engine/share.h"
 
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
@@ -13,7 +14,10 @@ bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bo
 {
     const struct batch b = {
         .n = n, .ids = ids, .pos = g->pos, .seq = g->seq, .want_logits = g->want, .cancel = cancel};
-    const bool done = exec_run(g->exec, &b, e);
+    bool done = exec_run(g->exec, &b, e);
+    if (!done && revive(g, g->n_sessions, e))
+        done = exec_run(g->exec, &b, e);
+    g->n_since_loss += done ? n : 0;
     for (uint32_t i = 0; i < n; i++) {
         struct session *s = &g->sessions[g->seq[i]];
         if (done)
@@ -73,7 +77,7 @@ void turn_join(struct engine *g, struct turn *t)
 {
     struct err e = {0};
     const struct session *s = &g->sessions[t->seq];
-    if (!share_begin(g, t, &e)) {
+    if (!share_begin(g, t, &e) && !(revive(g, t->seq, &e) && share_begin(g, t, &e))) {
         end_turn(g, t, FINISH_ERROR, &e);
         return;
     }

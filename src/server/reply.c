@@ -445,7 +445,7 @@ static void finish_stream(struct reply *r)
 {
     struct openai_error e;
     if (r->error.code) {
-        openai_fail(&e, 500, NULL, "%s", r->error.msg);
+        openai_fail(&e, r->error.code == ERR_DEVICE ? 503 : 500, NULL, "%s", r->error.msg);
         r->to.protocol->fail(r->to.state, &e, r->out);
         return;
     }

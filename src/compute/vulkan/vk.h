@@ -4,6 +4,7 @@
  * Everything a shader touches is reached through buffer device addresses that travel in push
  * constants (VK_PUSH_BYTES of them): there are no descriptor sets. */
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,10 +45,12 @@ struct vk_params {
     const char *loader;  /* library to open [libvulkan.so.1] */
     const char *cache_path; /* file of the pipeline cache; NULL: none. Rewritten when it grew,
                                atomically; a damaged one or one of another device is ignored */
-    bool validate;   /* enable the validation layer, synchronisation included; its messages are
-                        logged and counted */
-    bool staged;     /* do not map device memory, as if the device were a card: for tests */
-    bool statistics; /* pipelines keep the compiler's numbers where the driver has them */
+    bool validate;       /* enable the validation layer, synchronisation included; its messages are
+                            logged and counted */
+    bool staged;         /* do not map device memory, as if the device were a card: for tests */
+    atomic_int *lose_in; /* for tests: submits left until the device counts as lost; below 1: it
+                            does not. NULL: nothing is counted */
+    bool statistics;     /* pipelines keep the compiler's numbers where the driver has them */
 };
 
 struct vk;

@@ -79,6 +79,7 @@ struct vk *vk_open(const struct vk_params *params, const struct log *log, struct
     struct vk *vk = mem_new(1, sizeof *vk);
     vk->is_staged = params->staged;
     vk->has_statistics = params->statistics;
+    vk->lose_in = params->lose_in;
     if (log)
         vk->log = *log;
     pthread_mutex_init(&vk->queue_lock, NULL);

@@ -35,6 +35,7 @@ struct vk {
     VkQueue queue;
     VkSemaphore timeline;
     uint64_t n_submits;
+    atomic_int *lose_in; /* of vk_params */
     atomic_bool is_lost;
     atomic_bool is_hung; /* a submit was not waited for to its end: nothing that it uses is freed */
 

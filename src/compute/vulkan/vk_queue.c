@@ -105,10 +105,21 @@ static bool check_usable(const struct vk *vk, struct err *e)
     return true;
 }
 
+/* Whether a test wants the device lost with this submit. What came before has ended then, as behind
+ * a real loss. */
+static bool is_to_be_lost(struct vk *vk)
+{
+    struct err e;
+    return vk->lose_in && atomic_fetch_sub(vk->lose_in, 1) == 1 &&
+           vk_queue_drain(vk, VK_COPY_TIMEOUT_MS, &e);
+}
+
 bool vk_queue_submit(struct vk *vk, VkCommandBuffer commands, uint64_t *number, struct err *e)
 {
     if (!check_usable(vk, e))
         return false;
+    if (is_to_be_lost(vk))
+        return vk_failed(vk, VK_ERROR_DEVICE_LOST, e, "submitting");
     const VkCommandBufferSubmitInfo buffer = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
         .commandBuffer = commands,

@@ -96,7 +96,8 @@ static void *device_open(const struct exec_params *params, const struct log *log
     const struct vk_params device = {.device = params->device,
                                      .allow_software = params->allow_software,
                                      .cache_path = params->cache_path,
-                                     .validate = params->validate};
+                                     .validate = params->validate,
+                                     .lose_in = params->lose_in};
     return vk_open(&device, log, e);
 }
 

@@ -1,0 +1,69 @@
+#include "engine/revive.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "engine/turn.h"
+
+/* The tokens of a session again, in batches of n_ubatch. */
+static bool read_again(struct engine *g, uint32_t seq, struct err *e)
+{
+    const struct session *s = &g->sessions[seq];
+    uint32_t *pos = mem_new(g->n_ubatch, sizeof *pos), *seqs = mem_new(g->n_ubatch, sizeof *seqs);
+    bool *want = mem_new(g->n_ubatch, sizeof *want), ok = true;
+    for (uint32_t from = 0; ok && from < s->n; from += g->n_ubatch) {
+        const uint32_t n = (uint32_t)num_min(g->n_ubatch, s->n - from);
+        for (uint32_t i = 0; i < n; i++) {
+            pos[i] = from + i;
+            seqs[i] = seq;
+        }
+        const struct batch b = {
+            .n = n, .ids = s->ids + from, .pos = pos, .seq = seqs, .want_logits = want};
+        ok = exec_run(g->exec, &b, e);
+    }
+    free(pos);
+    free(seqs);
+    free(want);
+    return ok;
+}
+
+/* All sessions as they were, or empty. Returns the tokens read in *n_read. */
+static bool read_sessions(struct engine *g, uint32_t but, uint64_t *n_read, struct err *e)
+{
+    bool ok = true;
+    *n_read = 0;
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        struct session *s = &g->sessions[i];
+        if (i == but || !g->turns[i].job)
+            session_cut(s, 0);
+        ok = ok && read_again(g, i, e);
+        *n_read += s->n;
+        s->reach = exec_reach(g->exec, i);
+    }
+    return ok;
+}
+
+bool revive(struct engine *g, uint32_t but, struct err *e)
+{
+    const uint64_t start = clock_ns();
+    uint64_t n_read;
+    if (e->code != ERR_DEVICE)
+        return false;
+    if (g->was_lost && g->n_since_loss < REVIVE_TOKENS)
+        return err_set(e, ERR_DEVICE,
+                       "the device was lost twice within %d tokens and is not opened again: start "
+                       "tawny anew, or with --backend cpu",
+                       REVIVE_TOKENS);
+    log_warn(&g->log, "%s; it is opened anew", e->msg);
+    g->was_lost = true;
+    g->n_since_loss = 0;
+    if (!exec_reopen(g->exec, &g->log, NULL, e) || !read_sessions(g, but, &n_read, e)) {
+        e->code = ERR_DEVICE;
+        return false;
+    }
+    log_warn(&g->log, "the device is back: %llu tokens were read again, all in %.1f s",
+             (unsigned long long)n_read, 1e-9 * (double)(clock_ns() - start));
+    return true;
+}

@@ -1,0 +1,148 @@
+/* A device that is lost: the jobs at work go on on a new one, and one that does not last ends them
+ * with an error. */
+#include "engine/revive.h"
+
+#include <math.h>
+#include <unistd.h>
+
+#include "kit/engine_kit.h"
+#include "kit/models.h"
+#include "test.h"
+
+enum { N_JOBS = 3, N_PROMPT = 90, N_NEW = 24 };
+
+struct lines {
+    int n_lost, n_back;
+};
+
+static void count_line(void *ctx, enum log_level level, const char *line)
+{
+    struct lines *l = ctx;
+    (void)level;
+    printf("    %s\n", line);
+    l->n_lost += strstr(line, "was lost") != NULL;
+    l->n_back += strstr(line, "is back") != NULL;
+}
+
+static struct engine *open_engine(const char *path, atomic_int *lose_in, struct lines *lines)
+{
+    const struct engine_params p = {
+        .path = path,
+        .device = "llvmpipe",
+        .n_ctx = 256,
+        .n_sessions = N_JOBS,
+        .n_ubatch = 8, /* rows go through the same kernels however they are batched */
+        .lose_in = lose_in,
+        .log = {count_line, lines}};
+    struct err e;
+    struct engine *g = engine_open(&p, &e);
+    if (!g && e.code == ERR_UNSUPPORTED)
+        test_skip("no software Vulkan device");
+    CHECK_OK(g);
+    return g;
+}
+
+static void fill_prompt(int32_t *ids, int i_job)
+{
+    for (int i = 0; i < N_PROMPT; i++)
+        ids[i] = (i * (7 + i_job) + i_job) % 96;
+}
+
+/* Replies to N_JOBS prompts at once. */
+static void ask_all(struct engine *g, struct kit_reply *out)
+{
+    struct job *jobs[N_JOBS];
+    struct err e;
+    for (int i = 0; i < N_JOBS; i++) {
+        int32_t ids[N_PROMPT];
+        fill_prompt(ids, i);
+        const struct job_params p = {.prompt = ids,
+                                     .n_prompt = N_PROMPT,
+                                     .max_tokens = N_NEW,
+                                     .want_logprobs = true,
+                                     .n_top_logprobs = 2,
+                                     .ignore_stop = true};
+        CHECK_OK(jobs[i] = engine_submit(g, &p, &e));
+    }
+    for (int i = 0; i < N_JOBS; i++) {
+        kit_collect(jobs[i], &out[i]);
+        job_close(jobs[i]);
+    }
+}
+
+/* The same tokens. Rows were read in other batches, whose longest row decides how the keys of all
+ * are split: sums differ in their last bits, and now and then an activation that is rounded to 8
+ * bits. */
+static void check_same(const struct kit_reply *got, const struct kit_reply *want)
+{
+    CHECK_INT(got->last.finish, FINISH_LENGTH);
+    CHECK_INT(got->n, N_NEW);
+    for (size_t i = 0; i < got->n; i++) {
+        CHECK_INT(got->ids[i], want->ids[i]);
+        CHECK(fabsf(got->logprobs[i] - want->logprobs[i]) < 2e-2f);
+    }
+}
+
+static void lose_during(const char *arch, int lose_in)
+{
+    char *path = kit_write_model(&(struct kit_spec){.arch = arch, .type = BLOCK_Q8_0});
+    atomic_int countdown = 0;
+    struct lines lines = {0};
+    struct kit_reply want[N_JOBS], got[N_JOBS], again[N_JOBS];
+    struct engine *g = open_engine(path, &countdown, &lines);
+    ask_all(g, want);
+    engine_close(g);
+    CHECK_INT(lines.n_lost, 0);
+    g = open_engine(path, &countdown, &lines);
+    atomic_store(&countdown, lose_in);
+    ask_all(g, got);
+    CHECK(atomic_load(&countdown) < 1);
+    CHECK_INT(lines.n_lost, 1);
+    CHECK_INT(lines.n_back, 1);
+    for (int i = 0; i < N_JOBS; i++)
+        check_same(&got[i], &want[i]);
+    ask_all(g, again); /* of what the new one holds */
+    CHECK(again[0].usage.n_cached > 0);
+    for (int i = 0; i < N_JOBS; i++)
+        check_same(&again[i], &want[i]);
+    CHECK_INT(lines.n_lost, 1);
+    engine_close(g);
+    unlink(path);
+    free(path);
+}
+
+TEST(revive_goes_on_with_replies_whose_device_was_lost)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    lose_during("qwen3moe", 4);   /* in prompts */
+    lose_during("gpt-oss", 20);   /* in replies, with rings */
+    lose_during("qwen3next", 25); /* with states */
+}
+
+TEST(revive_gives_up_on_a_device_that_does_not_last)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    char *path = kit_write_model(&(struct kit_spec){.type = BLOCK_Q8_0});
+    atomic_int countdown = 0;
+    struct lines lines = {0};
+    struct kit_reply r[N_JOBS];
+    struct engine *g = open_engine(path, &countdown, &lines);
+    atomic_store(&countdown, 12);
+    ask_all(g, r);
+    CHECK_INT(r[0].last.finish, FINISH_LENGTH);
+    atomic_store(&countdown, 3);
+    for (int round = 0; round < 2; round++) { /* and it stays so */
+        ask_all(g, r);
+        for (int i = 0; i < N_JOBS; i++) {
+            CHECK_INT(r[i].last.finish, FINISH_ERROR);
+            CHECK_INT(r[i].last.error.code, ERR_DEVICE);
+            CHECK(strstr(r[i].last.error.msg, "lost twice within 1000 tokens"));
+        }
+    }
+    CHECK_INT(lines.n_back, 1);
+    engine_close(g);
+    unlink(path);
+    free(path);
+}
