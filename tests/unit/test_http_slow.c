@@ -96,14 +96,21 @@ static int dial(const struct slow *s)
     return kit_dial_port(http_port(s->http));
 }
 
+/* What a connection that was closed took is free a moment after the server said so: until then 503.
+ */
 static void check_serves(const struct slow *s)
 {
     struct buf in = {0};
-    int fd = dial(s);
-    kit_send(fd, STR("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
-    kit_read_all(fd, &in);
-    close(fd);
-    CHECK_INT(kit_status(&in), 200);
+    int status = 503;
+    for (int i = 0; i < 10000 && status == 503; i++) {
+        int fd = dial(s);
+        buf_clear(&in);
+        kit_send(fd, STR("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        kit_read_all(fd, &in);
+        close(fd);
+        status = kit_status(&in);
+    }
+    CHECK_INT(status, 200);
     buf_free(&in);
 }
 
