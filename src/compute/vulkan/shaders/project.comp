@@ -6,6 +6,8 @@
 #include "act.glsl"
 
 layout(constant_id = 5) const uint HAS_NORM = 1;
+// A constant, since lavapipe 26 loads from the map before it looks whether there is one.
+layout(constant_id = 6) const uint HAS_MAP = 0;
 
 struct Output {
     uint64_t matrix, bias, to; // bias: 0 or [n_out]
@@ -14,7 +16,7 @@ layout(push_constant) uniform Push
 {
     Float4s from; // [..][N_COLS]
     Float4s norm; // [N_COLS]
-    uint64_t map; // 0: row t is row t of `from`; else its number stands here
+    Words map;    // HAS_MAP: the numbers of the rows; else row t is row t of `from`
     Output outs[3];
     uint first[2]; // first group of outs[1], of outs[2]
     uint n_out[3]; // rows of the matrices
@@ -46,8 +48,8 @@ void main()
     table_fill();
     for (uint n = 0; n < N_TOKENS; n++) {
         uint row = min(first_token + n, p.n_tokens - 1);
-        if (p.map != 0)
-            row = Words(p.map).v[row];
+        if (HAS_MAP != 0)
+            row = p.map.v[row];
         if (HAS_NORM != 0)
             act_normed(p.from, p.norm, p.eps, row, n * ROW_WORDS);
         else
