@@ -75,7 +75,7 @@ $(BUILD)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA) -Itests -MMD -MP -c -o $@ $<
 
--include $(OBJ:.o=.d) $(TESTS:%.c=$(BUILD)/%.d)
+-include $(OBJ:.o=.d) $(TESTS:%.c=$(BUILD)/%.d) $(wildcard $(BUILD)/bench/*.d)
 
 demo: ## install what is missing, build, run one conversation with a tool call
 	@tools/install-deps demo
