@@ -164,12 +164,12 @@ static void experts(struct builder *b, const struct layer_slots *s, float scale,
     route->gating = GATE_SIGMOID_BIAS;
     route->scale = scale;
     route->select_bias = bind_optional(b, i, "exp_probs_b.bias", vector(b->hp->n_expert));
-    layer_experts_up(b, s, i);
-    layer_experts_down(b, s, i);
-    if (b->hp->n_ff_shared) {
+    if (b->hp->n_ff_shared)
         layer_shared(b, s, i);
+    layer_experts_up(b, s, i);
+    if (b->hp->n_ff_shared)
         layer_shared_down(b, s, i);
-    }
+    layer_experts_down(b, s, i);
 }
 
 void arch_deepseek2(struct builder *b)

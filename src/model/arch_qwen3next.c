@@ -194,6 +194,11 @@ static void shared_expert(struct builder *b, const struct hybrid *h, uint32_t i)
         .up = bind_tensor(b, i, "ffn_up_shexp.weight", matrix(d, h->n_ff_shared)),
         .act = ACT_SWIGLU,
     };
+}
+
+static void shared_expert_down(struct builder *b, const struct hybrid *h, uint32_t i)
+{
+    const uint64_t d = b->hp->n_embd;
     plan_op(b->plan, OP_ADD_PROJECT, i)->add_project = (struct op_add_project){
         .in = h->shared,
         .x = h->s.x,
@@ -217,9 +222,10 @@ static void build(struct builder *b, enum head_order order)
     for (uint32_t i = 0; i < b->hp->n_layer && !b->failed; i++) {
         (is_recurrent(b, &h, i) ? linear_attention : attention)(b, &h, i);
         layer_route(b, &h.s, "post_attention_norm.weight", i);
-        layer_experts_up(b, &h.s, i);
-        layer_experts_down(b, &h.s, i);
         shared_expert(b, &h, i);
+        layer_experts_up(b, &h.s, i);
+        shared_expert_down(b, &h, i);
+        layer_experts_down(b, &h.s, i);
     }
     layer_head(b, &h.s);
 }

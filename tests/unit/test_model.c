@@ -140,8 +140,8 @@ TEST(model_plan_of_a_hybrid_has_states_where_others_have_caches)
 {
     static const enum op_kind linear[] = {OP_PROJECT, OP_DELTA_NET, OP_ADD_PROJECT};
     static const enum op_kind attention[] = {OP_PROJECT, OP_ATTEND, OP_ADD_PROJECT};
-    static const enum op_kind experts[] = {OP_ROUTE, OP_EXPERTS_UP, OP_EXPERTS_DOWN, OP_GLU,
-                                           OP_ADD_PROJECT};
+    static const enum op_kind experts[] = {OP_ROUTE, OP_GLU, OP_EXPERTS_UP, OP_ADD_PROJECT,
+                                           OP_EXPERTS_DOWN};
     struct kit_model m = kit_open_model(&(struct kit_spec){.arch = "qwen3next"});
     const struct plan *p = &m.model->plan;
     CHECK_INT(p->n_ops, 1 + 2 * 8 + 1);

@@ -68,9 +68,10 @@ struct step {
     uint32_t pipeline[2], n_tokens[2];
     /* STEP_PROJECT: which outputs of the op; how many of them are of the first one's type */
     uint32_t outs[MOST_OUTS], n_outs, n_of_type;
-    uint32_t n_splits;            /* STEP_ROUTE */
-    const struct op_route *route; /* STEP_EXPERTS_UP that chooses by its logits */
-    uint32_t n_groups;            /* STEP_ATTEND: of query heads, each of a workgroup or more */
+    uint32_t n_splits; /* STEP_ROUTE */
+    /* STEP_EXPERTS_UP that chooses by its logits; STEP_GLU that normalises its input once more */
+    const struct op_route *route;
+    uint32_t n_groups;           /* STEP_ATTEND: of query heads, each of a workgroup or more */
     uint32_t n_tile_rows;        /* of a workgroup in tiles of rows, each a query head of a token */
     uint32_t min_rows, max_rows; /* batches that it is a part of; max 0: all from min on */
     uint32_t min_keys, max_keys; /* the same of recording.n_keys, max excluded */

@@ -241,13 +241,19 @@ static bool add_gate_and_up(struct gpu *g, struct step *s, struct touched touche
     return add_both(g, m, s, e);
 }
 
+/* Behind a router, over the rows that it normalises (a shared expert), few rows are normalised once
+ * more instead of waited for: so both are one phase. */
 static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_glu *o = &op->glu;
-    const struct touched touched = {step_slot(o->in), step_slot(o->out)};
+    const struct op *before = op > g->plan->ops ? op - 1 : NULL;
+    struct step *s = step_add(g, STEP_GLU, op);
+    if (before && before->kind == OP_ROUTE && before->route.normed == o->in)
+        s->route = &before->route;
+    const struct touched touched = {step_slot(s->route ? s->route->x : o->in), step_slot(o->out)};
     const struct over_matrix m = {
-        VK_SHADER_GLU, o->gate, 1, MOST_TOKENS / 2, {o->norm != NULL, o->act}, 2, NULL};
-    return add_gate_and_up(g, step_add(g, STEP_GLU, op), touched, m, o->up, e);
+        VK_SHADER_GLU, o->gate, 1, MOST_TOKENS / 2, {s->route || o->norm, o->act}, 2, NULL};
+    return add_gate_and_up(g, s, touched, m, o->up, e);
 }
 
 /* The experts that a router's logits choose among when both are of one plan: then few rows are

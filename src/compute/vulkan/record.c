@@ -123,8 +123,8 @@ static void glu(struct recorder *r, const struct step *s)
 {
     const struct op_glu *o = &s->op->glu;
     const struct push_glu push = {
-        .from = recorder_slot(r, o->in),
-        .norm = gpu_vector(r->g, o->norm),
+        .from = recorder_slot(r, s->route ? s->route->x : o->in),
+        .norm = gpu_vector(r->g, s->route ? s->route->norm : o->norm),
         .gate = gpu_matrix(r->g, o->gate),
         .up = gpu_matrix(r->g, o->up),
         .gate_bias = gpu_vector(r->g, o->gate_bias),
@@ -133,7 +133,7 @@ static void glu(struct recorder *r, const struct step *s)
         .n_out = (uint32_t)o->gate->ne[1],
         .n_used = 1,
         .n_groups = groups(r, o->gate),
-        .eps = o->eps,
+        .eps = s->route ? s->route->eps : o->eps,
         .n_tokens = r->n_rows,
     };
     uint32_t tiles;
