@@ -33,6 +33,8 @@ struct exec {
     float *logits; /* [n_logits_room][n_vocab] */
     size_t n_logits_room;
     size_t n_logits;
+    struct best *best; /* [EXEC_BEST_ROWS], of which n_best are the last run's */
+    size_t n_best;
 };
 
 const struct backend *backend_find(const char *name)
@@ -315,6 +317,7 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     x->has_rings = b->state_copy && has_rings(p, &x->params);
     x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
     x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
+    x->best = mem_new(b->run_best ? EXEC_BEST_ROWS : 0, sizeof *x->best);
     if (p->n_vocab && !reserve_logits(x, x->params.n_seqs, e))
         goto fail;
     x->state = b->open(p, &x->params, log, progress, e);
@@ -334,7 +337,7 @@ bool exec_reopen(struct exec *x, const struct log *log, const struct progress *p
     if (x->state)
         x->backend->close(x->state);
     memset(x->held, 0, x->params.n_seqs * sizeof *x->held);
-    x->n_logits = 0;
+    x->n_logits = x->n_best = 0;
     x->state = x->backend->open(x->plan, &x->params, log, progress, e);
     return x->state != NULL;
 }
@@ -354,6 +357,7 @@ void exec_close(struct exec *x)
     free(x->held);
     free(x->want);
     free(x->seq);
+    free(x->best);
     free(x);
 }
 
@@ -458,6 +462,10 @@ static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint
         .want_logits = x->want,
         .cancel = b->cancel,
     };
+    if (b->want_best) {
+        x->n_best = n_wanted;
+        return x->backend->run_best(x->state, &piece, x->best, e);
+    }
     float *logits = x->logits ? x->logits + x->n_logits * x->plan->n_vocab : NULL;
     if (!x->backend->run(x->state, &piece, logits, e))
         return false;
@@ -478,11 +486,20 @@ static bool run_pieces(struct exec *x, const struct batch *b, struct err *e)
     return true;
 }
 
-bool exec_run(struct exec *x, const struct batch *b, struct err *e)
+/* Whether the backend is to find the best tokens of the wanted rows. */
+static bool finds_best(const struct exec *x, const struct batch *b, size_t n_wanted)
 {
+    return b->want_best && x->backend->run_best && x->plan->n_vocab &&
+           x->plan->n_vocab <= x->backend->most_vocab && n_wanted > 0 &&
+           n_wanted <= EXEC_BEST_ROWS && b->n <= x->params.n_ubatch;
+}
+
+bool exec_run(struct exec *x, const struct batch *given, struct err *e)
+{
+    struct batch copy = *given, *b = &copy;
     size_t n_wanted = 0;
     assert(b->ids || !x->embed);
-    x->n_logits = 0;
+    x->n_logits = x->n_best = 0;
     if (!has_device(x, e))
         return false;
     for (uint32_t i = 0; i < b->n; i++) {
@@ -492,9 +509,10 @@ bool exec_run(struct exec *x, const struct batch *b, struct err *e)
     }
     if (x->plan->n_vocab && !reserve_logits(x, n_wanted, e))
         return false;
+    b->want_best = finds_best(x, given, n_wanted);
     if (!run_pieces(x, b, e)) {
         forget_rows(x, b);
-        x->n_logits = 0;
+        x->n_logits = x->n_best = 0;
         return false;
     }
     for (uint32_t i = 0; i < b->n; i++) {
@@ -609,6 +627,19 @@ bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, co
 const float *exec_logits(const struct exec *x, uint32_t i)
 {
     return i < x->n_logits ? x->logits + (size_t)i * x->plan->n_vocab : NULL;
+}
+
+const struct best *exec_best(const struct exec *x, uint32_t i)
+{
+    return i < x->n_best ? &x->best[i] : NULL;
+}
+
+const float *exec_row(struct exec *x, uint32_t i, struct err *e)
+{
+    if (i >= x->n_best)
+        return exec_logits(x, i);
+    float *row = x->logits + (size_t)i * x->plan->n_vocab;
+    return has_device(x, e) && x->backend->row(x->state, i, row, e) ? row : NULL;
 }
 
 bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct err *e)

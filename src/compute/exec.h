@@ -33,6 +33,20 @@ struct exec_params {
     bool validate;          /* have every call checked: for tests, where the checker is there */
     atomic_int *lose_in;    /* for tests: submits left until a device counts as lost, see vk.h */
     void *opened; /* the device, open (exec_device_open) [it is opened and closed again] */
+    const unsigned char *allowed; /* [plan.n_vocab] the tokens that best ones are chosen among;
+                                     borrowed as the strings are [all] */
+};
+
+/* The likeliest tokens of a row: the first ones of those allowed, larger logits first, then lower
+ * ids. NaN and minus infinity are left out, plus infinity counts as FLT_MAX. */
+enum { EXEC_BEST = 64, EXEC_BEST_ROWS = 64 };
+struct candidate {
+    float logit;
+    int32_t id;
+};
+struct best {
+    uint32_t n; /* below EXEC_BEST: there are no others */
+    struct candidate at[EXEC_BEST];
 };
 
 /* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
@@ -45,7 +59,9 @@ struct batch {
     const uint32_t *seq;     /* [n], < n_seqs; NULL: all 0 */
     const bool *want_logits; /* [n]; NULL: the last row only */
     const atomic_bool
-        *cancel; /* NULL, or: becomes true when the work is to stop (looked at between ops) */
+        *cancel;    /* NULL, or: becomes true when the work is to stop (looked at between ops) */
+    bool want_best; /* exec_best in place of logits, where the backend finds them and the batch is
+                       one piece with at most EXEC_BEST_ROWS wanted rows */
 };
 
 /* One line of the memory table. */
@@ -107,6 +123,12 @@ struct backend {
     /* The batch is checked: 1 <= n <= n_ubatch, ids, positions and sequences are in range, seq and
      * want_logits are not NULL. logits: one row of plan.n_vocab floats per wanted row, in order. */
     bool (*run)(void *state, const struct batch *b, float *logits, struct err *e);
+    /* The same for at most EXEC_BEST_ROWS wanted rows with a list of tokens in place of each row's
+     * logits, and behind it the logits of the i-th after all. NULL, both, and for vocabularies
+     * larger than this number: logits are read. */
+    uint32_t most_vocab;
+    bool (*run_best)(void *state, const struct batch *b, struct best *best, struct err *e);
+    bool (*row)(void *state, uint32_t i, float *logits, struct err *e);
     /* Copies the first n_rows rows of a slot, [n_rows][slot.width], out of the backend or into it,
      * between runs. For tests and dumps. A slot that the backend never fills (fused away) is
      * ERR_UNSUPPORTED. */
@@ -234,8 +256,13 @@ bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, vo
  * goes on from there as after exec_seq_copy. ERR_DEVICE: the sequence is empty. */
 bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, const void *in,
                     struct err *e);
-/* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. */
+/* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. NULL
+ * where it found the best tokens instead (batch.want_best). */
 const float *exec_logits(const struct exec *x, uint32_t i);
+/* These, as long; NULL where it has logits. */
+const struct best *exec_best(const struct exec *x, uint32_t i);
+/* Logits in any case: fetched where the run left them behind. ERR_DEVICE. */
+const float *exec_row(struct exec *x, uint32_t i, struct err *e);
 /* Reads or fills a slot between runs; n_rows <= n_ubatch. Slots hold what the last piece of at most
  * n_ubatch rows left in them. */
 bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct err *e);

@@ -4,7 +4,7 @@
 #include "compute/exec.h"
 
 /* One row through the vulkan backend. A phase: dispatches without a barrier between them; the last
- * one fetches the logits. */
+ * one finds the best tokens. */
 struct predict_work {
     uint32_t n_phases, n_dispatches;
     uint32_t most_of_layer; /* phases of the layer that has most */

@@ -34,6 +34,7 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     if (!fit_open(&f, g->model, p, e))
         return false;
     fit_log(&f, &p->log);
+    f.params.allowed = g->allowed;
     g->n_ctx = f.params.n_ctx;
     g->n_sessions = f.params.n_seqs;
     g->n_ubatch = f.params.n_ubatch;

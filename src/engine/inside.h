@@ -77,6 +77,7 @@ struct engine {
     /* of a batch, [n_ubatch or n_sessions, what is more] */
     uint32_t *pos, *seq;
     bool *want;
+    bool want_best;
 };
 
 /* The thread: runs jobs until quit. */

@@ -12,11 +12,9 @@
 
 enum { PENALTY_WINDOW = 64, MAX_WINDOW = 1 << 20 };
 
-/* A token that is still in the draw. */
-struct cand {
-    float logit;
-    int32_t id;
-};
+/* Taken from the logit of a token that is kept out. Not infinite: where a grammar allows nothing
+ * else, it may come. */
+static const float KEPT_OUT_PENALTY = 100;
 
 struct sampler {
     struct sampling p;
@@ -24,11 +22,12 @@ struct sampler {
     uint32_t n_vocab;
     const unsigned char *allowed;
     const struct token_mask *mask; /* of this draw */
+    int32_t kept_out;              /* of this draw; -1: none */
     bool penalties;
     struct seen seen;
     struct rng rng;
-    struct cand *cands; /* [n_vocab] */
-    float *weights;     /* [n_vocab] */
+    struct candidate *cands; /* [n_vocab] still in the draw */
+    float *weights;          /* [n_vocab] */
 };
 
 static bool in_range(struct err *e, const char *name, double v, double min, double max)
@@ -62,7 +61,8 @@ struct sampler *sampler_open(const struct sampling *p, uint32_t n_vocab,
                              const unsigned char *allowed)
 {
     struct sampler *s = mem_new(1, sizeof *s);
-    *s = (struct sampler){.p = *p, .n_vocab = n_vocab, .allowed = allowed, .rng = {p->seed}};
+    *s = (struct sampler){
+        .p = *p, .n_vocab = n_vocab, .allowed = allowed, .kept_out = -1, .rng = {p->seed}};
     s->bias = mem_new(p->n_bias, sizeof *s->bias);
     if (p->n_bias)
         memcpy(s->bias, p->bias, p->n_bias * sizeof *s->bias);
@@ -98,23 +98,55 @@ void sampler_accept(struct sampler *s, int32_t id)
         seen_add(&s->seen, (uint32_t)id);
 }
 
-static void apply_penalties(const struct sampler *s, float *logits)
+void sampler_keep_out(struct sampler *s, int32_t id)
 {
-    for (size_t i = 0; i < s->seen.n_distinct; i++) {
-        uint32_t id = s->seen.distinct[i];
-        float l = logits[id];
-        l = l > 0 ? l / s->p.repeat_penalty : l * s->p.repeat_penalty;
-        l -= (float)s->seen.count[id] * s->p.frequency_penalty + s->p.presence_penalty;
-        logits[id] = l;
-    }
+    s->kept_out = id;
 }
 
-static void apply_bias(const struct sampler *s, float *logits)
+/* The logit of a token that was seen. */
+static float penalised(const struct sampler *s, uint32_t id, float l)
 {
-    for (size_t i = 0; i < s->p.n_bias; i++) {
-        const struct logit_bias *b = &s->bias[i];
-        logits[b->id] = b->bias <= -100 ? -INFINITY : logits[b->id] + b->bias;
+    l = l > 0 ? l / s->p.repeat_penalty : l * s->p.repeat_penalty;
+    return l - ((float)s->seen.count[id] * s->p.frequency_penalty + s->p.presence_penalty);
+}
+
+static float biased(const struct logit_bias *b, float l)
+{
+    return b->bias <= -100 ? -INFINITY : l + b->bias;
+}
+
+static void change_logits(const struct sampler *s, float *logits)
+{
+    if (s->kept_out >= 0)
+        logits[s->kept_out] -= KEPT_OUT_PENALTY;
+    for (size_t i = 0; s->penalties && i < s->seen.n_distinct; i++) {
+        const uint32_t id = s->seen.distinct[i];
+        logits[id] = penalised(s, id, logits[id]);
     }
+    for (size_t i = 0; i < s->p.n_bias; i++)
+        logits[s->bias[i].id] = biased(&s->bias[i], logits[s->bias[i].id]);
+}
+
+/* The same for one token. */
+static float changed(const struct sampler *s, int32_t id, float l)
+{
+    if (s->kept_out == id)
+        l -= KEPT_OUT_PENALTY;
+    if (s->penalties && s->seen.count[id])
+        l = penalised(s, (uint32_t)id, l);
+    for (size_t i = 0; i < s->p.n_bias; i++)
+        if (s->bias[i].id == id)
+            l = biased(&s->bias[i], l);
+    return l;
+}
+
+/* No token's logit grows. */
+static bool only_lowers(const struct sampler *s)
+{
+    for (size_t i = 0; i < s->p.n_bias; i++)
+        if (s->bias[i].bias > 0)
+            return false;
+    return s->p.repeat_penalty >= 1 && s->p.presence_penalty >= 0 && s->p.frequency_penalty >= 0;
 }
 
 /* Tokens that are looked at for a draw: all, or those of a short mask. */
@@ -164,15 +196,15 @@ static int32_t pick_greedy(const struct sampler *s, const float *logits)
 }
 
 /* The order of the chain: larger logits first, then lower ids. */
-static inline bool before(struct cand a, struct cand b)
+static inline bool before(struct candidate a, struct candidate b)
 {
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
 /* Plus infinity would make infinity minus infinity below. */
-static inline struct cand cand_of(uint32_t id, float logit)
+static inline struct candidate cand_of(uint32_t id, float logit)
 {
-    return (struct cand){logit < FLT_MAX ? logit : FLT_MAX, (int32_t)id};
+    return (struct candidate){logit < FLT_MAX ? logit : FLT_MAX, (int32_t)id};
 }
 
 static size_t gather(const struct sampler *s, const float *logits)
@@ -187,9 +219,9 @@ static size_t gather(const struct sampler *s, const float *logits)
 }
 
 /* Restores the heap whose root (the candidate that is last in the order) was replaced. */
-static void sift_down(struct cand *heap, size_t n, size_t i)
+static void sift_down(struct candidate *heap, size_t n, size_t i)
 {
-    struct cand c = heap[i];
+    struct candidate c = heap[i];
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= n)
@@ -208,7 +240,7 @@ static void sift_down(struct cand *heap, size_t n, size_t i)
  * fails one comparison with its root. */
 static size_t gather_top_k(const struct sampler *s, const float *logits, size_t k)
 {
-    struct cand *heap = s->cands;
+    struct candidate *heap = s->cands;
     size_t n = 0;
     uint32_t i = 0;
     for (; i < n_tokens(s) && n < k; i++) {
@@ -229,6 +261,18 @@ static size_t gather_top_k(const struct sampler *s, const float *logits, size_t 
     return n;
 }
 
+/* In the order. Few, and mostly in it already. */
+static void sort(struct candidate *c, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const struct candidate own = c[i];
+        size_t at = i;
+        for (; at > 0 && before(own, c[at - 1]); at--)
+            c[at] = c[at - 1];
+        c[at] = own;
+    }
+}
+
 /* weights[i] = exp((logit_i - max) / temperature); returns their sum. */
 static double softmax(const struct sampler *s, size_t n, float temperature)
 {
@@ -245,7 +289,7 @@ static double softmax(const struct sampler *s, size_t n, float temperature)
 
 static void swap(const struct sampler *s, size_t a, size_t b)
 {
-    struct cand c = s->cands[a];
+    struct candidate c = s->cands[a];
     float w = s->weights[a];
     s->cands[a] = s->cands[b];
     s->weights[a] = s->weights[b];
@@ -324,21 +368,71 @@ static int32_t draw(struct sampler *s, size_t n)
     return s->cands[last].id;
 }
 
+/* top-p, min-p and the draw among the first n of cands, n > 0. What is drawn depends on their
+ * order. */
+static int32_t draw_of(struct sampler *s, size_t n)
+{
+    if (s->p.top_p > 0 && s->p.top_p < 1)
+        n = keep_top_p(s, n);
+    if (s->p.min_p > 0)
+        n = keep_min_p(s, n);
+    return draw(s, n);
+}
+
 int32_t sampler_pick(struct sampler *s, float *logits, const struct token_mask *mask)
 {
     s->mask = mask;
-    if (s->penalties)
-        apply_penalties(s, logits);
-    apply_bias(s, logits);
+    change_logits(s, logits);
+    s->kept_out = -1;
     if (s->p.temperature <= 0)
         return pick_greedy(s, logits);
     bool top_k = s->p.top_k > 0 && (uint32_t)s->p.top_k < n_tokens(s);
     size_t n = top_k ? gather_top_k(s, logits, (size_t)s->p.top_k) : gather(s, logits);
     if (!n)
         return first_allowed(s);
-    if (s->p.top_p > 0 && s->p.top_p < 1)
-        n = keep_top_p(s, n);
-    if (s->p.min_p > 0)
-        n = keep_min_p(s, n);
-    return draw(s, n);
+    if (sampler_takes_best(s) && n <= EXEC_BEST)
+        sort(s->cands, n); /* the order in which sampler_pick_best has them */
+    return draw_of(s, n);
+}
+
+/* ---- from the likeliest tokens alone ----------------------------------------------------------
+ */
+
+bool sampler_takes_best(const struct sampler *s)
+{
+    const bool few = s->p.temperature <= 0 || (s->p.top_k > 0 && s->p.top_k <= EXEC_BEST);
+    return few && only_lowers(s);
+}
+
+/* To cands, in order: those of the list that come before every token that is not on it. Behind its
+ * last one stand all others, which no penalty moves up. */
+static size_t gather_best(const struct sampler *s, const struct best *best)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < best->n; i++) {
+        const struct candidate *c = &best->at[i];
+        const float logit = changed(s, c->id, c->logit);
+        if (logit > -INFINITY && (!s->mask || token_mask_has(s->mask, (uint32_t)c->id)))
+            s->cands[n++] = (struct candidate){logit, c->id};
+    }
+    sort(s->cands, n);
+    while (best->n == EXEC_BEST && n > 0 && before(best->at[EXEC_BEST - 1], s->cands[n - 1]))
+        n--;
+    return n;
+}
+
+int32_t sampler_pick_best(struct sampler *s, const struct best *best, const struct token_mask *mask)
+{
+    const size_t k = s->p.temperature <= 0 ? 1 : (size_t)s->p.top_k;
+    s->mask = mask;
+    if (!sampler_takes_best(s) || (best->n > 0 && best->at[0].logit >= FLT_MAX))
+        return -1;
+    size_t n = gather_best(s, best);
+    if (n < k && best->n == EXEC_BEST)
+        return -1;
+    s->kept_out = -1;
+    if (n == 0)
+        return first_allowed(s);
+    n = num_min(n, k);
+    return s->p.temperature <= 0 ? s->cands[0].id : draw_of(s, n);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "compute/exec.h"
 #include "text/mask.h"
 
 struct logit_bias {
@@ -42,7 +43,16 @@ struct sampler *sampler_open(const struct sampling *p, uint32_t n_vocab,
                              const unsigned char *allowed);
 /* Tells the sampler of a token in the sequence (the prompt's too): penalties count them. */
 void sampler_accept(struct sampler *s, int32_t id);
+/* The next draw takes 100 from this token's logit; -1: from none. */
+void sampler_keep_out(struct sampler *s, int32_t id);
 /* Draws from logits[n_vocab], which it may change, among the tokens of mask (NULL: all). NaN counts
  * as minus infinity; when no token has a usable logit, the lowest allowed id comes out. */
 int32_t sampler_pick(struct sampler *s, float *logits, const struct token_mask *mask);
+/* Whether sampler_pick_best mostly has an answer: greedy, or top-k of at most EXEC_BEST, and no
+ * penalty or bias raises a token. */
+bool sampler_takes_best(const struct sampler *s);
+/* The token that sampler_pick would draw from all logits, from the best of the tokens allowed
+ * alone; -1 where these do not say it, with nothing drawn. */
+int32_t sampler_pick_best(struct sampler *s, const struct best *best,
+                          const struct token_mask *mask);
 void sampler_close(struct sampler *s);

@@ -96,9 +96,11 @@ static void step_replies(struct engine *g)
 {
     struct err e = {0};
     uint32_t n = 0;
+    g->want_best = true;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         if (!in_reply(&g->turns[i]))
             continue;
+        g->want_best = g->want_best && turn_takes_best(&g->turns[i]);
         g->step_ids[n] = g->turns[i].next;
         g->pos[n] = g->sessions[i].n;
         g->seq[n] = i;
@@ -113,7 +115,7 @@ static void step_replies(struct engine *g)
     for (uint32_t i = 0; i < n; i++) {
         struct turn *t = &g->turns[g->seq[i]];
         if (done)
-            turn_draw(g, t, exec_logits(g->exec, i));
+            turn_draw(g, t, i);
         else
             turn_fail(g, t, &e);
     }

@@ -12,8 +12,13 @@
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
                struct err *e)
 {
-    const struct batch b = {
-        .n = n, .ids = ids, .pos = g->pos, .seq = g->seq, .want_logits = g->want, .cancel = cancel};
+    const struct batch b = {.n = n,
+                            .ids = ids,
+                            .pos = g->pos,
+                            .seq = g->seq,
+                            .want_logits = g->want,
+                            .cancel = cancel,
+                            .want_best = g->want_best};
     bool done = exec_run(g->exec, &b, e);
     if (!done && revive(g, g->n_sessions, e))
         done = exec_run(g->exec, &b, e);
@@ -67,7 +72,7 @@ void turn_begin(struct engine *g, struct turn *t)
     for (size_t i = 0; i < j->params.n_prompt; i++)
         sampler_accept(t->sampler, j->prompt[i]);
     loop_init(&t->loop);
-    t->kept_out = -1;
+    t->n_whole = 0;
     t->refused = false;
     t->reads = true;
     turn_join(g, t);
@@ -102,28 +107,53 @@ void turn_fail(struct engine *g, struct turn *t, const struct err *e)
 /* ---- the reply --------------------------------------------------------------------------------
  */
 
-/* Taken from the logit of the token that would go on with a loop. Not infinite: where a grammar
- * allows nothing else, it may come. */
-static const float LOOP_PENALTY = 100;
+/* Draws for which all logits are read at once, behind one that the best tokens did not decide: a
+ * grammar that allows few tokens mostly goes on so, and to fetch them afterwards takes longer. */
+enum { WHOLE_DRAWS = 16 };
 
-/* Draws the next token from logits. */
-static bool pick(struct engine *g, struct turn *by, const float *logits, struct token_logprob *t,
+bool turn_takes_best(const struct turn *t)
+{
+    return t->n_whole == 0 && !t->job->params.want_logprobs && sampler_takes_best(t->sampler);
+}
+
+/* The id drawn, from the best tokens where they say enough; *logits: NULL then. -1 and e: the
+ * logits could not be had. */
+static int32_t draw(struct engine *g, struct turn *t, uint32_t row, const struct token_mask *mask,
+                    const float **logits, struct err *e)
+{
+    const struct best *best = exec_best(g->exec, row);
+    const int32_t id = best ? sampler_pick_best(t->sampler, best, mask) : -1;
+    *logits = NULL;
+    if (best && id < 0)
+        t->n_whole = WHOLE_DRAWS;
+    else if (t->n_whole > 0)
+        t->n_whole--;
+    if (id >= 0)
+        return id;
+    *logits = exec_row(g->exec, row, e);
+    if (!*logits)
+        return -1;
+    memcpy(g->logits, *logits, g->model->plan.n_vocab * sizeof **logits);
+    return sampler_pick(t->sampler, g->logits, mask);
+}
+
+/* Draws the next token from a row of the last run. */
+static bool pick(struct engine *g, struct turn *by, uint32_t row, struct token_logprob *t,
                  struct token_logprob *top, uint32_t *n_top, struct err *e)
 {
     const struct job_params *p = &by->job->params;
-    const uint32_t n_vocab = g->model->plan.n_vocab;
     const struct token_mask *mask;
+    const float *logits;
     by->refused = !constraint_mask(by->constraint, &mask, e);
     if (by->refused)
         return false;
-    memcpy(g->logits, logits, n_vocab * sizeof *logits);
-    if (by->kept_out >= 0)
-        g->logits[by->kept_out] -= LOOP_PENALTY;
-    *t = (struct token_logprob){.id = sampler_pick(by->sampler, g->logits, mask)};
+    *t = (struct token_logprob){.id = draw(g, by, row, mask, &logits, e)};
+    if (t->id < 0)
+        return false;
     sampler_accept(by->sampler, t->id);
     *n_top = 0;
     if (p->want_logprobs)
-        *n_top = logprob_top(logits, n_vocab, t->id, p->n_top_logprobs, t, top);
+        *n_top = logprob_top(logits, g->model->plan.n_vocab, t->id, p->n_top_logprobs, t, top);
     return true;
 }
 
@@ -137,18 +167,20 @@ static bool is_stop(const struct engine *g, const struct job *j, int32_t id)
 /* Does the reply go round in circles, though that was broken before? */
 static bool is_loop(struct turn *t, int32_t id)
 {
-    t->kept_out = -1;
-    return !t->job->params.ignore_stop && loop_put(&t->loop, id, &t->kept_out) == LOOP_END;
+    int32_t next = -1;
+    const bool ends = !t->job->params.ignore_stop && loop_put(&t->loop, id, &next) == LOOP_END;
+    sampler_keep_out(t->sampler, next);
+    return ends;
 }
 
-void turn_draw(struct engine *g, struct turn *t, const float *logits)
+void turn_draw(struct engine *g, struct turn *t, uint32_t row)
 {
     struct err e = {0};
     const struct job *j = t->job;
     const uint32_t max = j->params.max_tokens ? j->params.max_tokens : UINT32_MAX;
     struct token_logprob token, top[TOP_MAX];
     uint32_t n_top;
-    if (!pick(g, t, logits, &token, top, &n_top, &e)) {
+    if (!pick(g, t, row, &token, top, &n_top, &e)) {
         end_turn(g, t, FINISH_ERROR, &e);
         return;
     }
@@ -190,6 +222,7 @@ void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
         g->seq[i] = t->seq;
         g->want[i] = i + 1 == left;
     }
+    g->want_best = turn_takes_best(t);
     const uint64_t start = clock_ns();
     if (!turn_rows(g, ids, n, &t->job->cancel, &e)) {
         end_turn(g, t, FINISH_ERROR, &e);
@@ -205,5 +238,5 @@ void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
         return;
     t->reads = false;
     t->usage.prefill_ns = end - t->began_ns;
-    turn_draw(g, t, exec_logits(g->exec, 0));
+    turn_draw(g, t, 0);
 }

@@ -21,7 +21,7 @@ struct turn {
     struct constraint_run *constraint; /* NULL: none */
     bool refused;                      /* the constraint cannot be followed */
     struct loop loop;
-    int32_t kept_out; /* the token that would go on with a loop; -1: none */
+    uint32_t n_whole; /* draws to come for which all logits are read */
     struct job_usage usage;
     uint64_t began_ns;
 };
@@ -35,13 +35,16 @@ void turn_join(struct engine *g, struct turn *t);
 uint32_t turn_left(const struct engine *g, const struct turn *t);
 /* Reads at most n_rows (>= 1) of them; behind the last one, draws. */
 void turn_read(struct engine *g, struct turn *t, uint32_t n_rows);
-/* Draws the next token from the logits behind the session's last one, [n_vocab]. */
-void turn_draw(struct engine *g, struct turn *t, const float *logits);
+/* Whether its next draw is one from the best tokens alone, most likely. */
+bool turn_takes_best(const struct turn *t);
+/* Draws the next token from the wanted row number `row` of the last run, the one behind the
+ * session's last token. */
+void turn_draw(struct engine *g, struct turn *t, uint32_t row);
 /* Ends it: the job was cancelled; a batch failed. */
 void turn_cancel(struct engine *g, struct turn *t);
 void turn_fail(struct engine *g, struct turn *t, const struct err *e);
 
-/* Runs n rows whose places are in g->pos, g->seq and g->want; on success they are part of their
+/* Runs n rows as g->pos, g->seq, g->want and g->want_best say; on success they are part of their
  * sessions. On failure these are as they were, but may be out of reach. */
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
                struct err *e);

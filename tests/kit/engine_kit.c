@@ -11,10 +11,17 @@ struct engine *kit_open_engine(const char *backend, const char *path, uint32_t n
     struct err e;
     struct engine_params p = {.path = path,
                               .backend = backend,
+                              .device = strcmp(backend, "vulkan") ? NULL : "llvmpipe",
                               .n_ctx = n_ctx,
                               .n_sessions = n_sessions,
                               .n_ubatch = n_ubatch};
+    if (!kit_checks(backend))
+        return NULL;
     struct engine *g = engine_open(&p, &e);
+    if (!g && p.device && e.code == ERR_UNSUPPORTED) {
+        printf("    %s\n", e.msg);
+        return NULL;
+    }
     CHECK_OK(g);
     return g;
 }

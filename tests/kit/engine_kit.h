@@ -4,7 +4,8 @@
 
 enum { KIT_REPLY_MAX = 1024 };
 
-/* Cache types are f16. */
+/* Cache types are f16. "vulkan": the software device; NULL where there is none or it is not
+ * checked. */
 struct engine *kit_open_engine(const char *backend, const char *path, uint32_t n_sessions,
                                uint32_t n_ctx, uint32_t n_ubatch);
 

@@ -160,7 +160,7 @@ static float *results_of(const struct backend *b, const struct rig *r)
     return results;
 }
 
-static void rig_close(struct rig *r)
+void rig_close(struct rig *r)
 {
     plan_free(&r->plan);
     for (size_t i = 0; i < r->n_owned; i++)

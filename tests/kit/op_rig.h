@@ -36,6 +36,8 @@ struct rig_count {
 
 /* Cases of a test take different random numbers. */
 struct rig rig_open(uint64_t i_case, uint32_t n_rows);
+/* Frees what rig_check was not given. */
+void rig_close(struct rig *r);
 /* Freed by rig_check. */
 void *rig_own(struct rig *r, void *p);
 bool rig_is_float(enum block_type type);

@@ -238,6 +238,53 @@ TEST(engine_greedy_is_the_same_cold_cached_and_in_any_pieces)
     check_greedy_is_the_same("cpu", "qwen3moe");
 }
 
+/* Jobs without log probabilities are drawn from the best tokens, those with them from all logits.
+ */
+static void check_best_are_enough(const char *backend, const char *arch)
+{
+    enum { N = 20, NEW = 40 };
+    struct rng r = {test_seed()};
+    int32_t prompt[N];
+    char *path = write_model_of(arch);
+    random_ids(&r, prompt, N);
+    struct engine *g = kit_open_engine(backend, path, 2, 256, 8);
+    if (!g) {
+        remove_model(path);
+        return;
+    }
+    static const struct sampling how[] = {
+        {.temperature = 0},
+        {.temperature = 0, .repeat_penalty = 1.3f},
+        {.temperature = 1, .top_k = 20, .top_p = 0.8f, .seed = 5},
+        {.temperature = 2, .top_k = 64, .min_p = 0.01f, .seed = 6, .presence_penalty = 1},
+        {.temperature = 2, .seed = 7},
+    };
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        struct job_params p = {.prompt = prompt,
+                               .n_prompt = N,
+                               .max_tokens = NEW,
+                               .ignore_stop = true,
+                               .sampling = how[i]};
+        kit_ask(g, &p); /* the prompt is read: both go on from the same rows */
+        const struct kit_reply few = kit_ask(g, &p);
+        p.want_logprobs = true;
+        const struct kit_reply all = kit_ask(g, &p);
+        CHECK_INT(few.n, NEW);
+        check_ids(few.ids, all.ids, NEW);
+    }
+    engine_close(g);
+    remove_model(path);
+}
+
+TEST(engine_draws_the_same_from_the_best_tokens)
+{
+    static const char *const archs[] = {"qwen3moe", "gpt-oss", "qwen3next"};
+    for (size_t i = 0; i < 3; i++) {
+        check_best_are_enough("ref", archs[i]);
+        check_best_are_enough("vulkan", archs[i]);
+    }
+}
+
 /* One conversation of a random walk. */
 struct talk {
     int32_t ids[MAX_IDS];

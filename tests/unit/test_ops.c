@@ -2,6 +2,8 @@
  * block types (kit/op_rig). */
 #include <math.h>
 
+#include "base/mem.h"
+#include "compute/ref/ref_int.h"
 #include "kit/op_rig.h"
 #include "test.h"
 
@@ -136,6 +138,81 @@ TEST(ops_head_matches_ref)
         rig_check(&r, rig_whole, &count);
     }
     rig_report(&count);
+}
+
+/* Logits with many equals, and numbers that are none. */
+static const struct weight *hard_head(struct rig *r, uint32_t n_in, uint32_t n_vocab)
+{
+    static const float none[] = {NAN, -INFINITY, INFINITY, 0, -0.0f};
+    const struct weight *w = rig_matrix(r, BLOCK_F32, n_in, n_vocab, 1);
+    float *rows = r->owned[r->n_owned - 1];
+    for (uint32_t i = 1; i < n_vocab; i++) {
+        const uint64_t what = rng_below(&r->rng, 40);
+        if (what < 12)
+            memcpy(rows + (size_t)i * n_in, rows + rng_below(&r->rng, i) * n_in,
+                   n_in * sizeof *rows);
+        else if (what < 17 && rng_below(&r->rng, 8) == 0)
+            for (uint32_t j = 0; j < n_in; j++)
+                rows[(size_t)i * n_in + j] = j ? 0 : none[what - 12];
+    }
+    return w;
+}
+
+/* On one backend: the lists are those that the scalar code makes of the logits left behind. */
+static void check_best(const char *backend, uint32_t n_vocab, uint32_t n_rows, uint64_t i_case)
+{
+    enum { N_IN = 32 };
+    struct err e = {0};
+    struct rig r = rig_open(i_case, n_rows);
+    unsigned char *allowed = i_case % 2 ? rig_own(&r, mem_new(n_vocab, 1)) : NULL;
+    bool want[64];
+    uint32_t pos[64];
+    plan_op(&r.plan, OP_HEAD, 0)->head = (struct op_head){.x = rig_input(&r, "x", N_IN),
+                                                          .norm = rig_floats(&r, N_IN, 1, 1),
+                                                          .eps = 1e-5f,
+                                                          .w = hard_head(&r, N_IN, n_vocab)};
+    r.plan.n_vocab = n_vocab;
+    for (uint32_t i = 0; allowed && i < n_vocab; i++)
+        allowed[i] = rng_below(&r.rng, 3) > 0;
+    for (uint32_t t = 0; t < n_rows; t++) {
+        pos[t] = t;
+        want[t] = t % 3 != 1;
+    }
+    struct exec *x =
+        kit_open_exec(backend, &r.plan,
+                      &(struct exec_params){.n_ctx = 64, .n_ubatch = n_rows, .allowed = allowed});
+    if (!x)
+        test_skip("no such backend here");
+    CHECK_OK(exec_slot_put(x, r.inputs[0].slot, n_rows, r.inputs[0].rows, &e));
+    const struct batch b = {.n = n_rows, .pos = pos, .want_logits = want, .want_best = true};
+    for (int again = 0; again < 2; again++)
+        CHECK_OK(exec_run(x, &b, &e));
+    for (uint32_t i = 0; i < n_rows - (n_rows + 1) / 3; i++) {
+        struct best expected;
+        const struct best *got = exec_best(x, i);
+        CHECK(got && !exec_logits(x, i));
+        const float *logits = exec_row(x, i, &e);
+        CHECK_OK(logits != NULL);
+        ref_pick(logits, n_vocab, allowed, &expected);
+        CHECK_INT(got->n, expected.n);
+        for (uint32_t k = 0; k < got->n; k++) {
+            CHECK_INT(got->at[k].id, expected.at[k].id);
+            CHECK(got->at[k].logit == expected.at[k].logit); /* NOLINT: the same bits but zeros */
+        }
+    }
+    exec_close(x);
+    rig_close(&r);
+}
+
+TEST(ops_best_tokens_are_those_of_the_logits)
+{
+    static const uint32_t sizes[] = {1, 63, 65, 300, 4097, 40000, 151936};
+    static const uint32_t rows[] = {1, 5, 64};
+    static const char *const names[] = {"ref", "vulkan"};
+    for (uint64_t i = 0; i < 14; i++)
+        for (size_t j = 0; j < 2; j++)
+            if (kit_checks(names[j]))
+                check_best(names[j], sizes[i % 7], i % 7 < 5 ? rows[i % 3] : 1, i);
 }
 
 /* Outputs: normed, weights, ids. Two experts whose scores are equal to rounding may change places:

@@ -86,8 +86,11 @@ TEST(predict_counts_what_a_device_is_given)
         struct exec *x = kit_open_exec("vulkan", &m.model->plan, &params);
         if (!x)
             test_skip("no Vulkan here");
-        CHECK_OK(exec_run(x, &(struct batch){.n = 1, .ids = (int32_t[]){1}, .pos = (uint32_t[]){0}},
-                          &e));
+        CHECK_OK(
+            exec_run(x,
+                     &(struct batch){
+                         .n = 1, .ids = (int32_t[]){1}, .pos = (uint32_t[]){0}, .want_best = true},
+                     &e));
         exec_profile(x, &text);
         CHECK_OK(predict_work(&m.model->plan, &params, 1, &w, &e));
         CHECK_INT(counted(&text, "dispatches"), w.n_dispatches);

@@ -86,7 +86,12 @@ static void add_row(struct rows *r, const struct walk *w, uint32_t seq, uint32_t
 
 static bool run_rows(struct walk *w, const struct rows *r, const atomic_bool *cancel, struct err *e)
 {
-    const struct batch b = {r->n, r->ids, r->pos, r->seq, r->want, cancel};
+    const struct batch b = {.n = r->n,
+                            .ids = r->ids,
+                            .pos = r->pos,
+                            .seq = r->seq,
+                            .want_logits = r->want,
+                            .cancel = cancel};
     return exec_run(w->x, &b, e);
 }
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "compute/ref/ref_int.h"
 #include "test.h"
 
 enum { MAX_VOCAB = 64 };
@@ -23,7 +24,7 @@ static int by_logit(const void *a, const void *b)
     return x->logit != y->logit ? (x->logit < y->logit) - (x->logit > y->logit) : x->id - y->id;
 }
 
-static void ref_softmax(const struct ref_cand *c, int n, double temperature, double *out)
+static void plain_softmax(const struct ref_cand *c, int n, double temperature, double *out)
 {
     double sum = 0;
     for (int i = 0; i < n; i++)
@@ -60,7 +61,7 @@ static bool ref_chain(const struct sampling *p, const double *logits, int n, dou
     qsort(c, (size_t)k, sizeof *c, by_logit);
     if (p->top_k > 0 && p->top_k < k)
         k = p->top_k;
-    ref_softmax(c, k, 1, share);
+    plain_softmax(c, k, 1, share);
     if (p->top_p > 0 && p->top_p < 1) {
         double head = 0;
         int kept = 0;
@@ -79,7 +80,7 @@ static bool ref_chain(const struct sampling *p, const double *logits, int n, dou
         }
         k = kept;
     }
-    ref_softmax(c, k, (double)p->temperature, share);
+    plain_softmax(c, k, (double)p->temperature, share);
     memset(prob, 0, (size_t)n * sizeof *prob);
     for (int i = 0; i < k; i++)
         prob[c[i].id] = share[i];
@@ -269,6 +270,122 @@ TEST(sampler_penalty_window_forgets)
         sampler_accept(s, 1);
     }
     sampler_close(s);
+}
+
+/* ---- from the best tokens alone ---------------------------------------------------------------
+ */
+
+enum { BEST_VOCAB = 300 };
+
+/* Logits with ties, and some that are none. */
+static void hard_logits(struct rng *r, float *out)
+{
+    for (int i = 0; i < BEST_VOCAB; i++)
+        out[i] = rng_below(r, 50) == 0 ? NAN
+                 : rng_below(r, 50)    ? rng_f32(r, -6, 6)
+                                       : (float)rng_below(r, 4);
+}
+
+/* Bits for at least one token, or a short list; NULL: all. */
+static const struct token_mask *random_mask(struct rng *r, struct token_mask *m, int32_t *ids,
+                                            uint64_t *bits)
+{
+    const uint64_t kind = rng_below(r, 4);
+    const uint64_t one_of = 1 + rng_below(r, 12);
+    *m = (struct token_mask){0};
+    memset(bits, 0, (BEST_VOCAB / 64 + 1) * sizeof *bits);
+    for (uint32_t i = 0; i < BEST_VOCAB; i++)
+        if (kind == 1 && rng_below(r, 40) == 0)
+            ids[m->n++] = (int32_t)i;
+        else if (kind >= 2 && rng_below(r, one_of) == 0)
+            bits[i / 64] |= 1ull << i % 64;
+    if (kind == 0 || (kind == 1 && m->n == 0))
+        return NULL;
+    *(kind == 1 ? (void **)&m->ids : (void **)&m->bits) = kind == 1 ? (void *)ids : (void *)bits;
+    return m;
+}
+
+static struct sampling lowering_sampling(struct rng *r)
+{
+    struct sampling p = random_sampling(r);
+    p.repeat_penalty = rng_below(r, 2) ? rng_f32(r, 1, 1.5f) : 0;
+    p.presence_penalty = fabsf(p.presence_penalty);
+    p.frequency_penalty = fabsf(p.frequency_penalty);
+    p.top_k = 1 + (int32_t)rng_below(r, rng_below(r, 4) ? 20 : EXEC_BEST);
+    if (rng_below(r, 3) == 0)
+        p.temperature = 0;
+    return p;
+}
+
+/* Two samplers of one configuration: one draws from all logits, the other from the best ones where
+ * they are enough. Returns how many draws of `draws` they were enough for. */
+static int compare_with_all_logits(struct rng *r, int draws)
+{
+    struct sampling p = lowering_sampling(r);
+    struct logit_bias bias[2] = {{(int32_t)rng_below(r, BEST_VOCAB), -rng_f32(r, 0, 3)},
+                                 {(int32_t)rng_below(r, BEST_VOCAB), -100}};
+    unsigned char allowed[BEST_VOCAB];
+    float logits[BEST_VOCAB];
+    int n_decided = 0;
+    p.bias = bias;
+    p.n_bias = rng_below(r, 3);
+    for (int i = 0; i < BEST_VOCAB; i++)
+        allowed[i] = rng_below(r, 10) > 0;
+    struct sampler *all = sampler_open(&p, BEST_VOCAB, allowed);
+    struct sampler *few = sampler_open(&p, BEST_VOCAB, allowed);
+    CHECK(sampler_takes_best(few));
+    for (int i = 0; i < draws; i++) {
+        struct token_mask m;
+        int32_t ids[BEST_VOCAB];
+        uint64_t bits[BEST_VOCAB / 64 + 1];
+        struct best best;
+        hard_logits(r, logits);
+        ref_pick(logits, BEST_VOCAB, allowed, &best);
+        const struct token_mask *mask = random_mask(r, &m, ids, bits);
+        const int32_t out = rng_below(r, 4) ? -1 : best.at[rng_below(r, 3)].id;
+        sampler_keep_out(all, out);
+        sampler_keep_out(few, out);
+        int32_t id = sampler_pick_best(few, &best, mask);
+        n_decided += id >= 0;
+        float copy[BEST_VOCAB];
+        memcpy(copy, logits, sizeof copy);
+        if (id < 0)
+            id = sampler_pick(few, copy, mask);
+        CHECK_INT(id, sampler_pick(all, logits, mask));
+        sampler_accept(all, id);
+        sampler_accept(few, id);
+    }
+    sampler_close(all);
+    sampler_close(few);
+    return n_decided;
+}
+
+TEST(sampler_draws_from_the_best_tokens_what_it_draws_from_all)
+{
+    enum { ROUNDS = 300, DRAWS = 20 };
+    struct rng r = {test_seed()};
+    int n_decided = 0;
+    for (int i = 0; i < ROUNDS; i++)
+        n_decided += compare_with_all_logits(&r, DRAWS);
+    printf("    %d of %d draws from the best tokens\n", n_decided, ROUNDS * DRAWS);
+    CHECK(n_decided > ROUNDS * DRAWS / 2);
+    CHECK(n_decided < ROUNDS * DRAWS); /* both ways were gone */
+}
+
+TEST(sampler_asks_for_all_logits_where_others_may_come_first)
+{
+    struct logit_bias up = {3, 1};
+    const struct sampling no[] = {{.temperature = 1},
+                                  {.temperature = 1, .top_k = EXEC_BEST + 1},
+                                  {.presence_penalty = -0.1f},
+                                  {.repeat_penalty = 0.9f},
+                                  {.bias = &up, .n_bias = 1}};
+    const struct sampling yes[] = {{0}, {.temperature = 1, .top_k = EXEC_BEST}};
+    for (size_t i = 0; i < 7; i++) {
+        struct sampler *s = sampler_open(i < 5 ? &no[i] : &yes[i - 5], 8, NULL);
+        CHECK_INT(sampler_takes_best(s), i >= 5);
+        sampler_close(s);
+    }
 }
 
 TEST(sampler_check_names_the_bad_field)

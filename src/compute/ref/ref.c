@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "compute/ref/ref_int.h"
 
@@ -157,6 +158,7 @@ static void ref_close(void *state)
     free(r->weights);
     free(r->slots);
     free(r->cache);
+    free(r->logits);
     free(r);
 }
 
@@ -205,6 +207,29 @@ static bool ref_run(void *state, const struct batch *b, float *logits, struct er
     return true;
 }
 
+static bool ref_run_best(void *state, const struct batch *b, struct best *best, struct err *e)
+{
+    struct ref *r = state;
+    const uint32_t n_vocab = r->plan->n_vocab;
+    uint32_t n_wanted = 0;
+    for (uint32_t i = 0; i < b->n; i++)
+        n_wanted += b->want_logits[i];
+    r->logits = mem_grow(r->logits, (size_t)n_wanted * n_vocab, sizeof *r->logits);
+    if (!ref_run(state, b, r->logits, e))
+        return false;
+    for (uint32_t i = 0; i < n_wanted; i++)
+        ref_pick(r->logits + (size_t)i * n_vocab, n_vocab, r->params.allowed, &best[i]);
+    return true;
+}
+
+static bool ref_row_logits(void *state, uint32_t i, float *logits, struct err *e)
+{
+    const struct ref *r = state;
+    (void)e;
+    memcpy(logits, r->logits + (size_t)i * r->plan->n_vocab, r->plan->n_vocab * sizeof *logits);
+    return true;
+}
+
 static bool ref_slot_get(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e)
 {
     const struct ref *r = state;
@@ -227,6 +252,9 @@ const struct backend backend_ref = {
     .memory = ref_memory,
     .open = ref_open,
     .run = ref_run,
+    .most_vocab = UINT32_MAX,
+    .run_best = ref_run_best,
+    .row = ref_row_logits,
     .slot_get = ref_slot_get,
     .slot_put = ref_slot_put,
     .state_bytes = ref_state_bytes,

@@ -43,6 +43,7 @@ struct ref {
                       [n_ubatch][heads][latent key] */
 
     const struct batch *batch; /* of the run */
+    float *logits;             /* [wanted rows][n_vocab] of the last run for the best tokens */
 
     uint8_t *weight_bytes, *cache_bytes, *scratch_bytes, *state_bytes;
     size_t n_weight_bytes, n_cache_bytes, n_scratch_bytes, n_state_bytes;
@@ -92,6 +93,10 @@ void ref_attend_rows(struct ref *r, const struct ref_attention *a, const float *
                      uint32_t n, float *out);
 /* scores in place to probabilities; sink (NULL: none) takes part in the sum only. */
 void ref_softmax(float *scores, size_t n, const float *sink);
+
+/* The best of logits[n_vocab]; allowed: [n_vocab] flags, or NULL. */
+void ref_pick(const float *logits, uint32_t n_vocab, const unsigned char *allowed,
+              struct best *out);
 
 /* One channel: silu(taps . (history, in)); the history [n_taps - 1] lies `stride` apart and moves
  * on by one. */

@@ -96,9 +96,18 @@ struct gpu_rope {
     struct vk_buffer table; /* [n_ctx][n_rot / 2] cosine, sine */
 };
 
+/* Finding the best tokens (pick.c). */
+struct gpu_pick {
+    bool is_there;
+    uint32_t pipeline, n_slices;
+    uint64_t parts_at, counters_at; /* in the scratch */
+    struct vk_buffer allowed, best; /* a bit a token; [EXEC_BEST_ROWS][EXEC_BEST], for the host */
+};
+
 /* Commands for n_rows rows, in parts that are submitted one after the other. */
 struct recording {
     uint32_t n_rows, n_wanted, n_keys;
+    bool picks;       /* the best tokens of the wanted rows go to the host, not their logits */
     uint32_t n_parts; /* 0: free */
     struct vk_cmds *parts[MOST_PARTS];
     uint64_t last_used;
@@ -145,6 +154,7 @@ struct gpu {
     struct gpu_state *states; /* [plan.n_states] */
     struct gpu_rope *ropes;
     uint32_t n_ropes;
+    struct gpu_pick pick;
 
     struct recording recordings[N_RECORDINGS];
     uint64_t n_runs;
@@ -215,17 +225,19 @@ uint64_t delta_memory_bytes(const struct op_delta_net *o);
 uint64_t delta_state_bytes(const struct plan *p);
 bool delta_make_states(struct gpu *g, struct err *e);
 
-/* run.c: backend.run, and freeing what it keeps. */
+/* run.c: backend.run, .run_best and .row, and freeing what it keeps. */
 bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e);
+bool gpu_run_best(void *state, const struct batch *b, struct best *best, struct err *e);
+bool gpu_row(void *state, uint32_t i, float *logits, struct err *e);
 void run_free(struct gpu *g);
 
-/* record.c: commands of the steps [from, end) for n_rows rows of which the n_wanted first wanted
- * ones get logits. */
+/* record.c: commands of the steps [from, end) for the rows that `of` tells, of which the n_wanted
+ * first wanted ones get logits. */
 struct step_range {
     uint32_t from, end;
 };
-struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, uint32_t n_wanted,
-                       uint32_t n_keys, struct err *e);
+struct vk_cmds *record(struct gpu *g, struct step_range steps, const struct recording *of,
+                       struct err *e);
 /* Logits alone of n_wanted rows, the first of them number `from` of the wanted ones. */
 struct vk_cmds *record_head(struct gpu *g, uint32_t from, uint32_t n_wanted, struct err *e);
 

@@ -66,7 +66,8 @@ static void count(const struct gpu *g, uint32_t n_keys, struct predict_work *out
     for (uint32_t i = 0; i < g->n_steps; i++)
         if (step_takes(&g->steps[i], 1, attention_keys(n_keys)))
             add_step(&c, &g->steps[i]);
-    out->n_phases += g->plan->n_vocab > 0; /* the copy of the logits */
+    out->n_phases += g->plan->n_vocab > 0; /* the best tokens, or the copy of the logits */
+    out->n_dispatches += g->pick.is_there;
     for (size_t i = 0; i < g->plan->n_ops; i++)
         op_weights(&g->plan->ops[i], add_weight, &r);
     out->weight_bytes = r.n_bytes;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "compute/vulkan/pick.h"
 #include "compute/vulkan/steps.h"
 #include "compute/vulkan/vk_shaders.h"
 
@@ -389,6 +390,7 @@ bool program_make(struct gpu *g, struct err *e)
                            "shared memory: use the cpu backend",
                            s->op->layer, op_name(s->op->kind), vk_caps(g->vk)->shared_bytes);
     }
+    pick_add(g);
     return true;
 }
 

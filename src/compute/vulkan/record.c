@@ -1,5 +1,6 @@
 /* Steps to dispatches. The structs are the push constants of shaders/NAME.comp. */
 #include "base/num.h"
+#include "compute/vulkan/pick.h"
 #include "compute/vulkan/steps.h"
 
 static uint32_t groups(const struct recorder *r, const struct weight *w)
@@ -256,22 +257,30 @@ static void record_step(struct recorder *r, const struct step *s)
     if (step_waits(&r->since, &s->touched, many))
         vk_cmds_barrier_dispatches(r->cmds);
     (many ? prefill_record : kinds[s->kind])(r, s);
-    if (s->kind == STEP_HEAD)
+    if (s->kind == STEP_HEAD && !r->picks)
         copy_logits(r);
     if (r->g->params.profile)
         vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
+    if (s->kind == STEP_HEAD && r->picks)
+        pick_record(r);
 }
 
-struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, uint32_t n_wanted,
-                       uint32_t n_keys, struct err *e)
+struct vk_cmds *record(struct gpu *g, struct step_range steps, const struct recording *of,
+                       struct err *e)
 {
-    struct recorder r = {g, vk_cmds_begin(g->vk, e), n_rows, n_wanted, n_keys, 0, {0, 0}};
+    struct recorder r = {.g = g,
+                         .cmds = vk_cmds_begin(g->vk, e),
+                         .n_rows = of->n_rows,
+                         .n_wanted = of->n_wanted,
+                         .n_keys = of->n_keys,
+                         .picks = of->picks};
     if (!r.cmds)
         return NULL;
     if (g->params.profile)
         vk_cmds_stamp(r.cmds, "begin", 0);
     for (uint32_t i = steps.from; i < steps.end; i++)
-        if ((n_wanted || g->steps[i].kind != STEP_HEAD) && step_takes(&g->steps[i], n_rows, n_keys))
+        if ((r.n_wanted || g->steps[i].kind != STEP_HEAD) &&
+            step_takes(&g->steps[i], r.n_rows, r.n_keys))
             record_step(&r, &g->steps[i]);
     if (vk_cmds_end(r.cmds, e))
         return r.cmds;
@@ -281,7 +290,11 @@ struct vk_cmds *record(struct gpu *g, struct step_range steps, uint32_t n_rows, 
 
 struct vk_cmds *record_head(struct gpu *g, uint32_t from, uint32_t n_wanted, struct err *e)
 {
-    struct recorder r = {g, vk_cmds_begin(g->vk, e), 0, n_wanted, 1, from, {0, 0}};
+    struct recorder r = {.g = g,
+                         .cmds = vk_cmds_begin(g->vk, e),
+                         .n_wanted = n_wanted,
+                         .n_keys = 1,
+                         .first_wanted = from};
     if (!r.cmds)
         return NULL;
     for (uint32_t i = 0; i < g->n_steps; i++)

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "compute/vulkan/gpu.h"
+#include "compute/vulkan/pick.h"
 
 /* Most of a submit: whatever else uses the GPU waits for it, and drivers reset one that takes
  * seconds (amdgpu: 2 s on a graphics ring). A cancelled run waits for two: while one part runs the
@@ -48,7 +48,7 @@ static bool serves(const struct recording *r, const struct recording *wanted)
 {
     return r->n_parts >= wanted->n_parts && r->n_parts <= 4 * wanted->n_parts &&
            r->n_rows == wanted->n_rows && r->n_wanted == wanted->n_wanted &&
-           r->n_keys == wanted->n_keys;
+           r->n_keys == wanted->n_keys && r->picks == wanted->picks;
 }
 
 /* The commands for wanted's numbers, from the recordings or new, in place of the one unused for
@@ -71,7 +71,7 @@ static struct recording *recording_for(struct gpu *g, const struct recording *wa
     for (uint32_t i = 0; i < wanted->n_parts; i++) {
         const struct step_range range = {g->n_steps * i / wanted->n_parts,
                                          g->n_steps * (i + 1) / wanted->n_parts};
-        made.parts[i] = record(g, range, wanted->n_rows, wanted->n_wanted, wanted->n_keys, e);
+        made.parts[i] = record(g, range, wanted, e);
         if (!made.parts[i]) {
             free_parts(&made);
             return NULL;
@@ -160,22 +160,33 @@ static bool write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wante
     return ok && attention_write_inputs(g, b, e);
 }
 
-bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
+/* The rows, and the head of the first HEAD_ROWS wanted ones. */
+static bool run_rows(struct gpu *g, const struct batch *b, bool picks, uint32_t *n_wanted,
+                     struct err *e)
 {
-    struct gpu *g = state;
-    uint32_t n_wanted, n_keys;
-    if (!write_inputs(g, b, &n_wanted, &n_keys, e))
+    uint32_t n_keys;
+    if (!write_inputs(g, b, n_wanted, &n_keys, e))
         return false;
-    const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
     const struct recording wanted = {.n_rows = b->n,
-                                     .n_wanted = n_first,
+                                     .n_wanted = (uint32_t)num_min(*n_wanted, HEAD_ROWS),
                                      .n_keys = attention_keys(n_keys),
+                                     .picks = picks,
                                      .n_parts = parts_needed(g, b->n)};
     const struct recording *r = recording_for(g, &wanted, e);
     if (!r || !run_parts(g, r, b->cancel, e))
         return false;
     if (g->params.profile)
         profile_add(g, r, b->n);
+    return true;
+}
+
+bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
+{
+    struct gpu *g = state;
+    uint32_t n_wanted;
+    if (!run_rows(g, b, false, &n_wanted, e))
+        return false;
+    const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
     if (n_first)
         take_logits(g, 0, n_first, logits);
     for (uint32_t from = n_first; from < n_wanted; from += HEAD_ROWS) {
@@ -185,4 +196,21 @@ bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
         take_logits(g, from, n, logits);
     }
     return true;
+}
+
+bool gpu_run_best(void *state, const struct batch *b, struct best *best, struct err *e)
+{
+    struct gpu *g = state;
+    uint32_t n_wanted;
+    if (!run_rows(g, b, true, &n_wanted, e))
+        return false;
+    pick_take(g, n_wanted, best);
+    return true;
+}
+
+bool gpu_row(void *state, uint32_t i, float *logits, struct err *e)
+{
+    struct gpu *g = state;
+    const uint64_t n_bytes = g->plan->n_vocab * sizeof *logits;
+    return vk_read(g->vk, &g->scratch, g->logits_at + i * n_bytes, logits, n_bytes, e);
 }

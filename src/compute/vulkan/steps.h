@@ -34,6 +34,7 @@ struct recorder {
     struct vk_cmds *cmds;
     uint32_t n_rows, n_wanted, n_keys;
     uint32_t first_wanted;
+    bool picks;           /* as in struct recording */
     struct touched since; /* what was touched since the last barrier */
 };
 

@@ -22,6 +22,7 @@
     X(HEAD_PRODUCT, head_product) \
     X(HEADS, heads) \
     X(LATENT, latent) \
+    X(PICK, pick) \
     X(PROJECT, project) \
     X(ROUTE, route) \
     X(ROWS, rows) \

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "compute/vulkan/steps.h"
+#include "compute/vulkan/pick.h"
 
 enum { ALIGN = 256 };
 
@@ -35,6 +35,8 @@ static void plan_scratch(struct gpu *g)
     g->many_at.parts = carve(&g->n_scratch, room.parts);
     g->many_at.table = carve(&g->n_scratch, room.table);
     g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
+    g->pick.parts_at = carve(&g->n_scratch, pick_part_bytes(g));
+    g->pick.counters_at = carve(&g->n_scratch, EXEC_BEST_ROWS * sizeof(uint32_t));
     g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));
 }
 
@@ -77,6 +79,7 @@ void gpu_free(struct gpu *g)
     vk_buffer_free(g->vk, &g->inputs);
     vk_buffer_free(g->vk, &g->logits);
     vk_buffer_free(g->vk, &g->saved);
+    pick_free(g);
     if (g->pool)
         pool_close(g->pool);
     weights_free(&g->weights);
@@ -314,7 +317,7 @@ static bool fill_device(struct gpu *g, const struct progress *progress, struct e
            vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_inputs, "inputs", &g->inputs, e) &&
            vk_buffer_make(g->vk, VK_PLACE_READBACK, n_logits, "logits", &g->logits, e) &&
            vk_fill_zero(g->vk, &g->scratch, 0, g->n_scratch, e) && make_ropes(g, e) &&
-           load(g, progress, e);
+           pick_make_buffers(g, e) && load(g, progress, e);
 }
 
 static void *gpu_open(const struct plan *p, const struct exec_params *params, const struct log *log,
@@ -358,6 +361,9 @@ const struct backend backend_vulkan = {
     .memory = gpu_memory,
     .open = gpu_open,
     .run = gpu_run,
+    .most_vocab = PICK_MOST_VOCAB,
+    .run_best = gpu_run_best,
+    .row = gpu_row,
     .slot_get = gpu_slot_get,
     .slot_put = gpu_slot_put,
     .state_bytes = gpu_state_bytes,

@@ -1,0 +1,96 @@
+/* The likeliest tokens of a row: found on the device, so that the host reads them in place of all
+ * logits. */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "compute/vulkan/pick.h"
+#include "compute/vulkan/vk_shaders.h"
+
+/* What shaders/pick.comp writes for a token. */
+struct picked {
+    float logit;
+    uint32_t id;
+};
+static const uint32_t NO_ID = UINT32_MAX;
+
+void pick_add(struct gpu *g)
+{
+    struct gpu_pick *p = &g->pick;
+    const uint32_t n_vocab = g->plan->n_vocab;
+    p->is_there = n_vocab > 0 && n_vocab <= PICK_MOST_VOCAB;
+    if (!p->is_there)
+        return;
+    /* As many entries for a thread of a slice as for one that merges. */
+    p->n_slices = 1;
+    while (p->n_slices < PICK_MOST_SLICES && p->n_slices * p->n_slices * EXEC_BEST < n_vocab)
+        p->n_slices++;
+    const uint32_t slice = (n_vocab + p->n_slices - 1) / p->n_slices;
+    const uint32_t most = (uint32_t)num_max(slice, p->n_slices * EXEC_BEST);
+    p->pipeline =
+        step_spec(g, &(struct vk_pipeline_spec){
+                         .shader = VK_SHADER_PICK,
+                         .n_consts = 3,
+                         .consts = {EXEC_BEST, p->n_slices, (most + THREADS - 1) / THREADS}});
+}
+
+uint64_t pick_part_bytes(const struct gpu *g)
+{
+    return (uint64_t)EXEC_BEST_ROWS * g->pick.n_slices * EXEC_BEST * sizeof(struct picked);
+}
+
+bool pick_make_buffers(struct gpu *g, struct err *e)
+{
+    struct gpu_pick *p = &g->pick;
+    const unsigned char *allowed = g->params.allowed;
+    if (!p->is_there)
+        return true;
+    const uint32_t n_words = (g->plan->n_vocab + 31) / 32;
+    uint32_t *bits = mem_new(n_words, sizeof *bits);
+    for (uint32_t i = 0; i < g->plan->n_vocab; i++)
+        bits[i / 32] |= (uint32_t)(!allowed || allowed[i]) << i % 32;
+    const bool ok =
+        vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_words * sizeof *bits, "the list of tokens",
+                       &p->allowed, e) &&
+        vk_buffer_make(g->vk, VK_PLACE_READBACK, EXEC_BEST_ROWS * EXEC_BEST * sizeof(struct picked),
+                       "the best tokens", &p->best, e) &&
+        vk_write(g->vk, &p->allowed, 0, bits, n_words * sizeof *bits, e);
+    free(bits);
+    return ok;
+}
+
+void pick_free(struct gpu *g)
+{
+    vk_buffer_free(g->vk, &g->pick.allowed);
+    vk_buffer_free(g->vk, &g->pick.best);
+}
+
+void pick_record(struct recorder *r)
+{
+    const struct gpu_pick *p = &r->g->pick;
+    const struct {
+        address logits, allowed, parts, counters, best;
+        uint32_t n_vocab;
+    } push = {
+        .logits = r->g->scratch.address + r->g->logits_at,
+        .allowed = p->allowed.address,
+        .parts = r->g->scratch.address + p->parts_at,
+        .counters = r->g->scratch.address + p->counters_at,
+        .best = p->best.address,
+        .n_vocab = r->g->plan->n_vocab,
+    };
+    vk_cmds_barrier_dispatches(r->cmds);
+    DISPATCH(r, r->g->pipelines[p->pipeline], push, p->n_slices, r->n_wanted, 1);
+    if (r->g->params.profile)
+        vk_cmds_stamp(r->cmds, "pick", 0);
+}
+
+void pick_take(const struct gpu *g, uint32_t n_rows, struct best *out)
+{
+    const struct picked *at = g->pick.best.host;
+    for (uint32_t row = 0; row < n_rows; row++, at += EXEC_BEST) {
+        struct best *b = &out[row];
+        for (b->n = 0; b->n < EXEC_BEST && at[b->n].id != NO_ID; b->n++)
+            b->at[b->n] = (struct candidate){at[b->n].logit, (int32_t)at[b->n].id};
+    }
+}
