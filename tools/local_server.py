@@ -9,7 +9,7 @@ class LocalServer:
     """`with LocalServer("./tawny", "model.gguf") as server:` runs `tawny serve` and stops it at the end."""
 
     def __init__(self, tawny, model, *options):
-        self.process = subprocess.Popen([tawny, "serve", model, "--port", "0", *options],
+        self.process = subprocess.Popen([tawny, "serve", model, "--port", "0", "--cache-disk", "0", *options],
                                         stderr=subprocess.PIPE, text=True)
         said = []
         for line in self.process.stderr:

@@ -16,10 +16,11 @@
 
 struct serve_opts {
     const char *model, *alias, *host, *socket, *api_key, *key_file, *cors, *template, *state,
-        *record;
+        *record, *cache_dir;
     uint32_t port;
-    int32_t n_sessions; /* below 1: the default */
-    int32_t cache_mib;  /* below 0: the default */
+    int32_t n_sessions;            /* below 1: the default */
+    int32_t cache_mib, disk_mib;   /* below 0: the default */
+    char disk_path[TERM_MAX_PATH]; /* "": none */
     bool verbose;
 };
 
@@ -42,6 +43,11 @@ static const struct opt serve_table[] = {
      "4, fewer where memory is short", OPT_I32, AT(n_sessions), -1, 256},
     {"-cram --cache-ram", "MIB", "memory for conversations beyond -np; 0: none",
      "half of what is left, 8192 at most", OPT_I32, AT(cache_mib), -1, INT32_MAX},
+    {"--cache-disk", "MIB",
+     "files for what that has no room for, kept when the server ends; 0: none",
+     "an eighth of what is free, 16384 at most", OPT_I32, AT(disk_mib), -1, INT32_MAX},
+    {"--cache-dir", "DIR", "folder of these files, for this user alone",
+     "~/.cache/tawny/conversations", OPT_TEXT, AT(cache_dir), 0, 0},
     {"--chat-template-file", "FILE", "Jinja template for conversations", "the model file's",
      OPT_TEXT, AT(template), 0, 0},
     {"--state", "FILE", "keep in FILE how far loading is, then the address; locked while it runs",
@@ -158,6 +164,18 @@ static void show_ready(void *ctx, const char *url)
             engine_n_ctx(g));
 }
 
+static int64_t cache_bytes(int32_t mib)
+{
+    return mib < 0 ? 0 : mib == 0 ? -1 : (int64_t)mib << 20;
+}
+
+static void set_caches(const struct serve_opts *o, struct engine_params *p)
+{
+    p->cache_bytes = cache_bytes(o->cache_mib);
+    p->disk_bytes = cache_bytes(o->disk_mib);
+    p->disk_path = o->cache_dir ? o->cache_dir : *o->disk_path ? o->disk_path : NULL;
+}
+
 static bool serve(const struct serve_opts *o, const struct model_opts *m,
                   const struct sampling_opts *s, const struct interrupt *interrupt,
                   struct state *state, struct err *e)
@@ -174,8 +192,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
     struct engine_params p = model_params(m, path);
     p.progress = state_progress(state);
     p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
-    if (o->cache_mib >= 0)
-        p.cache_bytes = o->cache_mib ? (int64_t)o->cache_mib << 20 : -1;
+    set_caches(o, &p);
     struct engine *g = loading_open(&p, interrupt, o->verbose, e);
     struct serving serving = {g, state};
     const struct server_params server = {.host = o->host,
@@ -207,7 +224,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve_opts o = {.host = "127.0.0.1", .port = 8383, .cache_mib = -1};
+    struct serve_opts o = {.host = "127.0.0.1", .port = 8383, .cache_mib = -1, .disk_mib = -1};
     struct model_opts m;
     struct sampling_opts s;
     struct opt_group groups[] = {OPT_GROUP("Options", serve_table, &o), model_group(&m),
@@ -225,6 +242,7 @@ int cmd_serve(int argc, char **argv)
     };
     struct opt_words words;
     int status;
+    term_user_file("XDG_CACHE_HOME", ".cache", "conversations", o.disk_path);
     if (!opts_parse(&c, argc, argv, &words, &status))
         return status;
 

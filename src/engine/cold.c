@@ -2,11 +2,17 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/num.h"
+#include "engine/cold_int.h"
+#include "engine/turn.h"
 
 /* LEAST_LOST: fewer tokens are not worth a copy. LEAST_PART: nor less than this part of what would
- * be copied. STATES: saved states that are stored of a conversation, its last ones. */
-enum { LEAST_LOST = 64, LEAST_PART = 32, STATES = 3 };
+ * be copied. STATES: saved states that are stored of a conversation, its last ones.
+ * STEP_NS: of moving at a time. PATIENCE_NS: how long a job waits for a disk that is slower than
+ * what has to be written; the rest is lost then. */
+enum { LEAST_LOST = 64, LEAST_PART = 32, STATES = 3, STEP_NS = 100000000 };
+static const uint64_t PATIENCE_NS = 2000000000;
 
 /* ---- into the store ---------------------------------------------------------------------------
  */
@@ -41,6 +47,11 @@ static uint32_t last_state(const struct session *s, uint32_t end)
     return n_behind < STATES ? last : 0;
 }
 
+uint32_t cold_end_of(const struct session *s)
+{
+    return s->n_snapshots ? last_state(s, s->n) : s->n;
+}
+
 static void put_state(struct engine *g, uint32_t seq, struct chunk *c)
 {
     const struct session *s = &g->sessions[seq];
@@ -54,46 +65,79 @@ static void put_state(struct engine *g, uint32_t seq, struct chunk *c)
     const struct snapshot *at = session_snapshot(s, n);
     if (at)
         memcpy(bytes, at->bytes, g->n_state_bytes);
-    c->n_state = at || exec_state_save(g->exec, seq, n, bytes, &e) ? n : 0;
+    c->n_state = n;
+    if (!at && !exec_state_save(g->exec, seq, n, bytes, &e))
+        store_drop_state(g->store, c);
 }
 
-/* The chunk behind `at` with the next tokens of the session's n, new if need be; NULL: no room. */
-static struct chunk *put_chunk(struct engine *g, uint32_t seq, struct chunk *at, uint32_t n)
+/* The chunk behind `at` with the next tokens of the session's first n, new if need be; NULL: no
+ * room. */
+static struct chunk *put_chunk(struct engine *g, uint32_t seq, struct chunk *at, uint32_t n,
+                               struct use use)
 {
     const struct session *s = &g->sessions[seq];
     const uint32_t first = at ? at->first + at->n : 0;
     const uint32_t size = (uint32_t)num_min(STORE_TOKENS, n - first);
-    const struct use use = {s->last_used, s->interval};
     struct err e;
     uint32_t shared;
     struct chunk *c = store_step(g->store, at, s->ids, n, &shared);
     if (!c || shared < size) {
         c = store_add(g->store, at, s->ids, size, n, exec_rows_size(g->exec, size), use);
-        if (c && !exec_rows_save(g->exec, seq, first, size, c->rows, &e)) {
+        if (c && !exec_rows_save(g->exec, seq, first, size, c->rows.bytes, &e)) {
             store_drop(g->store, c);
             return NULL;
         }
     }
-    if (c) {
-        c->use = use;
-        c->held = false;
-    }
+    if (!c)
+        return NULL;
+    c->use = use;
+    c->held = false;
+    put_state(g, seq, c);
+    store_filled(g->store, c);
     return c;
 }
 
-void cold_put(struct engine *g, uint32_t seq, const int32_t *ids, size_t n)
+/* The chunk that ends behind `end` tokens of ids; NULL: there is none. */
+static struct chunk *chunk_before(const struct engine *g, const int32_t *ids, uint32_t end)
 {
-    const struct session *s = &g->sessions[seq];
-    if (!g->store || !loses_much(g, seq, ids, n))
-        return;
-    const uint32_t end = s->n_snapshots ? last_state(s, s->n) : s->n;
-    struct chunk *at = NULL;
-    while (end > 0 && (!at || at->first + at->n < end)) {
-        at = put_chunk(g, seq, at, end);
-        if (!at)
-            return;
-        put_state(g, seq, at);
+    struct chunk *c = NULL;
+    uint32_t shared;
+    while ((c = store_step(g->store, c, ids, end, &shared)) && shared == STORE_TOKENS &&
+           c->first + shared < end) {
+        /* on to the next one */
     }
+    return c && c->first + c->n == end && shared == c->n ? c : NULL;
+}
+
+bool cold_put_next(struct engine *g, uint32_t seq, uint32_t *at, uint32_t end, struct use use)
+{
+    struct chunk *before = *at ? chunk_before(g, g->sessions[seq].ids, *at) : NULL;
+    if (*at && !before)
+        return false;
+    struct chunk *c = put_chunk(g, seq, before, end, use);
+    if (!c)
+        return false;
+    *at = c->first + c->n;
+    if (*at >= end)
+        store_touch(g->store, c);
+    return true;
+}
+
+/* True: nothing more is to be stored. */
+static bool move_out(struct engine *g, struct mover *m, bool alone, uint64_t until_ns)
+{
+    while (m->at < m->end) {
+        const uint64_t now = clock_ns();
+        if (store_is_busy(g->store) && now > m->patient_until_ns)
+            return true;
+        if (now > until_ns || (store_is_busy(g->store) && !alone))
+            return false;
+        if (store_is_busy(g->store))
+            store_poll(g->store, STEP_NS / 1000000);
+        else if (!cold_put_next(g, m->turn->seq, &m->at, m->end, m->use))
+            return true;
+    }
+    return true;
 }
 
 /* ---- and back ---------------------------------------------------------------------------------
@@ -118,26 +162,157 @@ struct head cold_head(const struct engine *g, const int32_t *ids, size_t n)
     return h;
 }
 
-bool cold_take(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t n, struct err *e)
+/* Settles how much of the prompt is brought back: nothing where sessions have as much. */
+static void begin_in(struct engine *g, struct mover *m)
 {
-    struct session *s = &g->sessions[seq];
-    uint32_t shared;
+    const struct job *j = m->turn->job;
+    const size_t most = j->params.n_prompt - 1;
+    struct session *s = &g->sessions[m->turn->seq];
+    const struct head own = session_head(s, j->prompt, most);
+    struct head other;
+    session_farthest(g->sessions, g->n_sessions, m->turn->seq, j->prompt, most, &other);
+    const uint32_t reach = cold_head(g, j->prompt, most).reach;
+    m->is_out = false;
+    m->end = reach > num_max(own.reach, other.reach) ? reach : 0;
+    if (m->end)
+        session_cut(s, session_shared(s, j->prompt, m->end));
+}
+
+/* The chunk with token number `at` of the prompt's first m->end. */
+static struct chunk *chunk_with(const struct engine *g, const struct mover *m, uint32_t at)
+{
     struct chunk *c = NULL;
-    session_cut(s, session_shared(s, ids, n));
-    for (uint32_t end = 0; end < n; end = c->first + c->n) {
-        c = store_step(g->store, c, ids, n, &shared);
-        if (c->first + shared > s->n && !exec_rows_load(g->exec, seq, c->first, c->n, c->rows, e))
-            return false;
-        c->held = true;
+    uint32_t shared;
+    while ((c = store_step(g->store, c, m->turn->job->prompt, m->end, &shared)) &&
+           c->first + shared <= at) {
+        if (shared < STORE_TOKENS)
+            return NULL;
     }
-    memcpy(s->ids, ids, n * sizeof *ids);
+    return c;
+}
+
+static void read_ahead(struct engine *g, const struct mover *m, struct chunk *c)
+{
+    const uint8_t *bytes;
+    uint32_t shared;
+    struct chunk *next = store_step(g->store, c, m->turn->job->prompt, m->end, &shared);
+    if (next && c->n == STORE_TOKENS)
+        store_fetch(g->store, next, DISK_ROWS, &bytes);
+}
+
+/* The next chunk of rows into the session. */
+static enum fetch load_rows(struct engine *g, struct mover *m, bool *ok, struct err *e)
+{
+    struct session *s = &g->sessions[m->turn->seq];
+    const uint8_t *bytes;
+    struct chunk *c = chunk_with(g, m, s->n);
+    const enum fetch got = c ? store_fetch(g->store, c, DISK_ROWS, &bytes) : FETCH_LOST;
+    if (got != FETCH_LOST)
+        read_ahead(g, m, c);
+    if (got != FETCH_DONE)
+        return got;
+    *ok = exec_rows_load(g->exec, m->turn->seq, c->first, c->n, bytes, e);
+    const uint32_t n = *ok ? (uint32_t)num_min(c->first + c->n, m->end) : 0;
+    if (*ok) {
+        memcpy(s->ids + c->first, m->turn->job->prompt + c->first, (n - c->first) * sizeof *s->ids);
+        g->n_disk_tokens += c->rows.place == PART_FILED ? n - num_min(n, s->n) : 0;
+    }
     s->n = n;
-    s->reach = exec_reach(g->exec, seq);
+    s->reach = exec_reach(g->exec, m->turn->seq);
+    c->held = true;
+    store_release(g->store, c);
+    return FETCH_DONE;
+}
+
+/* The state behind the last row, where one is needed: all is there then. */
+static enum fetch load_state(struct engine *g, struct mover *m)
+{
+    struct session *s = &g->sessions[m->turn->seq];
+    const uint8_t *bytes = NULL;
+    struct chunk *c = chunk_with(g, m, m->end - 1);
+    enum fetch got = c ? FETCH_DONE : FETCH_LOST;
+    if (c && s->n_snapshots)
+        got = c->n_state == m->end ? store_fetch(g->store, c, DISK_STATE, &bytes) : FETCH_LOST;
+    if (got != FETCH_DONE)
+        return got;
     s->interval = g->n_jobs - c->use.last;
-    if (s->n_snapshots == 0)
-        return true;
+    store_touch(g->store, c);
+    if (!s->n_snapshots)
+        return FETCH_DONE;
     struct snapshot *room = session_snapshot_room(s, g->n_jobs);
-    memcpy(room->bytes, c->state, g->n_state_bytes);
-    *room = (struct snapshot){.n = n, .last_used = g->n_jobs, .bytes = room->bytes};
-    return true;
+    memcpy(room->bytes, bytes, g->n_state_bytes);
+    *room = (struct snapshot){.n = m->end, .last_used = g->n_jobs, .bytes = room->bytes};
+    return FETCH_DONE;
+}
+
+void cold_again(struct engine *g)
+{
+    store_release(g->store, NULL);
+    begin_in(g, &g->mover);
+}
+
+static enum cold move_in(struct engine *g, struct mover *m, bool alone, uint64_t until_ns,
+                         struct err *e)
+{
+    const struct session *s = &g->sessions[m->turn->seq];
+    bool ok = true;
+    while (m->end) {
+        const bool is_last = s->n >= m->end;
+        const enum fetch got = is_last ? load_state(g, m) : load_rows(g, m, &ok, e);
+        if (!ok)
+            return COLD_FAILED;
+        if (got == FETCH_DONE && is_last)
+            m->end = 0;
+        if (got == FETCH_LOST)
+            cold_again(g);
+        if (m->end && (clock_ns() > until_ns || (got == FETCH_WAIT && !alone)))
+            return COLD_MOVES;
+        if (got == FETCH_WAIT)
+            store_poll(g->store, STEP_NS / 1000000);
+    }
+    return COLD_DONE;
+}
+
+/* ---- one turn ---------------------------------------------------------------------------------
+ */
+
+void cold_lose_sessions(struct engine *g)
+{
+    if (g->mover.is_out)
+        g->mover.end = 0;
+}
+
+void cold_begin(struct engine *g, struct turn *t, struct use use)
+{
+    const struct job *j = t->job;
+    g->mover = (struct mover){.turn = t, .is_out = true, .use = use};
+    g->mover.patient_until_ns = clock_ns() + PATIENCE_NS;
+    if (g->store && loses_much(g, t->seq, j->prompt, j->params.n_prompt))
+        g->mover.end = cold_end_of(&g->sessions[t->seq]);
+}
+
+enum cold cold_step(struct engine *g, bool alone, struct err *e)
+{
+    struct mover *m = &g->mover;
+    const uint64_t until_ns = clock_ns() + STEP_NS;
+    if (g->store)
+        store_poll(g->store, 0);
+    if (m->is_out) {
+        if (!move_out(g, m, alone, until_ns))
+            return COLD_MOVES;
+        begin_in(g, m);
+    }
+    const enum cold moved = move_in(g, m, alone, until_ns, e);
+    if (moved == COLD_DONE)
+        cold_abandon(g, m->turn);
+    return moved;
+}
+
+void cold_abandon(struct engine *g, const struct turn *t)
+{
+    if (g->mover.turn != t)
+        return;
+    g->mover.turn = NULL;
+    if (g->store)
+        store_release(g->store, NULL);
 }

@@ -1,13 +1,32 @@
-/* cold: conversations that lose their session go to the host's memory (store.h) and come back from
- * there. Engine thread only. */
+/* cold: conversations that lose their session go to the host's memory and to files (store.h) and
+ * come back from there. Both take time that others need: it is done in pieces, between the tokens
+ * of those who are at work, for one turn at a time. Engine thread only, but for cold_open and
+ * cold_close. */
 #pragma once
+#include "engine/fit.h"
 #include "engine/inside.h"
 
-/* Before a prompt of n tokens takes the session: stores what it holds, where much of it would be
- * lost. What cannot be stored is lost. */
-void cold_put(struct engine *g, uint32_t seq, const int32_t *ids, size_t n);
+/* The store, as far as there is one; what is wrong with the disk is logged, and it is done without.
+ */
+void cold_open(struct engine *g, const struct engine_params *p, const struct fit *f);
+/* Writes to the disk what the sessions and the memory hold, for 10 seconds at most. Behind the
+ * engine's thread. */
+void cold_close(struct engine *g);
+
+/* Before the prompt of t->job takes its session: what of that is to be stored, whose use is `use`.
+ * To be followed by cold_step until that is not COLD_MOVES. */
+void cold_begin(struct engine *g, struct turn *t, struct use use);
+/* Begins anew to bring back what there is of the prompt, behind a failure. */
+void cold_again(struct engine *g);
+/* Moves on for 100 ms at most; `alone`: nobody waits meanwhile, and it may sleep. */
+enum cold { COLD_MOVES, COLD_DONE, COLD_FAILED };
+/* DONE: what was to be stored is, as far as there is room, and the session holds what there was in
+ * store of the prompt, if that is more than any session has. FAILED and e: what it holds is not
+ * known. */
+enum cold cold_step(struct engine *g, bool alone, struct err *e);
+/* What the sessions held is lost (revive.c): nothing more of it can be stored. */
+void cold_lose_sessions(struct engine *g);
+/* The turn ends before that. */
+void cold_abandon(struct engine *g, const struct turn *t);
 /* What there is in store of a prompt. */
 struct head cold_head(const struct engine *g, const int32_t *ids, size_t n);
-/* Makes the session hold the first n tokens of ids, up to a cold_head's reach. False and e: what it
- * holds is not known. */
-bool cold_take(struct engine *g, uint32_t seq, const int32_t *ids, uint32_t n, struct err *e);

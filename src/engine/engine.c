@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "engine/fit.h"
+#include "engine/cold.h"
 #include "engine/turn.h"
 
 static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
@@ -45,8 +45,7 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
     if (!g->exec || !open_snapshots(g, &f, e))
         return false;
-    if (f.cache_bytes)
-        g->store = store_open(f.cache_bytes, g->n_state_bytes);
+    cold_open(g, p, &f);
     return true;
 }
 
@@ -185,8 +184,10 @@ void engine_close(struct engine *g)
 {
     if (!g)
         return;
-    if (g->thread_runs)
+    if (g->thread_runs) {
         stop_thread(g);
+        cold_close(g);
+    }
     for (uint32_t i = 0; g->sessions && i < g->n_sessions; i++) {
         free(g->sessions[i].ids);
         free(g->sessions[i].snapshots);

@@ -33,6 +33,11 @@ struct engine_params {
     /* Of the machine's memory, for conversations that lost their session [half of what is left, 8
      * GiB at most]; below 0: none. */
     int64_t cache_bytes;
+    /* For what that has no room for, also behind a restart: a folder, for all models [none], and
+     * the bytes of all together [an eighth of what is free, 16 GiB at most]; below 0: none. */
+    const char *disk_path;
+    int64_t disk_bytes;
+    uint64_t disk_least_free; /* of the file system, left to others [1 GiB] */
     int n_threads;
     atomic_int *lose_in;    /* for tests, as in exec_params */
     struct requant requant; /* weights get other types while they are loaded [none] */
@@ -65,8 +70,13 @@ struct session_info {
     uint64_t hint;       /* job_params.hint of its last job */
     uint64_t jobs_since; /* that began since then, in all sessions */
 };
-/* Into out[engine_n_sessions]; the bytes of the host cache into *cache_bytes. Any thread. */
-void engine_sessions(struct engine *g, struct session_info *out, uint64_t *cache_bytes);
+/* What is kept of conversations without a session. */
+struct engine_cache {
+    uint64_t host_bytes, disk_bytes; /* in memory; in files */
+    uint64_t disk_tokens;            /* that came back from files, so far */
+};
+/* Into out[engine_n_sessions] and *cache. Any thread. */
+void engine_sessions(struct engine *g, struct session_info *out, struct engine_cache *cache);
 /* Sampling defaults of the file (general.sampling.*), else temperature 0.7, top_p 0.8, top_k 20. */
 void engine_sampling_defaults(const struct engine *g, struct sampling *out);
 /* Other defaults (the operator's), from now on. Only while no other thread uses the engine. */

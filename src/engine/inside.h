@@ -40,6 +40,17 @@ struct job {
     struct job_usage usage;
 };
 
+/* The turn whose session is being moved: first what that holds out of it and into the store, then
+ * what there is of its prompt back (cold.h). */
+struct mover {
+    struct turn *turn; /* NULL: none */
+    bool is_out;
+    uint32_t at, end; /* out: tokens of the session that are stored, of those to be; back: end
+                         alone, of the prompt; 0: nothing is left */
+    struct use use;   /* out: the conversation's */
+    uint64_t patient_until_ns;
+};
+
 struct engine {
     struct log log;
     struct gguf *file;
@@ -57,7 +68,7 @@ struct engine {
     struct job *first, *last; /* queue */
     bool quit;
     struct session_info *infos; /* [n_sessions] copies for other threads */
-    uint64_t cache_bytes;
+    struct engine_cache cache;
     /* ---- any thread ---- */
     atomic_bool interrupt; /* a job at work was cancelled */
     /* ---- engine thread only ---- */
@@ -66,6 +77,8 @@ struct engine {
     uint8_t *snapshot_bytes;                /* of all sessions */
     size_t n_snapshot_bytes, n_state_bytes; /* of all together, of one */
     struct store *store;                    /* NULL: what loses its session is lost */
+    struct mover mover;
+    uint64_t n_disk_tokens; /* that came back from files */
     uint64_t n_jobs;
     double ns_per_row;     /* of the last piece of prefill; 0: not measured yet */
     uint64_t ns_per_step;  /* of the last step of replies; 0: not measured yet */

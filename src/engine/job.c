@@ -120,14 +120,18 @@ void job_show_sessions(struct engine *g)
         const struct session *s = &g->sessions[i];
         g->infos[i] = (struct session_info){s->n, s->busy, s->hint, g->n_jobs - s->last_used};
     }
-    g->cache_bytes = g->store ? store_bytes(g->store) : 0;
+    g->cache = (struct engine_cache){.disk_tokens = g->n_disk_tokens};
+    if (!g->store)
+        return;
+    g->cache.host_bytes = store_bytes(g->store);
+    g->cache.disk_bytes = store_disk_bytes(g->store);
 }
 
-void engine_sessions(struct engine *g, struct session_info *out, uint64_t *cache_bytes)
+void engine_sessions(struct engine *g, struct session_info *out, struct engine_cache *cache)
 {
     pthread_mutex_lock(&g->lock);
     memcpy(out, g->infos, g->n_sessions * sizeof *out);
-    *cache_bytes = g->cache_bytes;
+    *cache = g->cache;
     pthread_mutex_unlock(&g->lock);
 }
 

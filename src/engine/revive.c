@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "engine/cold.h"
 #include "engine/turn.h"
 
 /* The tokens of a session again, in batches of n_ubatch. */
@@ -34,9 +35,10 @@ static bool read_sessions(struct engine *g, uint32_t but, uint64_t *n_read, stru
 {
     bool ok = true;
     *n_read = 0;
+    cold_lose_sessions(g);
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         struct session *s = &g->sessions[i];
-        if (i == but || !g->turns[i].job)
+        if (i == but || !g->turns[i].job || g->mover.turn == &g->turns[i])
             session_cut(s, 0);
         ok = ok && read_again(g, i, e);
         *n_read += s->n;

@@ -61,6 +61,19 @@ static struct turn *admit(struct engine *g)
     return t;
 }
 
+/* One after the other: what a session held is stored before the next job chooses. */
+static void begin_turns(struct engine *g)
+{
+    for (;;) {
+        if (g->mover.turn)
+            turn_move(g, count_turns(g) == 1);
+        struct turn *t = g->mover.turn ? NULL : admit(g);
+        if (!t)
+            return;
+        turn_begin(g, t);
+    }
+}
+
 /* Sleeps while there is nothing to do. False: the engine is to end, and nobody is at work. */
 static bool wait_for_work(struct engine *g)
 {
@@ -144,7 +157,7 @@ static struct turn *next_reader(struct engine *g)
     g->oldest_next = !g->oldest_next;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         struct turn *t = &g->turns[i];
-        if (!t->job || !t->reads)
+        if (!t->job || !t->reads || t == g->mover.turn)
             continue;
         if (!best || (g->oldest_next ? g->sessions[i].last_used < g->sessions[best->seq].last_used
                                      : turn_left(g, t) < turn_left(g, best)))
@@ -159,8 +172,7 @@ void *engine_thread(void *engine)
 {
     struct engine *g = engine;
     while (wait_for_work(g)) {
-        for (struct turn *t; (t = admit(g));)
-            turn_begin(g, t);
+        begin_turns(g);
         atomic_store(&g->interrupt, false); /* before the flags of the jobs are looked at */
         end_cancelled(g);
         step_replies(g);

@@ -49,20 +49,18 @@ bool share_begin(struct engine *g, struct turn *t, struct err *e)
     const size_t most = j->params.n_prompt - 1;
     struct session *s = &g->sessions[t->seq];
     const struct head own = session_head(s, j->prompt, most);
-    const struct head stored = cold_head(g, j->prompt, most);
+    const uint32_t n_stored = cold_head(g, j->prompt, most).shared;
     struct head other;
     const uint32_t from =
         session_farthest(g->sessions, g->n_sessions, t->seq, j->prompt, most, &other);
     bool ok = true;
-    if (stored.reach > num_max(own.reach, other.reach))
-        ok = cold_take(g, t->seq, j->prompt, stored.reach, e);
-    else if (other.reach > own.reach)
+    if (other.reach > own.reach)
         ok = take_head(g, from, t->seq, (uint32_t)num_min(own.shared, other.reach), other.reach, e);
     else
         session_cut(s, own.reach);
     if (!ok)
         return false;
-    const uint64_t fork = num_max(stored.shared, num_max(own.shared, other.shared));
+    const uint64_t fork = num_max(n_stored, num_max(own.shared, other.shared));
     keep_begin(&t->keeper, g, t->seq, j, (uint32_t)fork);
     struct snapshot *at = session_snapshot(s, s->n);
     if (at)

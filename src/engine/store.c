@@ -2,17 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/mem.h"
 #include "base/num.h"
-
-enum { UNKNOWN_INTERVAL = 16, PATIENCE = 8, LIVE_JOBS = 64 };
-
-struct store {
-    uint64_t max_bytes, n_bytes;
-    size_t state_bytes;
-    struct chunk root; /* no tokens; its children begin conversations */
-};
+#include "engine/store_int.h"
 
 struct store *store_open(uint64_t max_bytes, size_t state_bytes)
 {
@@ -32,55 +26,120 @@ uint64_t store_max_bytes(const struct store *s)
     return s->max_bytes;
 }
 
-/* ---- the tree ---------------------------------------------------------------------------------
+/* ---- parts ------------------------------------------------------------------------------------
  */
 
-static void drop_state(struct store *s, struct chunk *c)
+struct part *store_part(struct chunk *c, enum disk_kind kind)
 {
-    if (c->state) {
-        mem_big_free(c->state, s->state_bytes);
-        s->n_bytes -= s->state_bytes;
-    }
-    c->state = NULL;
+    return kind == DISK_ROWS ? &c->rows : &c->state;
+}
+
+static bool is_in_ram(const struct chunk *c)
+{
+    return c->rows.place == PART_IN_RAM || c->state.place == PART_IN_RAM;
+}
+
+/* Adds the part to the sums of the place where it is, or takes it off (sign -1). */
+static void count(struct store *s, const struct chunk *c, const struct part *p, int64_t sign)
+{
+    const uint64_t head = p == &c->rows ? sizeof *c : 0;
+    if (p->place == PART_IN_RAM)
+        s->n_bytes += (uint64_t)(sign * (int64_t)(p->n + head));
+    else if (p->place != PART_NONE)
+        s->n_disk_bytes += (uint64_t)(sign * (int64_t)disk_file_bytes(p->n));
+    if (p->place == PART_PASSING || p->place == PART_LEAVING)
+        s->n_in_flight += (uint64_t)(sign * (int64_t)p->n);
+}
+
+void store_move(struct store *s, struct chunk *c, struct part *p, enum part_place to)
+{
+    const bool was = is_in_ram(c);
+    count(s, c, p, -1);
+    p->place = to;
+    count(s, c, p, 1);
+    for (struct chunk *up = is_in_ram(c) != was ? c : NULL; up; up = up->parent)
+        up->n_in_ram += was ? UINT32_MAX : 1;
+}
+
+static void drop_part(struct store *s, struct chunk *c, enum disk_kind kind)
+{
+    struct part *p = store_part(c, kind);
+    if (p->place == PART_LEAVING)
+        p->job->owner = NULL; /* frees the bytes */
+    else if (p->bytes)
+        mem_big_free(p->bytes, p->n);
+    if (s->spool && (p->place == PART_LEAVING || p->place == PART_FILED))
+        spool_remove(s->spool, c->id, kind);
+    store_move(s, c, p, PART_NONE);
+    *p = (struct part){0};
+}
+
+void store_drop_state(struct store *s, struct chunk *c)
+{
+    drop_part(s, c, DISK_STATE);
     c->n_state = 0;
 }
 
-void store_drop(struct store *s, struct chunk *c)
+static void drop_leaf(struct store *s, struct chunk *c)
 {
     struct chunk **link = &c->parent->children;
     while (*link != c)
         link = &(*link)->next;
     *link = c->next;
-    drop_state(s, c);
-    if (c->rows)
-        mem_big_free(c->rows, c->n_row_bytes);
-    s->n_bytes -= sizeof *c + c->n_row_bytes;
+    store_drop_state(s, c);
+    drop_part(s, c, DISK_ROWS);
     free(c);
 }
 
-/* The leaf behind c that comes first. */
-static struct chunk *first_leaf(struct chunk *c)
+void store_drop(struct store *s, struct chunk *c)
 {
     while (c->children)
-        c = c->children;
-    return c;
+        drop_leaf(s, store_first_leaf(c));
+    drop_leaf(s, c);
 }
 
-/* The leaf after c, going round the tree; NULL: c was the last. */
-static struct chunk *next_leaf(struct chunk *c)
+/* The job goes with the spool, and the bytes with it. */
+static void forget_job(struct part *p)
 {
-    while (c && !c->next)
-        c = c->parent;
-    return c ? first_leaf(c->next) : NULL;
+    if (p->place != PART_LEAVING)
+        return;
+    p->place = PART_FILED;
+    p->bytes = NULL;
 }
 
 void store_close(struct store *s)
 {
     if (!s)
         return;
+    store_release(s, NULL);
+    for (struct chunk *c = NULL; (c = store_next(s, c));) {
+        forget_job(&c->rows);
+        forget_job(&c->state);
+    }
+    spool_close(s->spool);
+    s->spool = NULL;
     while (s->root.children)
-        store_drop(s, first_leaf(&s->root));
+        store_drop(s, s->root.children);
     free(s);
+}
+
+/* ---- the tree ---------------------------------------------------------------------------------
+ */
+
+struct chunk *store_first_leaf(struct chunk *c)
+{
+    while (c->children)
+        c = c->children;
+    return c;
+}
+
+struct chunk *store_next(struct store *s, struct chunk *c)
+{
+    if (!c)
+        c = store_first_leaf(&s->root);
+    else
+        c = c->next ? store_first_leaf(c->next) : c->parent;
+    return c == &s->root ? NULL : c;
 }
 
 static uint32_t count_shared(const struct chunk *c, const int32_t *ids, uint32_t n)
@@ -107,60 +166,8 @@ struct chunk *store_step(const struct store *s, const struct chunk *at, const in
     return best;
 }
 
-/* ---- room -------------------------------------------------------------------------------------
+/* ---- putting ----------------------------------------------------------------------------------
  */
-
-/* The job that is expected to miss it; what has been given up is missed last. */
-static uint64_t missed_at(const struct use *u, bool held, uint64_t now)
-{
-    const uint64_t interval = u->interval ? u->interval : UNKNOWN_INTERVAL;
-    if (held)
-        return UINT64_MAX;
-    if (now > u->last + 2 * interval + PATIENCE)
-        return UINT64_MAX - 1 - u->last;
-    return u->last + interval;
-}
-
-/* The end of the longest conversation, of those that were used lately and are in no session. */
-static const struct chunk *longest_live(struct store *s, uint64_t now)
-{
-    const struct chunk *longest = NULL;
-    for (struct chunk *c = first_leaf(&s->root); c && c != &s->root; c = next_leaf(c))
-        if (!c->held && now <= c->use.last + LIVE_JOBS &&
-            (!longest || c->first + c->n > longest->first + longest->n))
-            longest = c;
-    return longest;
-}
-
-/* What has to give way to a conversation of n_all tokens; NULL: nothing. `but` stays. */
-static struct chunk *least_missed(struct store *s, const struct chunk *but, uint32_t n_all,
-                                  const struct use *use)
-{
-    const struct chunk *longest = longest_live(s, use->last);
-    const bool is_longest = !longest || n_all > longest->first + longest->n;
-    struct chunk *least = NULL;
-    uint64_t last = is_longest ? 0 : missed_at(use, false, use->last);
-    for (struct chunk *c = first_leaf(&s->root); c && c != &s->root; c = next_leaf(c)) {
-        const uint64_t at = missed_at(&c->use, c->held, use->last);
-        if (c == but || (c == longest && !is_longest) || at <= last)
-            continue;
-        least = c;
-        last = at;
-    }
-    return least;
-}
-
-static bool make_room(struct store *s, uint64_t n_bytes, const struct chunk *but, uint32_t n_all,
-                      const struct use *use)
-{
-    while (s->n_bytes + n_bytes > s->max_bytes) {
-        struct chunk *c = n_bytes <= s->max_bytes ? least_missed(s, but, n_all, use) : NULL;
-        if (!c)
-            return false;
-        store_drop(s, c);
-    }
-    return true;
-}
 
 /* Of the children of a chunk, one that has a part of what ids go on with and nothing else. */
 static struct chunk *part_of(const struct chunk *parent, const int32_t *ids, uint32_t n)
@@ -171,6 +178,33 @@ static struct chunk *part_of(const struct chunk *parent, const int32_t *ids, uin
     return NULL;
 }
 
+struct chunk *store_link(struct chunk *parent, const int32_t *ids, uint32_t first, uint32_t n)
+{
+    struct chunk *c = mem_new(1, sizeof *c);
+    *c = (struct chunk){.parent = parent, .next = parent->children, .first = first, .n = n};
+    memcpy(c->ids, ids, n * sizeof *ids);
+    parent->children = c;
+    return c;
+}
+
+/* Room for n bytes of a newcomer, and where it is; PART_NONE: there is none. */
+static enum part_place find_place(struct store *s, size_t n, size_t head, const struct newcomer *by)
+{
+    if (store_room(s, head + n, by))
+        return PART_IN_RAM;
+    return store_disk_room(s, disk_file_bytes(n), by) ? PART_PASSING : PART_NONE;
+}
+
+/* A name that no file has had. */
+static uint64_t new_id(void)
+{
+    uint64_t id = 0;
+    while (id == 0)
+        if (getrandom(&id, sizeof id, 0) != sizeof id)
+            id = 0;
+    return id;
+}
+
 struct chunk *store_add(struct store *s, struct chunk *at, const int32_t *ids, uint32_t n,
                         uint32_t n_all, size_t n_row_bytes, struct use use)
 {
@@ -179,34 +213,40 @@ struct chunk *store_add(struct store *s, struct chunk *at, const int32_t *ids, u
     const uint32_t first = parent->first + parent->n;
     for (struct chunk *c; (c = part_of(parent, ids, first + n));)
         store_drop(s, c);
-    if (!make_room(s, sizeof *parent + n_row_bytes, at, n_all, &use))
+    const struct newcomer by = {at, n_all, use};
+    const enum part_place place = find_place(s, n_row_bytes, sizeof *parent, &by);
+    if (place == PART_NONE)
         return NULL;
     uint8_t *rows = n_row_bytes ? mem_big(n_row_bytes, "host cache", &e) : NULL;
     if (n_row_bytes && !rows)
         return NULL;
-    struct chunk *c = mem_new(1, sizeof *c);
-    *c = (struct chunk){.parent = parent,
-                        .next = parent->children,
-                        .first = first,
-                        .n = n,
-                        .rows = rows,
-                        .n_row_bytes = n_row_bytes,
-                        .use = use};
-    memcpy(c->ids, ids + first, n * sizeof *ids);
-    parent->children = c;
-    s->n_bytes += sizeof *c + n_row_bytes;
+    struct chunk *c = store_link(parent, ids + first, first, n);
+    c->id = new_id();
+    c->use = use;
+    c->rows = (struct part){.bytes = rows, .n = n_row_bytes};
+    store_move(s, c, &c->rows, place);
     return c;
 }
 
 uint8_t *store_add_state(struct store *s, struct chunk *c, uint32_t n_all)
 {
     struct err e;
-    if (c->state)
-        return c->state;
-    if (!make_room(s, s->state_bytes, c, n_all, &c->use))
+    const struct newcomer by = {c, n_all, c->use};
+    if (c->state.place == PART_IN_RAM || c->state.place == PART_PASSING)
+        return c->state.bytes;
+    store_drop_state(s, c);
+    const enum part_place place = find_place(s, s->state_bytes, 0, &by);
+    uint8_t *bytes = place != PART_NONE ? mem_big(s->state_bytes, "host cache", &e) : NULL;
+    if (!bytes)
         return NULL;
-    c->state = mem_big(s->state_bytes, "host cache", &e);
-    if (c->state)
-        s->n_bytes += s->state_bytes;
-    return c->state;
+    c->state = (struct part){.bytes = bytes, .n = s->state_bytes};
+    store_move(s, c, &c->state, place);
+    return bytes;
+}
+
+void store_filled(struct store *s, struct chunk *c)
+{
+    for (int kind = DISK_ROWS; kind <= DISK_STATE; kind++)
+        if (store_part(c, (enum disk_kind)kind)->place == PART_PASSING)
+            store_send(s, c, (enum disk_kind)kind);
 }

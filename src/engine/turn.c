@@ -47,6 +47,7 @@ static void end_turn(struct engine *g, struct turn *t, enum finish finish, const
     if (finish == FINISH_ERROR && !t->refused)
         session_cut(&g->sessions[t->seq], 0); /* what the cache holds now is not known */
     g->sessions[t->seq].busy = false;
+    cold_abandon(g, t);
     sampler_close(t->sampler);
     constraint_end(t->constraint);
     job_post_end(t, finish, e);
@@ -56,7 +57,7 @@ void turn_begin(struct engine *g, struct turn *t)
 {
     const struct job *j = t->job;
     struct session *s = &g->sessions[t->seq];
-    cold_put(g, t->seq, j->prompt, j->params.n_prompt);
+    cold_begin(g, t, (struct use){s->last_used, s->interval});
     s->busy = true;
     g->n_jobs++;
     /* Who shares most of it is who used it before. */
@@ -75,7 +76,20 @@ void turn_begin(struct engine *g, struct turn *t)
     t->n_whole = 0;
     t->refused = false;
     t->reads = true;
-    turn_join(g, t);
+    t->has_leader = false;
+}
+
+void turn_move(struct engine *g, bool alone)
+{
+    struct turn *t = g->mover.turn;
+    struct err e = {0};
+    const enum cold moved = cold_step(g, alone, &e);
+    if (moved == COLD_DONE)
+        turn_join(g, t);
+    else if (moved == COLD_FAILED && revive(g, t->seq, &e))
+        cold_again(g);
+    else if (moved == COLD_FAILED)
+        end_turn(g, t, FINISH_ERROR, &e);
 }
 
 void turn_join(struct engine *g, struct turn *t)

@@ -26,9 +26,13 @@ struct turn {
     uint64_t began_ns;
 };
 
-/* Synchronises the session with the prompt of t->job, which was set. As with all that follow, the
- * job may have ended behind it: t->job is NULL then. */
+/* Begins with t->job, which was set; to be followed by turn_move, until the engine's mover has no
+ * turn any more. */
 void turn_begin(struct engine *g, struct turn *t);
+/* Moves on with what the mover's turn has to store and to bring back, a tenth of a second at most,
+ * then synchronises its session with the prompt. alone: nobody else is at work. As with all that
+ * follow, the job may have ended behind it: turn.job is NULL then. */
+void turn_move(struct engine *g, bool alone);
 /* Takes what others have read of its prompt by now; for a turn that has not read yet. */
 void turn_join(struct engine *g, struct turn *t);
 /* Tokens of the prompt that are left to be read: 1 or more while it reads. */

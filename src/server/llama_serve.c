@@ -54,18 +54,18 @@ void llama_serve_props(const struct server *s, struct http_request *http)
 }
 
 /* Freed by the caller. */
-static struct session_info *sessions_of(const struct server *s, uint64_t *cache_bytes)
+static struct session_info *sessions_of(const struct server *s, struct engine_cache *cache)
 {
     struct session_info *sessions = mem_new(engine_n_sessions(s->engine), sizeof *sessions);
-    engine_sessions(s->engine, sessions, cache_bytes);
+    engine_sessions(s->engine, sessions, cache);
     return sessions;
 }
 
 void llama_serve_slots(const struct server *s, struct http_request *http)
 {
     struct buf body = {0};
-    uint64_t cache_bytes;
-    struct session_info *sessions = sessions_of(s, &cache_bytes);
+    struct engine_cache cache;
+    struct session_info *sessions = sessions_of(s, &cache);
     metrics_slots(s->metrics, sessions, engine_n_sessions(s->engine), engine_n_ctx(s->engine),
                   &body);
     free(sessions);
@@ -75,11 +75,11 @@ void llama_serve_slots(const struct server *s, struct http_request *http)
 void llama_serve_metrics(const struct server *s, struct http_request *http)
 {
     struct buf body = {0};
-    uint64_t cache_bytes;
-    free(sessions_of(s, &cache_bytes));
+    struct engine_cache cache;
+    free(sessions_of(s, &cache));
     metrics_text(s->metrics,
                  &(struct metrics_now){.n_ctx = engine_n_ctx(s->engine),
-                                       .host_cache = cache_bytes,
+                                       .cache = cache,
                                        .kept_replies = replay_bytes(s->replay),
                                        .kept_responses = responses_store_bytes(s->responses)},
                  &body);

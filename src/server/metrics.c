@@ -155,7 +155,12 @@ static void put_own(const struct metrics *m, const struct metrics_now *now, stru
                now->n_ctx, out);
     put_metric("tawny_host_cache_bytes", "gauge",
                "Memory of conversations that are in no session (--cache-ram).",
-               (double)now->host_cache, out);
+               (double)now->cache.host_bytes, out);
+    put_metric("tawny_disk_cache_bytes", "gauge",
+               "Files of conversations that are in no session (--cache-disk).",
+               (double)now->cache.disk_bytes, out);
+    put_metric("tawny_disk_cache_tokens_total", "counter",
+               "Prompt tokens that came back from files.", (double)now->cache.disk_tokens, out);
     put_metric("tawny_kept_replies_bytes", "gauge",
                "Memory of replies that are kept as they were sampled.", (double)now->kept_replies,
                out);

@@ -31,7 +31,7 @@ void metrics_end(struct metrics *m, struct metrics_run *run, const char *end,
 /* What others know. */
 struct metrics_now {
     uint32_t n_ctx;
-    uint64_t host_cache;                 /* bytes */
+    struct engine_cache cache;
     size_t kept_replies, kept_responses; /* bytes */
 };
 /* Prometheus' text format 0.0.4: llama-server's names, which dashboards know, and tawny's own. */
