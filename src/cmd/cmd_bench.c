@@ -223,7 +223,8 @@ static bool generate(struct bench *b, uint32_t from, uint32_t n, struct err *e)
 {
     int32_t id = random_token(b);
     for (uint32_t pos = from; pos < from + n; pos++) {
-        const struct batch batch = {.n = 1, .ids = &id, .pos = &pos, .want_best = true};
+        const struct batch batch = {
+            .n = 1, .ids = &id, .pos = &pos, .want_best = true, .goes_on = pos + 1 < from + n};
         if (!exec_run(b->exec, &batch, e))
             return false;
         const struct best *best = exec_best(b->exec, 0);

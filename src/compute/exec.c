@@ -453,6 +453,8 @@ static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint
         x->want[i] = x->plan->n_vocab && wanted(b, from + i);
         n_wanted += x->want[i];
         overwrite(x, &x->held[x->seq[i]], b->pos[from + i]);
+        if (b->goes_on)
+            overwrite(x, &x->held[x->seq[i]], b->pos[from + i] + 1);
     }
     const struct batch piece = {
         .n = n,
@@ -461,6 +463,8 @@ static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint
         .seq = x->seq,
         .want_logits = x->want,
         .cancel = b->cancel,
+        .want_best = b->want_best,
+        .goes_on = b->goes_on,
     };
     if (b->want_best) {
         x->n_best = n_wanted;
@@ -494,6 +498,19 @@ static bool finds_best(const struct exec *x, const struct batch *b, size_t n_wan
            n_wanted <= EXEC_BEST_ROWS && b->n <= x->params.n_ubatch;
 }
 
+/* Whether the step behind this batch may be begun: where that one is not wanted after all, the rows
+ * can be run again. */
+static bool may_go_on(const struct exec *x, const struct batch *b)
+{
+    if (!b->want_best || !b->goes_on || x->plan->n_states ||
+        (x->has_rings && x->params.n_ubatch < 2))
+        return false;
+    for (uint32_t i = 0; i < b->n; i++)
+        if (!wanted(b, i) || row_before(b, i) != i || b->pos[i] + 1 == x->params.n_ctx)
+            return false;
+    return true;
+}
+
 bool exec_run(struct exec *x, const struct batch *given, struct err *e)
 {
     struct batch copy = *given, *b = &copy;
@@ -510,6 +527,7 @@ bool exec_run(struct exec *x, const struct batch *given, struct err *e)
     if (x->plan->n_vocab && !reserve_logits(x, n_wanted, e))
         return false;
     b->want_best = finds_best(x, given, n_wanted);
+    b->goes_on = may_go_on(x, b);
     if (!run_pieces(x, b, e)) {
         forget_rows(x, b);
         x->n_logits = x->n_best = 0;

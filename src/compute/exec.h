@@ -62,6 +62,10 @@ struct batch {
         *cancel;    /* NULL, or: becomes true when the work is to stop (looked at between ops) */
     bool want_best; /* exec_best in place of logits, where the backend finds them and the batch is
                        one piece with at most EXEC_BEST_ROWS wanted rows */
+    /* With want_best: the next run is most likely the same rows again, each one position further
+     * with the first of its best tokens. A device begins it at once, where states allow that it is
+     * never asked for; then it costs the time that it takes. */
+    bool goes_on;
 };
 
 /* One line of the memory table. */
@@ -124,8 +128,10 @@ struct backend {
      * want_logits are not NULL. logits: one row of plan.n_vocab floats per wanted row, in order. */
     bool (*run)(void *state, const struct batch *b, float *logits, struct err *e);
     /* The same for at most EXEC_BEST_ROWS wanted rows with a list of tokens in place of each row's
-     * logits, and behind it the logits of the i-th after all. NULL, both, and for vocabularies
-     * larger than this number: logits are read. */
+     * logits, and behind it the logits of the i-th after all. goes_on is set only where all rows
+     * are wanted, of different sequences, and have room for one more token; what of a sequence
+     * stands at that position is lost then, and of a ring what that overwrites. NULL, both, and for
+     * vocabularies larger than this number: logits are read. */
     uint32_t most_vocab;
     bool (*run_best)(void *state, const struct batch *b, struct best *best, struct err *e);
     bool (*row)(void *state, uint32_t i, float *logits, struct err *e);

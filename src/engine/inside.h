@@ -90,7 +90,7 @@ struct engine {
     /* of a batch, [n_ubatch or n_sessions, what is more] */
     uint32_t *pos, *seq;
     bool *want;
-    bool want_best;
+    bool want_best, goes_on; /* as in struct batch */
 };
 
 /* The thread: runs jobs until quit. */

@@ -89,14 +89,19 @@ static bool wait_for_work(struct engine *g)
 /* ---- replies ----------------------------------------------------------------------------------
  */
 
+/* Whether a step is waited for rather than stopped. */
+static bool is_short(const struct engine *g)
+{
+    return g->ns_per_step > 0 && g->ns_per_step < LONGEST_OP_NS;
+}
+
 /* What may stop a step of n replies. One that states are lost with is waited for, where that is
  * short or others would have to be read again. Without states, the others repeat the step. */
 static const atomic_bool *step_cancel(struct engine *g, uint32_t n)
 {
-    const bool is_short = g->ns_per_step > 0 && g->ns_per_step < LONGEST_OP_NS;
     if (g->model->plan.n_states == 0)
         return &g->interrupt;
-    return n > 1 || is_short ? NULL : &g->turns[g->seq[0]].job->cancel;
+    return n > 1 || is_short(g) ? NULL : &g->turns[g->seq[0]].job->cancel;
 }
 
 static bool in_reply(const struct turn *t)
@@ -110,10 +115,13 @@ static void step_replies(struct engine *g)
     struct err e = {0};
     uint32_t n = 0;
     g->want_best = true;
+    g->goes_on = is_short(g); /* whoever cancels may have to wait for one step more */
     for (uint32_t i = 0; i < g->n_sessions; i++) {
+        g->goes_on = g->goes_on && !(g->turns[i].job && g->turns[i].reads);
         if (!in_reply(&g->turns[i]))
             continue;
         g->want_best = g->want_best && turn_takes_best(&g->turns[i]);
+        g->goes_on = g->goes_on && turn_goes_on(&g->turns[i]);
         g->step_ids[n] = g->turns[i].next;
         g->pos[n] = g->sessions[i].n;
         g->seq[n] = i;

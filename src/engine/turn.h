@@ -22,6 +22,7 @@ struct turn {
     bool refused;                      /* the constraint cannot be followed */
     struct loop loop;
     uint32_t n_whole; /* draws to come for which all logits are read */
+    uint32_t n_first; /* draws up to now, in a row, that were the likeliest token's */
     struct job_usage usage;
     uint64_t began_ns;
 };
@@ -41,6 +42,8 @@ uint32_t turn_left(const struct engine *g, const struct turn *t);
 void turn_read(struct engine *g, struct turn *t, uint32_t n_rows);
 /* Whether its next draw is one from the best tokens alone, most likely. */
 bool turn_takes_best(const struct turn *t);
+/* Whether the step behind its next one is certain enough to be begun at once (batch.goes_on). */
+bool turn_goes_on(const struct turn *t);
 /* Draws the next token from the wanted row number `row` of the last run, the one behind the
  * session's last token. */
 void turn_draw(struct engine *g, struct turn *t, uint32_t row);
@@ -48,7 +51,7 @@ void turn_draw(struct engine *g, struct turn *t, uint32_t row);
 void turn_cancel(struct engine *g, struct turn *t);
 void turn_fail(struct engine *g, struct turn *t, const struct err *e);
 
-/* Runs n rows as g->pos, g->seq, g->want and g->want_best say; on success they are part of their
- * sessions. On failure these are as they were, but may be out of reach. */
+/* Runs n rows as g->pos, g->seq, g->want, g->want_best and g->goes_on say; on success they are part
+ * of their sessions. On failure these are as they were, but may be out of reach. */
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
                struct err *e);

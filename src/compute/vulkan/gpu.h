@@ -101,16 +101,33 @@ struct gpu_pick {
     bool is_there;
     uint32_t pipeline, n_slices;
     uint64_t parts_at, counters_at; /* in the scratch */
-    struct vk_buffer allowed, best; /* a bit a token; [EXEC_BEST_ROWS][EXEC_BEST], for the host */
+    /* A bit a token; [2][EXEC_BEST_ROWS][EXEC_BEST], for the host. */
+    struct vk_buffer allowed, best;
 };
 
 /* Commands for n_rows rows, in parts that are submitted one after the other. */
 struct recording {
     uint32_t n_rows, n_wanted, n_keys;
     bool picks;       /* the best tokens of the wanted rows go to the host, not their logits */
+    uint32_t side;    /* to which half of pick.best: a step may run while the host reads another */
     uint32_t n_parts; /* 0: free */
     struct vk_cmds *parts[MOST_PARTS];
     uint64_t last_used;
+};
+
+/* One row of each of some sequences. */
+struct step_rows {
+    uint32_t n;
+    int32_t ids[FEW_TOKENS];
+    uint32_t pos[FEW_TOKENS], seq[FEW_TOKENS];
+};
+
+/* Steps that are begun before they are asked for (ahead.c). */
+struct gpu_ahead {
+    bool is_begun;              /* a step is under way that nobody asked for yet: */
+    struct step_rows now, next; /* it has the rows `next`; before it, `now` were run */
+    uint32_t side;              /* of the newest */
+    const struct recording *recording;
 };
 
 struct profile_row {
@@ -155,6 +172,7 @@ struct gpu {
     struct gpu_rope *ropes;
     uint32_t n_ropes;
     struct gpu_pick pick;
+    struct gpu_ahead ahead;
 
     struct recording recordings[N_RECORDINGS];
     uint64_t n_runs;
@@ -230,6 +248,28 @@ bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e);
 bool gpu_run_best(void *state, const struct batch *b, struct best *best, struct err *e);
 bool gpu_row(void *state, uint32_t i, float *logits, struct err *e);
 void run_free(struct gpu *g);
+/* What a run is made of. The commands for the numbers of `wanted`, kept or recorded; NULL and e:
+ * out of memory. */
+const struct recording *run_recording(struct gpu *g, const struct recording *wanted, struct err *e);
+/* Parts that a run of n rows is submitted in. */
+uint32_t run_parts_needed(const struct gpu *g, uint32_t n_rows);
+/* Writes what the commands read; returns the wanted rows, and the keys that the longest row sees.
+ */
+bool run_write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wanted, uint32_t *n_keys,
+                      struct err *e);
+/* Waits for everything submitted, or for what `r` was submitted last. */
+bool run_wait(struct gpu *g, struct err *e);
+bool run_wait_for(struct gpu *g, const struct recording *r, struct err *e);
+/* A run whose logits stay in the scratch. */
+bool run_again(struct gpu *g, const struct batch *b, struct err *e);
+
+/* ahead.c: runs the rows where they are a step that was begun, or one that the next may follow;
+ * *done: whether they are. Else nothing is under way behind it. */
+bool ahead_run(struct gpu *g, const struct batch *b, struct best *best, bool *done, struct err *e);
+/* Waits for what was begun, which is forgotten: before anything else uses the device. */
+bool ahead_drop(struct gpu *g, struct err *e);
+/* Makes the scratch hold the logits of the last run again. */
+bool ahead_logits(struct gpu *g, struct err *e);
 
 /* record.c: commands of the steps [from, end) for the rows that `of` tells, of which the n_wanted
  * first wanted ones get logits. */

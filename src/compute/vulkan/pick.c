@@ -13,6 +13,7 @@ struct picked {
     uint32_t id;
 };
 static const uint32_t NO_ID = UINT32_MAX;
+enum { SIDE_BYTES = EXEC_BEST_ROWS * EXEC_BEST * sizeof(struct picked) };
 
 void pick_add(struct gpu *g)
 {
@@ -52,8 +53,7 @@ bool pick_make_buffers(struct gpu *g, struct err *e)
     const bool ok =
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_words * sizeof *bits, "the list of tokens",
                        &p->allowed, e) &&
-        vk_buffer_make(g->vk, VK_PLACE_READBACK, EXEC_BEST_ROWS * EXEC_BEST * sizeof(struct picked),
-                       "the best tokens", &p->best, e) &&
+        vk_buffer_make(g->vk, VK_PLACE_READBACK, 2 * SIDE_BYTES, "the best tokens", &p->best, e) &&
         vk_write(g->vk, &p->allowed, 0, bits, n_words * sizeof *bits, e);
     free(bits);
     return ok;
@@ -69,14 +69,17 @@ void pick_record(struct recorder *r)
 {
     const struct gpu_pick *p = &r->g->pick;
     const struct {
-        address logits, allowed, parts, counters, best;
+        address logits, allowed, parts, counters, best, wanted, ids, pos;
         uint32_t n_vocab;
     } push = {
         .logits = r->g->scratch.address + r->g->logits_at,
         .allowed = p->allowed.address,
         .parts = r->g->scratch.address + p->parts_at,
         .counters = r->g->scratch.address + p->counters_at,
-        .best = p->best.address,
+        .best = p->best.address + r->side * SIDE_BYTES,
+        .wanted = recorder_input(r, INPUT_WANTED),
+        .ids = recorder_input(r, INPUT_IDS),
+        .pos = recorder_input(r, INPUT_POS),
         .n_vocab = r->g->plan->n_vocab,
     };
     vk_cmds_barrier_dispatches(r->cmds);
@@ -85,12 +88,10 @@ void pick_record(struct recorder *r)
         vk_cmds_stamp(r->cmds, "pick", 0);
 }
 
-void pick_take(const struct gpu *g, uint32_t n_rows, struct best *out)
+void pick_take(const struct gpu *g, uint32_t side, uint32_t row, struct best *out)
 {
     const struct picked *at = g->pick.best.host;
-    for (uint32_t row = 0; row < n_rows; row++, at += EXEC_BEST) {
-        struct best *b = &out[row];
-        for (b->n = 0; b->n < EXEC_BEST && at[b->n].id != NO_ID; b->n++)
-            b->at[b->n] = (struct candidate){at[b->n].logit, (int32_t)at[b->n].id};
-    }
+    at += ((size_t)side * EXEC_BEST_ROWS + row) * EXEC_BEST;
+    for (out->n = 0; out->n < EXEC_BEST && at[out->n].id != NO_ID; out->n++)
+        out->at[out->n] = (struct candidate){at[out->n].logit, (int32_t)at[out->n].id};
 }

@@ -17,5 +17,5 @@ bool pick_make_buffers(struct gpu *g, struct err *e);
 void pick_free(struct gpu *g);
 /* Behind the head: the best tokens of the wanted rows, from their logits in the scratch. */
 void pick_record(struct recorder *r);
-/* Those of the last run. */
-void pick_take(const struct gpu *g, uint32_t n_rows, struct best *out);
+/* Those of a wanted row, from the side that its recording wrote. */
+void pick_take(const struct gpu *g, uint32_t side, uint32_t row, struct best *out);

@@ -273,7 +273,8 @@ struct vk_cmds *record(struct gpu *g, struct step_range steps, const struct reco
                          .n_rows = of->n_rows,
                          .n_wanted = of->n_wanted,
                          .n_keys = of->n_keys,
-                         .picks = of->picks};
+                         .picks = of->picks,
+                         .side = of->side};
     if (!r.cmds)
         return NULL;
     if (g->params.profile)

@@ -33,7 +33,7 @@ void run_free(struct gpu *g)
 
 /* Parts that keep a run of n rows within PART_NS each: a power of two, so that few numbers occur.
  */
-static uint32_t parts_needed(const struct gpu *g, uint32_t n_rows)
+uint32_t run_parts_needed(const struct gpu *g, uint32_t n_rows)
 {
     double ns = g->ns_per_row;
     if (ns <= 0)
@@ -48,12 +48,11 @@ static bool serves(const struct recording *r, const struct recording *wanted)
 {
     return r->n_parts >= wanted->n_parts && r->n_parts <= 4 * wanted->n_parts &&
            r->n_rows == wanted->n_rows && r->n_wanted == wanted->n_wanted &&
-           r->n_keys == wanted->n_keys && r->picks == wanted->picks;
+           r->n_keys == wanted->n_keys && r->picks == wanted->picks && r->side == wanted->side;
 }
 
-/* The commands for wanted's numbers, from the recordings or new, in place of the one unused for
- * longest. NULL and e: out of memory. */
-static struct recording *recording_for(struct gpu *g, const struct recording *wanted, struct err *e)
+/* In place of the recording unused for longest. */
+const struct recording *run_recording(struct gpu *g, const struct recording *wanted, struct err *e)
 {
     struct recording *oldest = &g->recordings[0];
     for (int i = 0; i < N_RECORDINGS; i++) {
@@ -117,6 +116,16 @@ static bool run_parts(struct gpu *g, const struct recording *r, const atomic_boo
     return submitted && ended;
 }
 
+bool run_wait(struct gpu *g, struct err *e)
+{
+    return vk_wait(g->vk, timeout_ms(g), e);
+}
+
+bool run_wait_for(struct gpu *g, const struct recording *r, struct err *e)
+{
+    return vk_wait_cmds(g->vk, r->parts[r->n_parts - 1], timeout_ms(g), e);
+}
+
 bool gpu_submit(struct gpu *g, struct vk_cmds *cmds, struct err *e)
 {
     return vk_submit(g->vk, cmds, e) && vk_wait(g->vk, timeout_ms(g), e);
@@ -138,10 +147,8 @@ static void take_logits(const struct gpu *g, uint32_t from, uint32_t n, float *l
     memcpy(logits + from * width, g->logits.host, n * width * sizeof *logits);
 }
 
-/* Writes what the commands read; returns the wanted rows, and the keys that the longest row sees.
- */
-static bool write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wanted, uint32_t *n_keys,
-                         struct err *e)
+bool run_write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wanted, uint32_t *n_keys,
+                      struct err *e)
 {
     const size_t room = g->params.n_ubatch, bytes = b->n * sizeof(uint32_t);
     uint32_t *wanted = mem_new(b->n, sizeof *wanted);
@@ -165,14 +172,14 @@ static bool run_rows(struct gpu *g, const struct batch *b, bool picks, uint32_t 
                      struct err *e)
 {
     uint32_t n_keys;
-    if (!write_inputs(g, b, n_wanted, &n_keys, e))
+    if (!run_write_inputs(g, b, n_wanted, &n_keys, e))
         return false;
     const struct recording wanted = {.n_rows = b->n,
                                      .n_wanted = (uint32_t)num_min(*n_wanted, HEAD_ROWS),
                                      .n_keys = attention_keys(n_keys),
                                      .picks = picks,
-                                     .n_parts = parts_needed(g, b->n)};
-    const struct recording *r = recording_for(g, &wanted, e);
+                                     .n_parts = run_parts_needed(g, b->n)};
+    const struct recording *r = run_recording(g, &wanted, e);
     if (!r || !run_parts(g, r, b->cancel, e))
         return false;
     if (g->params.profile)
@@ -180,11 +187,17 @@ static bool run_rows(struct gpu *g, const struct batch *b, bool picks, uint32_t 
     return true;
 }
 
+bool run_again(struct gpu *g, const struct batch *b, struct err *e)
+{
+    uint32_t n_wanted;
+    return run_rows(g, b, true, &n_wanted, e);
+}
+
 bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
 {
     struct gpu *g = state;
     uint32_t n_wanted;
-    if (!run_rows(g, b, false, &n_wanted, e))
+    if (!ahead_drop(g, e) || !run_rows(g, b, false, &n_wanted, e))
         return false;
     const uint32_t n_first = (uint32_t)num_min(n_wanted, HEAD_ROWS);
     if (n_first)
@@ -202,9 +215,15 @@ bool gpu_run_best(void *state, const struct batch *b, struct best *best, struct 
 {
     struct gpu *g = state;
     uint32_t n_wanted;
+    bool done;
+    if (!ahead_run(g, b, best, &done, e))
+        return false;
+    if (done)
+        return true;
     if (!run_rows(g, b, true, &n_wanted, e))
         return false;
-    pick_take(g, n_wanted, best);
+    for (uint32_t i = 0; i < n_wanted; i++)
+        pick_take(g, 0, i, &best[i]);
     return true;
 }
 
@@ -212,5 +231,6 @@ bool gpu_row(void *state, uint32_t i, float *logits, struct err *e)
 {
     struct gpu *g = state;
     const uint64_t n_bytes = g->plan->n_vocab * sizeof *logits;
-    return vk_read(g->vk, &g->scratch, g->logits_at + i * n_bytes, logits, n_bytes, e);
+    return ahead_logits(g, e) &&
+           vk_read(g->vk, &g->scratch, g->logits_at + i * n_bytes, logits, n_bytes, e);
 }

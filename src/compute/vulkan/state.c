@@ -144,6 +144,8 @@ bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
                     struct err *e)
 {
     struct gpu *g = state;
+    if (!ahead_drop(g, e))
+        return false;
     struct copying c = {g, vk_cmds_begin(g->vk, e), copy->to != NULL, 0};
     if (!c.cmds)
         return false;
@@ -156,6 +158,8 @@ bool gpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, stru
                    struct err *e)
 {
     struct gpu *g = state;
+    if (!ahead_drop(g, e))
+        return false;
     const uint64_t n_row = gpu_rows_bytes(g->plan, &g->params, 1);
     const uint32_t most = n_row ? (uint32_t)num_min(g->saved.n_bytes / n_row, end - first) : 0;
     for (uint32_t at = first; most && at < end; at += most) {
@@ -191,7 +195,7 @@ bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint3
     const struct row_range range = {from, to, first, end};
     if (first == end)
         return true;
-    struct vk_cmds *cmds = vk_cmds_begin(g->vk, e);
+    struct vk_cmds *cmds = ahead_drop(g, e) ? vk_cmds_begin(g->vk, e) : NULL;
     if (!cmds)
         return false;
     struct cache_shape s;

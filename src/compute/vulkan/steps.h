@@ -34,7 +34,8 @@ struct recorder {
     struct vk_cmds *cmds;
     uint32_t n_rows, n_wanted, n_keys;
     uint32_t first_wanted;
-    bool picks;           /* as in struct recording */
+    bool picks; /* as in struct recording, like side */
+    uint32_t side;
     struct touched since; /* what was touched since the last barrier */
 };
 

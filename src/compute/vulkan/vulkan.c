@@ -114,6 +114,8 @@ static void gpu_close(void *state)
 {
     struct gpu *g = state;
     struct vk *vk = g->vk;
+    struct err e;
+    ahead_drop(g, &e); /* what it cannot wait for stays allocated (vk_wait) */
     gpu_free(g);
     vk_close(vk);
 }
@@ -337,14 +339,16 @@ static void *gpu_open(const struct plan *p, const struct exec_params *params, co
 static bool gpu_slot_get(void *state, slot_id s, uint32_t n_rows, void *out, struct err *e)
 {
     struct gpu *g = state;
-    return vk_read(g->vk, &g->scratch, g->slot_at[s], out,
+    return ahead_drop(g, e) &&
+           vk_read(g->vk, &g->scratch, g->slot_at[s], out,
                    (uint64_t)n_rows * g->plan->slots[s].width * sizeof(float), e);
 }
 
 static bool gpu_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in, struct err *e)
 {
     struct gpu *g = state;
-    return vk_write(g->vk, &g->scratch, g->slot_at[s], in,
+    return ahead_drop(g, e) &&
+           vk_write(g->vk, &g->scratch, g->slot_at[s], in,
                     (uint64_t)n_rows * g->plan->slots[s].width * sizeof(float), e);
 }
 

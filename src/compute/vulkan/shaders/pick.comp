@@ -21,6 +21,10 @@ layout(push_constant) uniform Push
     SharedVec2s parts; // [..][N_SLICES][K]
     Counters counters; // [..]
     Vec2sOut best;     // [..][K] logit, id; behind the last one: 0, NONE.y
+    Words wanted;      // [..] the row of the batch
+    // [rows of the batch] what the row is to be in the next step: the first token found, one position further. Where the
+    // host has another one, it writes them anew.
+    WordsOut ids, pos;
     uint n_vocab;
 } p;
 
@@ -110,10 +114,15 @@ void load_parts(uint row, out uvec2 own[PER_THREAD])
 
 void put(bool merges, uint row, uint slice, uint rank, uvec2 entry)
 {
-    if (merges)
-        p.best.v[row * K + rank] = uvec2(entry.x == 0 ? 0 : bits_of(entry.x), entry.y);
-    else
+    if (!merges) {
         p.parts.v[(row * N_SLICES + slice) * K + rank] = entry;
+        return;
+    }
+    p.best.v[row * K + rank] = uvec2(entry.x == 0 ? 0 : bits_of(entry.x), entry.y);
+    if (rank == 0 && entry.x != 0) {
+        p.ids.v[p.wanted.v[row]] = entry.y;
+        p.pos.v[p.wanted.v[row]]++;
+    }
 }
 
 void main()

@@ -1,0 +1,194 @@
+/* Steps that a device begins before they are asked for: whatever is asked for instead, every row
+ * has the bits that it has on a device which begins none. */
+#include <limits.h>
+
+#include "base/rng.h"
+#include "kit/models.h"
+#include "test.h"
+
+enum { N_VOCAB = 96, CTX = 200, SEQS = 3, STEPS = 60 };
+
+/* Two of the same, of which one is told where it may go on. */
+struct twins {
+    struct exec *x[2];
+    uint32_t n[SEQS];     /* tokens held */
+    int32_t next[SEQS];   /* the likeliest behind them */
+    atomic_int n_submits; /* of the one that goes on, counted down */
+};
+
+static bool open_twins(struct twins *t, const struct kit_model *m)
+{
+    *t = (struct twins){0};
+    atomic_store(&t->n_submits, INT_MAX);
+    for (int i = 0; i < 2; i++) {
+        const struct exec_params params = {.n_ctx = CTX,
+                                           .n_seqs = SEQS,
+                                           .n_ubatch = 8,
+                                           .type_k = BLOCK_F16,
+                                           .type_v = BLOCK_F16,
+                                           .lose_in = i ? &t->n_submits : NULL};
+        t->x[i] = kit_open_exec("vulkan", &m->model->plan, &params);
+        if (!t->x[i])
+            return false;
+    }
+    return true;
+}
+
+/* Both run the batch; lists are the same. */
+static void run_both(struct twins *t, struct batch *b)
+{
+    struct err e = {0};
+    for (int i = 0; i < 2; i++) {
+        struct batch one = *b;
+        one.goes_on = b->goes_on && i == 1;
+        CHECK_OK(exec_run(t->x[i], &one, &e));
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct best *want = exec_best(t->x[0], i), *got = exec_best(t->x[1], i);
+        CHECK(want && got && want->n == got->n && want->n > 0);
+        CHECK(!memcmp(want->at, got->at, want->n * sizeof *want->at));
+        t->n[b->seq[i]] = b->pos[i] + 1;
+        t->next[b->seq[i]] = want->at[0].id;
+    }
+}
+
+/* A step of the sequences of a set, with the likeliest tokens or others. Returns how many submits
+ * the one that goes on took. */
+static int step(struct twins *t, uint32_t set, bool others, bool goes_on)
+{
+    int32_t ids[SEQS];
+    uint32_t pos[SEQS], seq[SEQS], n = 0;
+    bool want[SEQS] = {true, true, true};
+    for (uint32_t i = 0; i < SEQS; i++) {
+        if (!(set >> i & 1))
+            continue;
+        ids[n] = others ? (t->next[i] + 7) % N_VOCAB : t->next[i];
+        pos[n] = t->n[i];
+        seq[n++] = i;
+    }
+    struct batch b = {.n = n,
+                      .ids = ids,
+                      .pos = pos,
+                      .seq = seq,
+                      .want_logits = want,
+                      .want_best = true,
+                      .goes_on = goes_on};
+    const int before = atomic_load(&t->n_submits);
+    run_both(t, &b);
+    return before - atomic_load(&t->n_submits);
+}
+
+static void read_prompt(struct twins *t, struct rng *r, uint32_t seq, uint32_t n)
+{
+    int32_t ids[CTX];
+    uint32_t pos[CTX], seqs[CTX];
+    struct err e = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        ids[i] = (int32_t)rng_below(r, N_VOCAB);
+        pos[i] = i;
+        seqs[i] = seq;
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct batch b = {.n = n, .ids = ids, .pos = pos, .seq = seqs};
+        CHECK_OK(exec_run(t->x[i], &b, &e));
+    }
+    t->n[seq] = n;
+    t->next[seq] = ids[0];
+}
+
+/* What may come between two steps. */
+static void disturb(struct twins *t, struct rng *r, uint32_t what)
+{
+    struct err e = {0};
+    const uint32_t from = (uint32_t)rng_below(r, SEQS), to = (from + 1) % SEQS;
+    if (what == 0) {
+        read_prompt(t, r, from, 1 + (uint32_t)rng_below(r, 30));
+    } else if (what == 1) {
+        for (int i = 0; i < 2; i++)
+            CHECK_OK(exec_seq_copy(t->x[i], from, to, 0, t->n[from], &e));
+        t->n[to] = t->n[from];
+        t->next[to] = t->next[from];
+        if (!exec_within(exec_reach(t->x[0], to), t->n[to])) /* without its rings */
+            read_prompt(t, r, to, 9);
+    } else if (what == 2 && t->n[from] > 1 &&
+               exec_within(exec_reach(t->x[1], from), t->n[from] - 1)) {
+        t->n[from]--;
+    }
+}
+
+/* Rows of the last step in full. */
+static void check_rows(struct twins *t, uint32_t n)
+{
+    struct err e = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        const float *want = exec_row(t->x[0], i, &e), *got = exec_row(t->x[1], i, &e);
+        CHECK_OK(want && got);
+        CHECK(!memcmp(want, got, N_VOCAB * sizeof *want));
+    }
+}
+
+static void walk(const char *arch)
+{
+    struct kit_model m =
+        kit_open_model(&(struct kit_spec){.arch = arch, .type = BLOCK_Q8_0, .n_vocab = N_VOCAB});
+    struct rng r = {test_seed()};
+    struct twins t;
+    if (!open_twins(&t, &m))
+        test_skip("no Vulkan here");
+    for (uint32_t i = 0; i < SEQS; i++)
+        read_prompt(&t, &r, i, 5 + 9 * i);
+    uint32_t set = 1;
+    for (int i = 0; i < STEPS; i++) {
+        if (rng_below(&r, 8) == 0)
+            disturb(&t, &r, (uint32_t)rng_below(&r, 3));
+        if (rng_below(&r, 8) == 0)
+            set = 1 + (uint32_t)rng_below(&r, (1 << SEQS) - 1);
+        for (uint32_t k = 0; k < SEQS; k++)
+            if (t.n[k] == CTX)
+                read_prompt(&t, &r, k, 3);
+        step(&t, set, rng_below(&r, 8) == 0, rng_below(&r, 8) > 0);
+        if (rng_below(&r, 8) == 0)
+            check_rows(&t, (uint32_t)__builtin_popcount(set));
+    }
+    exec_close(t.x[0]);
+    exec_close(t.x[1]);
+    kit_close_model(&m);
+}
+
+TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    walk("qwen3moe");
+    walk("gpt-oss"); /* rings */
+}
+
+static void check_submits(const char *arch, bool begins)
+{
+    static const int ahead[] = {2, 1, 1, 0, 1, 2, 1, 2};
+    struct kit_model m =
+        kit_open_model(&(struct kit_spec){.arch = arch, .type = BLOCK_Q8_0, .n_vocab = N_VOCAB});
+    struct rng r = {test_seed()};
+    struct twins t;
+    if (!open_twins(&t, &m))
+        test_skip("no Vulkan here");
+    read_prompt(&t, &r, 0, 5);
+    read_prompt(&t, &r, 1, 5);
+    for (int i = 0; i < 8; i++) {
+        /* 3 is the last, 4 one alone, 7 another token than the likeliest. */
+        const int n = step(&t, i < 5 ? 1 : 3, i == 7, i != 3 && i != 4);
+        CHECK_INT(n, begins ? ahead[i] : 1);
+    }
+    exec_close(t.x[0]);
+    exec_close(t.x[1]);
+    kit_close_model(&m);
+}
+
+TEST(steps_are_begun_ahead_where_they_can_be_taken_back)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    check_submits("qwen3moe", true);
+    check_submits("gpt-oss", true);
+    check_submits("qwen3next", false);
+}
