@@ -555,41 +555,92 @@ TEST(ops_attend_at_depth_matches_ref)
     rig_report(&count);
 }
 
+struct delta_shape {
+    uint32_t n_k_head, n_v_head, d_k, d_v, n_conv;
+};
+
+/* The op over the rig's rows, which are there. */
+static void add_delta_net(struct rig *r, const struct delta_shape *s, enum head_order order)
+{
+    const uint32_t n_v = s->n_v_head * s->d_v, n = 2 * s->n_k_head * s->d_k + n_v;
+    snprintf(r->what, sizeof r->what, "%u/%u heads of %u/%u, %s, %u rows of %u sequences",
+             s->n_k_head, s->n_v_head, s->d_k, s->d_v, order == HEADS_TILED ? "tiled" : "grouped",
+             r->n_rows[0], r->params.n_seqs);
+    struct op_delta_net o = {
+        .qkv = rig_input(r, "qkv", n),
+        .z = rig_input(r, "z", n_v),
+        .beta = rig_input(r, "beta", s->n_v_head),
+        .alpha = rig_input(r, "alpha", s->n_v_head),
+        .out = rig_output(r, "out", n_v),
+        .conv = rig_floats(r, s->n_conv, n, 0.3f),
+        .dt_bias = rig_floats(r, s->n_v_head, 1, 0),
+        .decay = rig_floats(r, s->n_v_head, 1, -0.6f), /* all are negative */
+        .norm = rig_floats(r, s->d_v, 1, 1),
+        .eps = 1e-6f,
+        .n_conv = s->n_conv,
+        .n_k_head = s->n_k_head,
+        .n_v_head = s->n_v_head,
+        .d_k = s->d_k,
+        .d_v = s->d_v,
+        .order = order,
+    };
+    o.state = plan_state(&r->plan, (struct state_layer){(s->n_conv - 1) * n, n_v * o.d_k});
+    plan_op(&r->plan, OP_DELTA_NET, 0)->delta_net = o;
+}
+
 TEST(ops_delta_net_matches_ref)
 {
-    static const struct {
-        uint32_t n_k_head, n_v_head, d_k, d_v, n_conv;
-    } shapes[] = {{16, 32, 128, 128, 4}, {2, 4, 64, 64, 4}, {1, 3, 32, 64, 2}, {4, 4, 48, 16, 3}};
+    static const struct delta_shape shapes[] = {
+        {16, 32, 128, 128, 4}, {2, 4, 64, 64, 4}, {1, 3, 32, 64, 2}, {4, 4, 48, 16, 3}};
     static const uint32_t lengths[] = {1, 9, 64, 130};
     struct rig_count count = {0};
     for (uint64_t i = 0; i < 16; i++) {
-        const uint32_t n_v_head = shapes[i % 4].n_v_head, n_v = n_v_head * shapes[i % 4].d_v;
-        const uint32_t n = 2 * shapes[i % 4].n_k_head * shapes[i % 4].d_k + n_v;
-        const uint32_t n_conv = shapes[i % 4].n_conv, n_rows = lengths[i / 4];
         struct rig r = rig_open(i, 0);
-        two_sequences(&r, n_rows, n_rows, 5);
-        snprintf(r.what, sizeof r.what, "case %d: %u/%u heads of %u/%u, %u rows", (int)i,
-                 shapes[i % 4].n_k_head, n_v_head, shapes[i % 4].d_k, shapes[i % 4].d_v, n_rows);
-        struct op_delta_net o = {
-            .qkv = rig_input(&r, "qkv", n),
-            .z = rig_input(&r, "z", n_v),
-            .beta = rig_input(&r, "beta", n_v_head),
-            .alpha = rig_input(&r, "alpha", n_v_head),
-            .out = rig_output(&r, "out", n_v),
-            .conv = rig_floats(&r, n_conv, n, 0.3f),
-            .dt_bias = rig_floats(&r, n_v_head, 1, 0),
-            .decay = rig_floats(&r, n_v_head, 1, -0.6f), /* all are negative */
-            .norm = rig_floats(&r, shapes[i % 4].d_v, 1, 1),
-            .eps = 1e-6f,
-            .n_conv = n_conv,
-            .n_k_head = shapes[i % 4].n_k_head,
-            .n_v_head = n_v_head,
-            .d_k = shapes[i % 4].d_k,
-            .d_v = shapes[i % 4].d_v,
-            .order = i % 2 ? HEADS_TILED : HEADS_GROUPED,
-        };
-        o.state = plan_state(&r.plan, (struct state_layer){(n_conv - 1) * n, n_v * o.d_k});
-        plan_op(&r.plan, OP_DELTA_NET, 0)->delta_net = o;
+        two_sequences(&r, lengths[i / 4], lengths[i / 4], 5);
+        add_delta_net(&r, &shapes[i % 4], i % 2 ? HEADS_TILED : HEADS_GROUPED);
+        rig_check(&r, rig_whole, &count);
+    }
+    rig_report(&count);
+}
+
+/* Four batches over the same states, each row of a random sequence: some of many rows, whose chunks
+ * end anywhere, with a small one behind. */
+static void mixed_sequences(struct rig *r, uint32_t n_first)
+{
+    uint32_t held[3] = {0};
+    r->n_steps = 4;
+    r->n_rows[0] = n_first;
+    r->n_rows[1] = 9 + (uint32_t)rng_below(&r->rng, 100);
+    r->n_rows[2] = 1 + (uint32_t)rng_below(&r->rng, 8);
+    r->n_rows[3] = 9 + (uint32_t)rng_below(&r->rng, 30);
+    for (uint32_t i = 0; i < r->n_steps; i++)
+        r->n_total += r->n_rows[i];
+    r->pos = rig_own(r, mem_new(r->n_total, sizeof *r->pos));
+    r->seq = rig_own(r, mem_new(r->n_total, sizeof *r->seq));
+    for (uint32_t t = 0; t < r->n_total; t++) {
+        r->seq[t] = (uint32_t)rng_below(&r->rng, r->params.n_seqs);
+        r->pos[t] = held[r->seq[t]]++;
+    }
+}
+
+/* Where a backend has chunks, and whatever their length. */
+TEST(ops_delta_net_of_many_rows_matches_ref)
+{
+    static const struct delta_shape shapes[] = {
+        {2, 4, 64, 64, 4}, {1, 3, 128, 96, 3}, {2, 2, 192, 32, 2}, {16, 32, 128, 128, 4}};
+    static const uint32_t lengths[] = {9, 31, 32, 33, 64, 65, 130, 200};
+    enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < 2 * N_LENGTHS; i++) {
+        const struct delta_shape *shape = &shapes[(i + i / N_LENGTHS) % 4];
+        struct rig r = rig_open(i, 0);
+        r.params.n_seqs = 1 + (uint32_t)rng_below(&r.rng, 3);
+        r.params.n_ctx = 512;
+        mixed_sequences(&r, lengths[i % N_LENGTHS]);
+        add_delta_net(&r, shape, i % 2 ? HEADS_TILED : HEADS_GROUPED);
+        if (i < 4)
+            rig_check_same_bits("vulkan", &r);
+        count.cases = 0; /* no backend leaves one out */
         rig_check(&r, rig_whole, &count);
     }
     rig_report(&count);

@@ -321,6 +321,11 @@ VkDeviceAddress gpu_rotations(const struct gpu *g, const struct rope *rope)
     return 0;
 }
 
+address attention_runs(const struct recorder *r)
+{
+    return r->g->inputs.address + runs_offset(&r->g->params);
+}
+
 void attention_heads(struct recorder *r, const struct step *s)
 {
     const struct op_attend *o = &s->op->attend;
@@ -395,7 +400,7 @@ void attention_tiles(struct recorder *r, const struct step *s, const struct tile
         .sums = r->g->scratch.address + r->g->sums_at,
         .counters = r->g->scratch.address + r->g->counters_at,
         .order = recorder_input(r, INPUT_ORDER),
-        .runs = r->g->inputs.address + runs_offset(&r->g->params),
+        .runs = attention_runs(r),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
         .n_cache = t->n_cache,
         .n_splits = tile_splits(n_tiles * t->n_groups, t->n_keys, t->keys_per_split),

@@ -1,11 +1,20 @@
 /* The gated delta net: OP_DELTA_NET's steps, their commands, and the states. A single row takes one
  * step; several are convolved before and normalised behind it, because there a row's convolution
- * reads inputs of rows that other workgroups have. Both run the plain recurrence. */
+ * reads inputs of rows that other workgroups have. A few run the plain recurrence, many the chunked
+ * form (spec "architectures" 6.4). */
 #include "base/num.h"
 #include "compute/vulkan/steps.h"
 #include "compute/vulkan/vk_shaders.h"
 
-enum { PIECE = 32 }; /* columns of a workgroup, see shaders/delta.comp */
+enum {
+    PIECE = 32, /* columns of a workgroup, see shaders/delta.comp */
+    /* See shaders/delta_chunk.glsl and delta_scan.comp. */
+    CHUNK = 32,         /* rows */
+    SCAN_COLUMNS = 16,  /* of a workgroup */
+    KEY_TILE = 64,      /* of which a key has a whole number */
+    N_FACTORS = 4,      /* of a row and value head */
+    SCAN_SHARED = 17408 /* bytes beside the memory's */
+};
 
 static uint32_t n_channels(const struct op_delta_net *o)
 {
@@ -17,7 +26,33 @@ static uint32_t n_pieces(const struct op_delta_net *o)
     return (o->d_v + PIECE - 1) / PIECE;
 }
 
+/* Whether many rows of the op go in chunks. */
+static bool has_chunks(const struct gpu *g, const struct op_delta_net *o)
+{
+    const struct vk_caps *c = vk_caps(g->vk);
+    const uint64_t memory = (uint64_t)o->d_k * (SCAN_COLUMNS + 4) * sizeof(float);
+    return o->d_k % KEY_TILE == 0 && o->d_v % PIECE == 0 && c->subgroup_min >= 4 &&
+           memory + SCAN_SHARED <= c->shared_bytes;
+}
+
 /* ---- steps ----------------------------------------------------------------------------------- */
+
+static void add_chunks(struct gpu *g, const struct op *op, struct vk_pipeline_spec spec,
+                       uint64_t inputs)
+{
+    const uint64_t states = 1ull << BIT_CACHE;
+    struct step *s = step_add(g, STEP_DELTA_CHUNK, op);
+    s->min_rows = FEW_TOKENS + 1;
+    s->touched = (struct touched){inputs | states, states};
+    spec.shader = VK_SHADER_DELTA_CHUNK;
+    s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
+
+    s = step_add(g, STEP_DELTA_SCAN, op);
+    s->min_rows = FEW_TOKENS + 1;
+    s->touched = (struct touched){states, step_slot(op->delta_net.out) | states};
+    spec.shader = VK_SHADER_DELTA_SCAN;
+    s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
+}
 
 void delta_add(struct gpu *g, const struct op *op)
 {
@@ -33,7 +68,11 @@ void delta_add(struct gpu *g, const struct op *op)
     s->touched = (struct touched){step_slot(o->qkv) | states, states};
     s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
 
+    if (has_chunks(g, o))
+        add_chunks(g, op, spec, inputs);
+
     s = step_add(g, STEP_DELTA, op);
+    s->max_rows = has_chunks(g, o) ? FEW_TOKENS : 0;
     s->touched = (struct touched){inputs | z | states, out | states};
     spec.shader = VK_SHADER_DELTA;
     spec.n_consts = 7;
@@ -102,6 +141,69 @@ void delta_recur(struct recorder *r, const struct step *s)
              several ? r->g->params.n_seqs : 1, 1);
 }
 
+/* Behind the convolved rows: W, mixed and factors, see shaders/delta_chunk.comp. */
+struct chunk_room {
+    uint64_t known, mixed, factors, n_bytes;
+};
+
+static struct chunk_room chunk_room(const struct op_delta_net *o, uint64_t n_rows)
+{
+    struct chunk_room c;
+    c.known = n_rows * n_channels(o) * sizeof(float);
+    c.mixed = c.known + n_rows * o->n_v_head * o->d_k * sizeof(float);
+    c.factors = c.mixed + n_rows * o->n_v_head * CHUNK * sizeof(float);
+    c.n_bytes = c.factors + n_rows * o->n_v_head * N_FACTORS * sizeof(float);
+    return c;
+}
+
+void delta_chunk(struct recorder *r, const struct step *s)
+{
+    const struct op_delta_net *o = &s->op->delta_net;
+    const struct chunk_room room = chunk_room(o, r->g->params.n_ubatch);
+    const address ready = r->g->scratch.address + r->g->ready_at;
+    const struct {
+        address rows, ready, known, mixed, factors, qkv, history, beta, alpha, dt_bias, decay,
+            order, runs;
+    } push = {
+        .rows = ready,
+        .ready = ready,
+        .known = ready + room.known,
+        .mixed = ready + room.mixed,
+        .factors = ready + room.factors,
+        .qkv = recorder_slot(r, o->qkv),
+        .history = r->g->states[o->state].history.address,
+        .beta = recorder_slot(r, o->beta),
+        .alpha = recorder_slot(r, o->alpha),
+        .dt_bias = gpu_vector(r->g, o->dt_bias),
+        .decay = gpu_vector(r->g, o->decay),
+        .order = recorder_input(r, INPUT_ORDER),
+        .runs = attention_runs(r),
+    };
+    const uint32_t n_runs = (uint32_t)num_min(r->g->params.n_seqs, r->n_rows);
+    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, o->n_k_head, r->n_rows / CHUNK + n_runs, 1);
+}
+
+void delta_scan(struct recorder *r, const struct step *s)
+{
+    const struct op_delta_net *o = &s->op->delta_net;
+    const struct chunk_room room = chunk_room(o, r->g->params.n_ubatch);
+    const address ready = r->g->scratch.address + r->g->ready_at;
+    const struct {
+        address rows, known, mixed, factors, to, memory, order, runs;
+    } push = {
+        .rows = ready,
+        .known = ready + room.known,
+        .mixed = ready + room.mixed,
+        .factors = ready + room.factors,
+        .to = recorder_slot(r, o->out),
+        .memory = r->g->states[o->state].memory.address,
+        .order = recorder_input(r, INPUT_ORDER),
+        .runs = attention_runs(r),
+    };
+    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, o->n_v_head * (o->d_v / SCAN_COLUMNS),
+             (uint32_t)num_min(r->g->params.n_seqs, r->n_rows), 1);
+}
+
 void delta_gate(struct recorder *r, const struct step *s)
 {
     const struct op_delta_net *o = &s->op->delta_net;
@@ -158,8 +260,11 @@ bool delta_make_states(struct gpu *g, struct err *e)
 uint64_t delta_ready_floats(const struct gpu *g)
 {
     uint64_t most = 0;
-    for (uint32_t i = 0; i < g->n_steps; i++)
+    for (uint32_t i = 0; i < g->n_steps; i++) {
+        const struct op_delta_net *o = &g->steps[i].op->delta_net;
         if (g->steps[i].kind == STEP_DELTA)
-            most = num_max(most, n_channels(&g->steps[i].op->delta_net));
+            most = num_max(most, has_chunks(g, o) ? chunk_room(o, 1).n_bytes / sizeof(float)
+                                                  : n_channels(o));
+    }
     return most * g->params.n_ubatch;
 }

@@ -33,6 +33,8 @@ enum step_kind {
     STEP_LATENT_VALUES, /* sums through the value matrices */
     STEP_DELTA_CONV,    /* OP_DELTA_NET of several rows begins and ends with steps of its own */
     STEP_DELTA,
+    STEP_DELTA_CHUNK, /* for many rows these two in place of STEP_DELTA */
+    STEP_DELTA_SCAN,
     STEP_DELTA_GATE,
     STEP_ADD_PROJECT,
     STEP_GLU,

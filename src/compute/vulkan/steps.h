@@ -79,6 +79,9 @@ static inline address recorder_input(const struct recorder *r, enum input i)
  */
 
 bool attention_add(struct gpu *g, const struct op *op, struct err *e);
+/* The sequences of the batch: first of INPUT_ORDER, number of rows (0: the end), position of the
+ * first, sequence. Written for more than FEW_TOKENS rows. */
+address attention_runs(const struct recorder *r);
 void attention_heads(struct recorder *r, const struct step *s);
 void attention_attend(struct recorder *r, const struct step *s);
 void attention_flash(struct recorder *r, const struct step *s);
@@ -118,4 +121,6 @@ void prefill_record(struct recorder *r, const struct step *s);
 void delta_add(struct gpu *g, const struct op *op);
 void delta_conv(struct recorder *r, const struct step *s);
 void delta_recur(struct recorder *r, const struct step *s);
+void delta_chunk(struct recorder *r, const struct step *s);
+void delta_scan(struct recorder *r, const struct step *s);
 void delta_gate(struct recorder *r, const struct step *s);

@@ -10,8 +10,10 @@
     X(CHOOSE, choose) \
     X(COMBINE, combine) \
     X(DELTA, delta) \
+    X(DELTA_CHUNK, delta_chunk) \
     X(DELTA_CONV, delta_conv) \
     X(DELTA_GATE, delta_gate) \
+    X(DELTA_SCAN, delta_scan) \
     X(EMBED, embed) \
     X(EXPERTS_DOWN, experts_down) \
     X(FLASH, flash) \
