@@ -1,5 +1,6 @@
 /* The Vulkan device layer on lavapipe, under the validation layer; skipped without these. */
 #include <dlfcn.h>
+#include <link.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -456,6 +457,25 @@ TEST(vk_without_a_loader_says_what_to_install)
     CHECK(strstr(e.msg, "cannot open libvulkan-none.so.1"));
     CHECK(!vk_open(&(struct vk_params){.loader = "libm.so.6"}, NULL, &e));
     CHECK(strstr(e.msg, "libm.so.6 is no Vulkan loader"));
+}
+
+static int copy_counts(struct dl_phdr_info *info, size_t n_bytes, void *out)
+{
+    (void)n_bytes;
+    *(struct dl_phdr_info *)out = *info;
+    return 1;
+}
+
+TEST(vk_opened_again_loads_no_driver_again)
+{
+    struct dl_phdr_info first, last;
+    close_clean(open_software((struct vk_params){0})); /* or skips */
+    dl_iterate_phdr(copy_counts, &first);
+    for (int i = 0; i < 3; i++)
+        close_clean(open_software((struct vk_params){0}));
+    dl_iterate_phdr(copy_counts, &last);
+    CHECK_INT(last.dlpi_adds, first.dlpi_adds);
+    CHECK_INT(last.dlpi_subs, first.dlpi_subs);
 }
 
 TEST(vk_takes_a_software_device_only_when_asked)

@@ -1,7 +1,10 @@
 #include "compute/vulkan/vk_api.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <string.h>
+
+#include "base/buf.h"
 
 /* dlsym and the loader return data pointers to functions; C has no cast for that. */
 static void set_function(void *field, PFN_vkVoidFunction f)
@@ -65,6 +68,29 @@ bool vk_api_load_device(struct vk_api *api, VkDevice device, struct err *e)
 #undef LOAD_NEEDED
 #undef LOAD
     return true;
+}
+
+/* ---- close ----------------------------------------------------------------------------------- */
+
+/* Appends the library's name and its end. */
+static int add_name(struct dl_phdr_info *info, size_t n_bytes, void *ctx)
+{
+    (void)n_bytes;
+    if (info->dlpi_name && *info->dlpi_name) /* not the program */
+        buf_put(ctx, info->dlpi_name, strlen(info->dlpi_name) + 1);
+    return 0;
+}
+
+void vk_api_keep(void)
+{
+    struct buf names = {0};
+    dl_iterate_phdr(add_name, &names); /* which must not open anything itself */
+    for (size_t at = 0; at < names.n; at += strlen(names.p + at) + 1) {
+        void *library = dlopen(names.p + at, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD | RTLD_NODELETE);
+        if (library)
+            dlclose(library);
+    }
+    buf_free(&names);
 }
 
 void vk_api_close(struct vk_api *api)

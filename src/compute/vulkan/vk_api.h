@@ -87,6 +87,11 @@ bool vk_api_open(struct vk_api *api, const char *library, struct err *e);
 /* Finds the functions of an instance; those of a device. ERR_UNSUPPORTED names a missing one. */
 bool vk_api_load_instance(struct vk_api *api, VkInstance instance, struct err *e);
 bool vk_api_load_device(struct vk_api *api, VkDevice device, struct err *e);
+/* What the process has loaded by now stays until it ends. To be called before an instance is
+ * destroyed, with which the loader closes the drivers: a driver that comes and goes takes new room
+ * for its thread-local variables each time, of which glibc has little and does not get all back,
+ * so that after some 15 times it can no longer be loaded. Any thread. */
+void vk_api_keep(void);
 /* Safe on a zeroed struct. */
 void vk_api_close(struct vk_api *api);
 /* "VK_ERROR_DEVICE_LOST", ... */

@@ -105,6 +105,7 @@ bool vk_instance_open(struct vk *vk, const struct vk_params *params, struct err 
 
 void vk_instance_close(struct vk *vk)
 {
+    vk_api_keep();
     if (vk->messenger)
         vk->api.DestroyDebugUtilsMessengerEXT(vk->instance, vk->messenger, NULL);
     if (vk->instance && vk->api.DestroyInstance)
