@@ -122,12 +122,25 @@ static bool write_memory(struct engine *g, uint64_t until_ns)
     return true;
 }
 
+/* So that nobody wonders what the end waits for. */
+static void say_how_much(const struct engine *g)
+{
+    enum { MUCH = 256 << 20 };
+    uint64_t n_bytes = store_bytes(g->store);
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        n_bytes += exec_rows_size(g->exec, g->sessions[i].n);
+    if (n_bytes > MUCH)
+        log_warn(&g->log, "up to %llu MiB of conversations are written to %s, for 10 s at most",
+                 (unsigned long long)(n_bytes >> 20), store_disk_folder(g->store));
+}
+
 void cold_close(struct engine *g)
 {
     const uint64_t until_ns = clock_ns() + CLOSE_NS;
     if (!g->store || !store_disk_folder(g->store))
         return;
     store_release(g->store, NULL);
+    say_how_much(g);
     bool in_time = true;
     uint64_t before = UINT64_MAX;
     for (uint32_t i; in_time && (i = last_session(g, before)) < g->n_sessions;) {

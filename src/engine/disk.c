@@ -16,9 +16,8 @@
 #include "base/sum.h"
 #include "engine/disk_int.h"
 
-/* NAMED: files that a line of the log is spent on; MAX_FILES: of one model, which bounds what is
- * kept in memory about them. */
-enum { FORMAT = 1, NAMED = 3, MAX_FILES = 1 << 15 };
+/* NAMED: files that a line of the log is spent on. */
+enum { FORMAT = 1, NAMED = 3 };
 static const char magic[8] = "tawnykv";
 
 /* The first bytes of a file. */
@@ -197,9 +196,9 @@ struct disk_entry *disk_list(struct disk *d, size_t *n)
             room = room ? 2 * room : 64;
             all = mem_grow(all, room, sizeof *all);
         }
-        if (*n == MAX_FILES)
+        if (*n == DISK_MAX_FILES)
             err_set(&e, ERR_LIMIT, "%s/%s: the folder has over %d files", d->path.p, at->d_name,
-                    MAX_FILES);
+                    DISK_MAX_FILES);
         else if (list_file(d, at->d_name, &all[*n], &e)) {
             ++*n;
             continue;

@@ -15,7 +15,8 @@
 #include "base/err.h"
 #include "base/log.h"
 
-enum { DISK_TOKENS = 256 };
+/* MAX_FILES: of one model, which bounds what is kept in memory about them. */
+enum { DISK_TOKENS = 256, DISK_MAX_FILES = 1 << 15 };
 enum disk_kind { DISK_ROWS, DISK_STATE };
 
 /* What a file says of itself. */

@@ -61,15 +61,17 @@ static struct turn *admit(struct engine *g)
     return t;
 }
 
-/* One after the other: what a session held is stored before the next job chooses. */
-static void begin_turns(struct engine *g)
+/* One after the other: what a session held is stored before the next job chooses. True: that took
+ * so long that no prompt is to be read in this round. */
+static bool begin_turns(struct engine *g)
 {
+    const uint64_t start = clock_ns();
     for (;;) {
         if (g->mover.turn)
             turn_move(g, count_turns(g) == 1);
         struct turn *t = g->mover.turn ? NULL : admit(g);
         if (!t)
-            return;
+            return clock_ns() - start > STALL_NS / 3;
         turn_begin(g, t);
     }
 }
@@ -107,6 +109,14 @@ static const atomic_bool *step_cancel(struct engine *g, uint32_t n)
 static bool in_reply(const struct turn *t)
 {
     return t->job && !t->reads;
+}
+
+static bool in_replies(const struct engine *g)
+{
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        if (in_reply(&g->turns[i]))
+            return true;
+    return false;
 }
 
 /* One token of all replies. */
@@ -180,12 +190,12 @@ void *engine_thread(void *engine)
 {
     struct engine *g = engine;
     while (wait_for_work(g)) {
-        begin_turns(g);
+        const bool was_long = begin_turns(g);
         atomic_store(&g->interrupt, false); /* before the flags of the jobs are looked at */
         end_cancelled(g);
         step_replies(g);
         join_readers(g);
-        struct turn *t = next_reader(g);
+        struct turn *t = was_long && in_replies(g) ? NULL : next_reader(g);
         if (t)
             turn_read(g, t, piece_rows(g, count_turns(g) == 1));
     }

@@ -45,8 +45,10 @@ static void count(struct store *s, const struct chunk *c, const struct part *p, 
     const uint64_t head = p == &c->rows ? sizeof *c : 0;
     if (p->place == PART_IN_RAM)
         s->n_bytes += (uint64_t)(sign * (int64_t)(p->n + head));
-    else if (p->place != PART_NONE)
+    if (p->place == PART_PASSING || p->place == PART_LEAVING || p->place == PART_FILED) {
         s->n_disk_bytes += (uint64_t)(sign * (int64_t)disk_file_bytes(p->n));
+        s->n_files += (uint32_t)sign;
+    }
     if (p->place == PART_PASSING || p->place == PART_LEAVING)
         s->n_in_flight += (uint64_t)(sign * (int64_t)p->n);
 }

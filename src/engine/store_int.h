@@ -18,6 +18,7 @@ struct store {
     struct spool *spool; /* NULL: there is none */
     struct log log;
     uint64_t n_in_flight, n_disk_bytes;
+    uint32_t n_files;         /* those on their way included */
     uint32_t n_writes;        /* jobs on their way */
     uint64_t paused_until_ns; /* after a write that failed */
     bool failing;             /* the last one did, which was logged */

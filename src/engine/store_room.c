@@ -73,15 +73,17 @@ bool store_disk_room(struct store *s, uint64_t n, const struct newcomer *by)
     if (!s->spool || clock_ns() < s->paused_until_ns)
         return false;
     struct disk *d = spool_disk(s->spool);
-    while (s->n_disk_bytes + n > disk_max_bytes(d)) {
-        if (disk_drop_other(d))
+    for (;;) {
+        const bool fits = s->n_disk_bytes + n <= disk_max_bytes(d);
+        if (fits && s->n_files < DISK_MAX_FILES)
+            return true;
+        if (!fits && disk_drop_other(d))
             continue;
         struct chunk *c = n <= disk_max_bytes(d) ? least_missed(s, ends_on_disk, by) : NULL;
         if (!c)
             return false;
         store_drop(s, c);
     }
-    return true;
 }
 
 /* Does anybody need its end again as it is? A session that holds it goes on from there. */
