@@ -128,6 +128,10 @@ CLIENTS ?= 50
 soak: tawny ## many clients with random requests and aborts, every answer checked, for MINUTES (SEED=N repeats; needs node)
 	@tests/soak/run --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED))
 
+DEVICE ?=
+soak-gpu: tawny ## the same for the vulkan backend on DEVICE=name, memory and validation messages too, for MINUTES (needs no node)
+	@tests/soak/gpu --minutes $(MINUTES) $(if $(DEVICE),--device $(DEVICE)) $(if $(SEED),--seed $(SEED))
+
 check-golden: $(BUILD)/tawny $(BUILD)/unit-tests ## transcripts of every protocol, to the byte (tests/golden/run --update writes them)
 	@tests/golden/run $(BUILD)
 
@@ -197,5 +201,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo soak check check-sanitizers check-static check-cli check-golden check-api check-agents check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo soak soak-gpu check check-sanitizers check-static check-cli check-golden check-api check-agents check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:

@@ -6,21 +6,22 @@ import threading
 
 
 class LocalServer:
-    """`with LocalServer("./tawny", "model.gguf") as server:` runs `tawny serve` and stops it at the end."""
+    """`with LocalServer("./tawny", "model.gguf") as server:` runs `tawny serve` and stops it at the end. `said` is what
+    it wrote to stderr, a list of lines."""
 
-    def __init__(self, tawny, model, *options):
+    def __init__(self, tawny, model, *options, env=None):
         self.process = subprocess.Popen([tawny, "serve", model, "--port", "0", "--cache-disk", "0", *options],
-                                        stderr=subprocess.PIPE, text=True)
-        said = []
+                                        stderr=subprocess.PIPE, text=True, env=env)
+        self.said = []
         for line in self.process.stderr:
-            said.append(line)
+            self.said.append(line)
             if "http://" in line:
                 self.port = int(line.split("http://", 1)[1].split("/")[0].split()[0].rsplit(":", 1)[1])
                 # A pipe that nobody empties would stop the server at its 64 KiB.
-                threading.Thread(target=self.process.stderr.read, daemon=True).start()
+                threading.Thread(target=self.said.extend, args=(self.process.stderr,), daemon=True).start()
                 return
         self.process.wait()
-        raise SystemExit("tawny serve did not start:\n" + "".join(said))
+        raise SystemExit("tawny serve did not start:\n" + "".join(self.said))
 
     def __enter__(self):
         return self
