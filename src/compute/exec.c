@@ -464,6 +464,7 @@ static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint
         .want_logits = x->want,
         .cancel = b->cancel,
         .want_best = b->want_best,
+        .draws = b->draws,
         .goes_on = b->goes_on,
     };
     if (b->want_best) {

@@ -47,6 +47,17 @@ struct candidate {
 struct best {
     uint32_t n; /* below EXEC_BEST: there are no others */
     struct candidate at[EXEC_BEST];
+    int32_t guess; /* what will be drawn of them, as batch.draws tells; -1: none */
+};
+
+/* How a token is drawn from the best ones of a row: top-k of at most EXEC_BEST, top-p, min-p,
+ * temperature, as the sampler of the engine does. A backend may round otherwise, or know no other
+ * than the first: what it makes of this is a guess. */
+struct draw {
+    float temperature; /* 0: the first */
+    uint32_t top_k;
+    float top_p, min_p; /* 0: off, top_p also from 1 on */
+    uint64_t state;     /* of a struct rng before the draw, which takes one number */
 };
 
 /* Rows of a batch: any mix of sequences; the positions of a sequence rise within the batch and
@@ -62,8 +73,9 @@ struct batch {
         *cancel;    /* NULL, or: becomes true when the work is to stop (looked at between ops) */
     bool want_best; /* exec_best in place of logits, where the backend finds them and the batch is
                        one piece with at most EXEC_BEST_ROWS wanted rows */
+    const struct draw *draws; /* [wanted rows] with want_best; NULL: the first is drawn */
     /* With want_best: the next run is most likely the same rows again, each one position further
-     * with the first of its best tokens. A device begins it at once, where states allow that it is
+     * with the token that is its guess. A device begins it at once, where states allow that it is
      * never asked for; then it costs the time that it takes. */
     bool goes_on;
 };

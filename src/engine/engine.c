@@ -124,6 +124,7 @@ static void open_sessions(struct engine *g)
     g->pos = mem_new(n_rows, sizeof *g->pos);
     g->seq = mem_new(n_rows, sizeof *g->seq);
     g->want = mem_new(n_rows, sizeof *g->want);
+    g->draws = mem_new(g->n_sessions, sizeof *g->draws);
 }
 
 /* Signals are for the program's own threads. */
@@ -202,6 +203,7 @@ void engine_close(struct engine *g)
     free(g->pos);
     free(g->seq);
     free(g->want);
+    free(g->draws);
     free(g->allowed);
     exec_close(g->exec);
     tok_close(g->tok);

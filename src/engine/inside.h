@@ -91,6 +91,7 @@ struct engine {
     uint32_t *pos, *seq;
     bool *want;
     bool want_best, goes_on; /* as in struct batch */
+    struct draw *draws;      /* [n_sessions] */
 };
 
 /* The thread: runs jobs until quit. */

@@ -368,12 +368,23 @@ static int32_t draw(struct sampler *s, size_t n)
     return s->cands[last].id;
 }
 
+/* The same of candidates in order, which they stay in. */
+static size_t keep_top_p_sorted(const struct sampler *s, size_t n)
+{
+    const double wanted = (double)s->p.top_p * softmax(s, n, 1);
+    double sum = 0;
+    size_t kept = 0;
+    while (kept < n && sum < wanted)
+        sum += (double)s->weights[kept++];
+    return kept;
+}
+
 /* top-p, min-p and the draw among the first n of cands, n > 0. What is drawn depends on their
  * order. */
-static int32_t draw_of(struct sampler *s, size_t n)
+static int32_t draw_of(struct sampler *s, size_t n, bool sorted)
 {
     if (s->p.top_p > 0 && s->p.top_p < 1)
-        n = keep_top_p(s, n);
+        n = sorted ? keep_top_p_sorted(s, n) : keep_top_p(s, n);
     if (s->p.min_p > 0)
         n = keep_min_p(s, n);
     return draw(s, n);
@@ -390,9 +401,10 @@ int32_t sampler_pick(struct sampler *s, float *logits, const struct token_mask *
     size_t n = top_k ? gather_top_k(s, logits, (size_t)s->p.top_k) : gather(s, logits);
     if (!n)
         return first_allowed(s);
-    if (sampler_takes_best(s) && n <= EXEC_BEST)
+    const bool sorted = sampler_takes_best(s) && n <= EXEC_BEST;
+    if (sorted)
         sort(s->cands, n); /* the order in which sampler_pick_best has them */
-    return draw_of(s, n);
+    return draw_of(s, n, sorted);
 }
 
 /* ---- from the likeliest tokens alone ----------------------------------------------------------
@@ -434,5 +446,19 @@ int32_t sampler_pick_best(struct sampler *s, const struct best *best, const stru
     if (n == 0)
         return first_allowed(s);
     n = num_min(n, k);
-    return s->p.temperature <= 0 ? s->cands[0].id : draw_of(s, n);
+    return s->p.temperature <= 0 ? s->cands[0].id : draw_of(s, n, true);
+}
+
+void sampler_next_draw(const struct sampler *s, struct draw *out)
+{
+    *out = (struct draw){.temperature = s->p.temperature,
+                         .top_k = (uint32_t)s->p.top_k,
+                         .top_p = s->p.top_p,
+                         .min_p = s->p.min_p,
+                         .state = s->rng.state};
+}
+
+bool sampler_is_plain(const struct sampler *s)
+{
+    return !s->penalties && s->p.n_bias == 0;
 }

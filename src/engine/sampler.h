@@ -55,4 +55,9 @@ bool sampler_takes_best(const struct sampler *s);
  * alone; -1 where these do not say it, with nothing drawn. */
 int32_t sampler_pick_best(struct sampler *s, const struct best *best,
                           const struct token_mask *mask);
+/* How sampler_pick_best would draw next, but for penalties, bias and masks: for a device to guess.
+ */
+void sampler_next_draw(const struct sampler *s, struct draw *out);
+/* Whether there is neither penalty nor bias. */
+bool sampler_is_plain(const struct sampler *s);
 void sampler_close(struct sampler *s);

@@ -135,6 +135,7 @@ static void step_replies(struct engine *g)
         g->step_ids[n] = g->turns[i].next;
         g->pos[n] = g->sessions[i].n;
         g->seq[n] = i;
+        sampler_next_draw(g->turns[i].sampler, &g->draws[n]);
         g->want[n++] = true;
     }
     if (n == 0)

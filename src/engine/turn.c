@@ -19,6 +19,7 @@ bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bo
                             .want_logits = g->want,
                             .cancel = cancel,
                             .want_best = g->want_best,
+                            .draws = g->draws,
                             .goes_on = g->goes_on};
     bool done = exec_run(g->exec, &b, e);
     if (!done && revive(g, g->n_sessions, e))
@@ -74,7 +75,7 @@ void turn_begin(struct engine *g, struct turn *t)
     for (size_t i = 0; i < j->params.n_prompt; i++)
         sampler_accept(t->sampler, j->prompt[i]);
     loop_init(&t->loop);
-    t->n_whole = t->n_first = 0;
+    t->n_whole = t->n_guessed = 0;
     t->refused = false;
     t->reads = true;
     t->has_leader = false;
@@ -125,9 +126,10 @@ void turn_fail(struct engine *g, struct turn *t, const struct err *e)
 /* WHOLE_DRAWS: for which all logits are read at once, behind one that the best tokens did not
  * decide: a grammar that allows few tokens mostly goes on so, and to fetch them afterwards takes
  * longer.
- * SURE_DRAWS: of the likeliest token in a row, after which the next one is begun before it is
- * drawn. Where it is another, the step that was begun has to be waited for. */
-enum { WHOLE_DRAWS = 16, SURE_DRAWS = 4 };
+ * SURE_DRAWS: of the token that was guessed, in a row, after which the next one is begun before it
+ * is drawn, where penalties or a grammar may make it another: then the step that was begun has to
+ * be waited for, which costs as much as some thirty right guesses save. */
+enum { WHOLE_DRAWS = 16, SURE_DRAWS = 32 };
 
 bool turn_takes_best(const struct turn *t)
 {
@@ -137,7 +139,7 @@ bool turn_takes_best(const struct turn *t)
 bool turn_goes_on(const struct turn *t)
 {
     const struct job_params *p = &t->job->params;
-    return p->sampling.temperature <= 0 && t->n_first >= SURE_DRAWS &&
+    return t->n_guessed >= SURE_DRAWS &&
            (!p->max_tokens || t->usage.n_generated + 1 < p->max_tokens);
 }
 
@@ -149,7 +151,7 @@ static int32_t draw(struct engine *g, struct turn *t, uint32_t row, const struct
     const struct best *best = exec_best(g->exec, row);
     const int32_t id = best ? sampler_pick_best(t->sampler, best, mask) : -1;
     *logits = NULL;
-    t->n_first = id >= 0 && id == best->at[0].id ? t->n_first + 1 : 0;
+    t->n_guessed = id >= 0 && id == best->guess ? t->n_guessed + 1 : 0;
     if (best && id < 0)
         t->n_whole = WHOLE_DRAWS;
     else if (t->n_whole > 0)
@@ -250,6 +252,7 @@ void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
     }
     g->want_best = turn_takes_best(t);
     g->goes_on = false;
+    sampler_next_draw(t->sampler, &g->draws[0]);
     const uint64_t start = clock_ns();
     if (!turn_rows(g, ids, n, &t->job->cancel, &e)) {
         end_turn(g, t, FINISH_ERROR, &e);

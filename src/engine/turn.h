@@ -21,8 +21,8 @@ struct turn {
     struct constraint_run *constraint; /* NULL: none */
     bool refused;                      /* the constraint cannot be followed */
     struct loop loop;
-    uint32_t n_whole; /* draws to come for which all logits are read */
-    uint32_t n_first; /* draws up to now, in a row, that were the likeliest token's */
+    uint32_t n_whole;   /* draws to come for which all logits are read */
+    uint32_t n_guessed; /* draws up to now, in a row, that were as exec_best guessed */
     struct job_usage usage;
     uint64_t began_ns;
 };
@@ -51,7 +51,7 @@ void turn_draw(struct engine *g, struct turn *t, uint32_t row);
 void turn_cancel(struct engine *g, struct turn *t);
 void turn_fail(struct engine *g, struct turn *t, const struct err *e);
 
-/* Runs n rows as g->pos, g->seq, g->want, g->want_best and g->goes_on say; on success they are part
- * of their sessions. On failure these are as they were, but may be out of reach. */
+/* Runs n rows as g->pos, g->seq, g->want, g->want_best, g->draws and g->goes_on say; on success
+ * they are part of their sessions. On failure these are as they were, but may be out of reach. */
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
                struct err *e);

@@ -11,14 +11,17 @@ enum { N_VOCAB = 96, CTX = 200, SEQS = 3, STEPS = 60 };
 /* Two of the same, of which one is told where it may go on. */
 struct twins {
     struct exec *x[2];
-    uint32_t n[SEQS];     /* tokens held */
-    int32_t next[SEQS];   /* the likeliest behind them */
+    uint32_t n[SEQS];   /* tokens held */
+    int32_t next[SEQS]; /* what is guessed behind them */
+    struct draw draws[SEQS];
     atomic_int n_submits; /* of the one that goes on, counted down */
 };
 
 static bool open_twins(struct twins *t, const struct kit_model *m)
 {
-    *t = (struct twins){0};
+    *t = (struct twins){.draws = {{0},
+                                  {.temperature = 0.7f, .top_k = 20, .top_p = 0.9f, .state = 1},
+                                  {.temperature = 1, .top_k = 5, .min_p = 0.1f, .state = 2}}};
     atomic_store(&t->n_submits, INT_MAX);
     for (int i = 0; i < 2; i++) {
         const struct exec_params params = {.n_ctx = CTX,
@@ -48,22 +51,26 @@ static void run_both(struct twins *t, struct batch *b)
         CHECK(want && got && want->n == got->n && want->n > 0);
         CHECK(!memcmp(want->at, got->at, want->n * sizeof *want->at));
         t->n[b->seq[i]] = b->pos[i] + 1;
-        t->next[b->seq[i]] = want->at[0].id;
+        CHECK_INT(got->guess, want->guess);
+        t->next[b->seq[i]] = want->guess;
+        t->draws[b->seq[i]].state += 0x9e3779b97f4a7c15u; /* what a number drawn takes (rng.h) */
     }
 }
 
-/* A step of the sequences of a set, with the likeliest tokens or others. Returns how many submits
+/* A step of the sequences of a set, with the tokens guessed or others. Returns how many submits
  * the one that goes on took. */
 static int step(struct twins *t, uint32_t set, bool others, bool goes_on)
 {
     int32_t ids[SEQS];
     uint32_t pos[SEQS], seq[SEQS], n = 0;
     bool want[SEQS] = {true, true, true};
+    struct draw draws[SEQS];
     for (uint32_t i = 0; i < SEQS; i++) {
         if (!(set >> i & 1))
             continue;
         ids[n] = others ? (t->next[i] + 7) % N_VOCAB : t->next[i];
         pos[n] = t->n[i];
+        draws[n] = t->draws[i];
         seq[n++] = i;
     }
     struct batch b = {.n = n,
@@ -72,6 +79,7 @@ static int step(struct twins *t, uint32_t set, bool others, bool goes_on)
                       .seq = seq,
                       .want_logits = want,
                       .want_best = true,
+                      .draws = draws,
                       .goes_on = goes_on};
     const int before = atomic_load(&t->n_submits);
     run_both(t, &b);
@@ -175,7 +183,7 @@ static void check_submits(const char *arch, bool begins)
     read_prompt(&t, &r, 0, 5);
     read_prompt(&t, &r, 1, 5);
     for (int i = 0; i < 8; i++) {
-        /* 3 is the last, 4 one alone, 7 another token than the likeliest. */
+        /* 3 is the last, 4 one alone, 7 another token than the guess. */
         const int n = step(&t, i < 5 ? 1 : 3, i == 7, i != 3 && i != 4);
         CHECK_INT(n, begins ? ahead[i] : 1);
     }

@@ -25,4 +25,5 @@ void ref_pick(const float *logits, uint32_t n_vocab, const unsigned char *allowe
     for (uint32_t i = 0; i < n_vocab; i++)
         if (logits[i] > -INFINITY && (!allowed || allowed[i]))
             put(out, (struct candidate){fminf(logits[i], FLT_MAX), (int32_t)i});
+    out->guess = out->n ? out->at[0].id : -1;
 }

@@ -91,7 +91,7 @@ static bool finish(struct gpu *g, const struct batch *b, const struct recording 
         return false;
     for (uint32_t i = 0; i < b->n; i++) {
         pick_take(g, side, i, &best[i]);
-        a->next.ids[i] = best[i].n ? best[i].at[0].id : -1;
+        a->next.ids[i] = best[i].guess;
     }
     return true;
 }
@@ -109,7 +109,8 @@ bool ahead_run(struct gpu *g, const struct batch *b, struct best *best, bool *do
         return true;
     if (b->cancel && atomic_load(b->cancel))
         return err_set(e, ERR_CANCELLED, "cancelled");
-    if (!run_write_inputs(g, b, &n_wanted, &n_keys, e))
+    if (!run_write_inputs(g, b, &n_wanted, &n_keys, e) ||
+        !pick_write_draws(g, b->draws, n_wanted, e))
         return false;
     const struct recording *r = begin(g, b->n, n_keys, e);
     return r && finish(g, b, r, best, e);

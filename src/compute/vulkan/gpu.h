@@ -103,8 +103,8 @@ struct gpu_pick {
     bool is_there;
     uint32_t pipeline, n_slices;
     uint64_t parts_at, counters_at; /* in the scratch */
-    /* A bit a token; [2][EXEC_BEST_ROWS][EXEC_BEST], for the host. */
-    struct vk_buffer allowed, best;
+    /* A bit a token; what is found, twice, for the host; [EXEC_BEST_ROWS] draws. */
+    struct vk_buffer allowed, best, draws;
 };
 
 /* Commands for n_rows rows, in parts that are submitted one after the other. */

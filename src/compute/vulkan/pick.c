@@ -1,5 +1,7 @@
 /* The likeliest tokens of a row: found on the device, so that the host reads them in place of all
  * logits. */
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -13,7 +15,16 @@ struct picked {
     uint32_t id;
 };
 static const uint32_t NO_ID = UINT32_MAX;
-enum { SIDE_BYTES = EXEC_BEST_ROWS * EXEC_BEST * sizeof(struct picked) };
+/* The list, and behind it one whose id is the guess. */
+enum { ROW = EXEC_BEST + 1, SIDE_BYTES = EXEC_BEST_ROWS * ROW * sizeof(struct picked) };
+
+/* A draw as shaders/pick.comp has it. */
+struct picking {
+    float scale; /* of logits; 0: the first one is drawn */
+    uint32_t top_k;
+    float top_p, log_min_p;
+    uint64_t state;
+};
 
 void pick_add(struct gpu *g)
 {
@@ -54,6 +65,8 @@ bool pick_make_buffers(struct gpu *g, struct err *e)
         vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_words * sizeof *bits, "the list of tokens",
                        &p->allowed, e) &&
         vk_buffer_make(g->vk, VK_PLACE_READBACK, 2 * SIDE_BYTES, "the best tokens", &p->best, e) &&
+        vk_buffer_make(g->vk, VK_PLACE_DEVICE, EXEC_BEST_ROWS * sizeof(struct picking), "draws",
+                       &p->draws, e) &&
         vk_write(g->vk, &p->allowed, 0, bits, n_words * sizeof *bits, e);
     free(bits);
     return ok;
@@ -63,13 +76,28 @@ void pick_free(struct gpu *g)
 {
     vk_buffer_free(g->vk, &g->pick.allowed);
     vk_buffer_free(g->vk, &g->pick.best);
+    vk_buffer_free(g->vk, &g->pick.draws);
+}
+
+bool pick_write_draws(struct gpu *g, const struct draw *draws, uint32_t n_wanted, struct err *e)
+{
+    struct picking all[EXEC_BEST_ROWS] = {0};
+    for (uint32_t i = 0; draws && i < n_wanted; i++) {
+        const struct draw *d = &draws[i];
+        all[i] = (struct picking){.scale = d->temperature > 0 ? 1 / d->temperature : 0,
+                                  .top_k = d->top_k,
+                                  .top_p = d->top_p > 0 && d->top_p < 1 ? d->top_p : 2,
+                                  .log_min_p = d->min_p > 0 ? logf(d->min_p) : -FLT_MAX,
+                                  .state = d->state};
+    }
+    return vk_write(g->vk, &g->pick.draws, 0, all, n_wanted * sizeof *all, e);
 }
 
 void pick_record(struct recorder *r)
 {
     const struct gpu_pick *p = &r->g->pick;
     const struct {
-        address logits, allowed, parts, counters, best, wanted, ids, pos;
+        address logits, allowed, parts, counters, best, wanted, ids, pos, draws;
         uint32_t n_vocab;
     } push = {
         .logits = r->g->scratch.address + r->g->logits_at,
@@ -80,6 +108,7 @@ void pick_record(struct recorder *r)
         .wanted = recorder_input(r, INPUT_WANTED),
         .ids = recorder_input(r, INPUT_IDS),
         .pos = recorder_input(r, INPUT_POS),
+        .draws = p->draws.address,
         .n_vocab = r->g->plan->n_vocab,
     };
     vk_cmds_barrier_dispatches(r->cmds);
@@ -91,7 +120,8 @@ void pick_record(struct recorder *r)
 void pick_take(const struct gpu *g, uint32_t side, uint32_t row, struct best *out)
 {
     const struct picked *at = g->pick.best.host;
-    at += ((size_t)side * EXEC_BEST_ROWS + row) * EXEC_BEST;
+    at += ((size_t)side * EXEC_BEST_ROWS + row) * ROW;
     for (out->n = 0; out->n < EXEC_BEST && at[out->n].id != NO_ID; out->n++)
         out->at[out->n] = (struct candidate){at[out->n].logit, (int32_t)at[out->n].id};
+    out->guess = out->n ? (int32_t)at[EXEC_BEST].id : -1;
 }

@@ -15,6 +15,8 @@ void pick_add(struct gpu *g);
 uint64_t pick_part_bytes(const struct gpu *g);
 bool pick_make_buffers(struct gpu *g, struct err *e);
 void pick_free(struct gpu *g);
+/* What the wanted rows' guesses are made by; NULL: the first token. */
+bool pick_write_draws(struct gpu *g, const struct draw *draws, uint32_t n_wanted, struct err *e);
 /* Behind the head: the best tokens of the wanted rows, from their logits in the scratch. */
 void pick_record(struct recorder *r);
 /* Those of a wanted row, from the side that its recording wrote. */

@@ -172,7 +172,8 @@ static bool run_rows(struct gpu *g, const struct batch *b, bool picks, uint32_t 
                      struct err *e)
 {
     uint32_t n_keys;
-    if (!run_write_inputs(g, b, n_wanted, &n_keys, e))
+    if (!run_write_inputs(g, b, n_wanted, &n_keys, e) ||
+        (picks && !pick_write_draws(g, b->draws, *n_wanted, e)))
         return false;
     const struct recording wanted = {.n_rows = b->n,
                                      .n_wanted = (uint32_t)num_min(*n_wanted, HEAD_ROWS),

@@ -14,17 +14,28 @@ layout(constant_id = 2) const uint PER_THREAD = 16; // entries: of a slice, and 
 // Between the workgroups of one dispatch.
 layout(buffer_reference, std430, buffer_reference_align = 8) coherent buffer SharedVec2s { uvec2 v[]; };
 
+// struct draw of src/compute/exec.h.
+struct Draw
+{
+    float scale; // of logits; 0: the first one is drawn
+    uint top_k;
+    float top_p, log_min_p;
+    uint64_t state;
+};
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer Draws { Draw v[]; };
+
 layout(push_constant) uniform Push
 {
     Words logits;      // [..][n_vocab] floats
     Words allowed;     // a bit a token
     SharedVec2s parts; // [..][N_SLICES][K]
     Counters counters; // [..]
-    Vec2sOut best;     // [..][K] logit, id; behind the last one: 0, NONE.y
+    Vec2sOut best;     // [..][K + 1] logit, id; behind the last one: 0, NONE.y; in the end the guess
     Words wanted;      // [..] the row of the batch
-    // [rows of the batch] what the row is to be in the next step: the first token found, one position further. Where the
-    // host has another one, it writes them anew.
+    // [rows of the batch] what the row is to be in the next step: the token guessed, one position further. Where the host
+    // has another one, it writes them anew.
     WordsOut ids, pos;
+    Draws draws;       // [..]
     uint n_vocab;
 } p;
 
@@ -35,6 +46,7 @@ shared uvec2 s_first[THREADS];
 shared uvec2 s_limit;
 shared uvec2 s_found[K * PER_THREAD];
 shared uint s_n;
+shared float s_share[K], s_weight[K]; // of what is found: probabilities at temperature 1, at the draw's; not to scale
 
 bool before(uvec2 a, uvec2 b)
 {
@@ -114,15 +126,68 @@ void load_parts(uint row, out uvec2 own[PER_THREAD])
 
 void put(bool merges, uint row, uint slice, uint rank, uvec2 entry)
 {
-    if (!merges) {
+    if (merges) {
+        const uvec2 found = uvec2(entry.x == 0 ? 0 : bits_of(entry.x), entry.y);
+        s_first[rank] = found;
+        p.best.v[row * (K + 1) + rank] = found;
+    } else {
         p.parts.v[(row * N_SLICES + slice) * K + rank] = entry;
+    }
+}
+
+// The next number of a struct rng (src/base/rng.h), in [0, 1].
+float next_number(inout uint64_t state)
+{
+    uint64_t z = state += 0x9e3779b97f4a7c15ul;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ul;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebul;
+    return float(uint((z ^ (z >> 31)) >> 32)) * 2.3283064365386963e-10; // 2^-32
+}
+
+// Which of the n > 0 entries the sampler (src/engine/sampler.c) will draw, but for its rounding.
+uint draw(inout Draw d, uint n)
+{
+    float total = 0, head = 0, sum = 0;
+    for (uint i = 0; i < n; i++)
+        total += s_share[i];
+    uint kept = 0;
+    for (; kept < n && head < d.top_p * total; kept++) {
+        head += s_share[kept];
+        sum += s_weight[kept];
+    }
+    float at = next_number(d.state) * sum;
+    uint last = 0;
+    for (uint i = 0; i < kept && at >= 0; i++) {
+        if (s_weight[i] > 0)
+            last = i;
+        at -= s_weight[i];
+    }
+    return last;
+}
+
+// Behind the list of a row, of which n entries are there.
+void guess(uint row, uint n)
+{
+    if (n == 0)
         return;
+    Draw d = p.draws.v[row];
+    if (d.scale != 0) {
+        n = min(n, d.top_k);
+        barrier();
+        if (thread() < n) {
+            const float below = uintBitsToFloat(s_first[thread()].x) - uintBitsToFloat(s_first[0].x);
+            s_share[thread()] = exp(below);
+            s_weight[thread()] = below >= d.log_min_p ? exp(below * d.scale) : 0;
+        }
     }
-    p.best.v[row * K + rank] = uvec2(entry.x == 0 ? 0 : bits_of(entry.x), entry.y);
-    if (rank == 0 && entry.x != 0) {
-        p.ids.v[p.wanted.v[row]] = entry.y;
-        p.pos.v[p.wanted.v[row]]++;
-    }
+    barrier();
+    if (thread() != 0)
+        return;
+    const uint id = s_first[d.scale != 0 ? draw(d, n) : 0].y, to = p.wanted.v[row];
+    p.best.v[row * (K + 1) + K] = uvec2(0, id);
+    p.draws.v[row].state = d.state;
+    p.ids.v[to] = id;
+    p.pos.v[to]++;
 }
 
 void main()
@@ -144,6 +209,8 @@ void main()
         }
         if (thread() >= n && thread() < K)
             put(merges, row, slice, thread(), NONE);
+        if (merges)
+            guess(row, min(n, K));
         if (merges || !last_to_arrive(p.counters, row, N_SLICES))
             return;
     }
