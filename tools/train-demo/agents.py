@@ -1,19 +1,13 @@
 """Conversations in the shape that coding agents give them: a long system prompt, many tools with
 long descriptions, turns with context before or after the first request, then requests about files."""
-import about, families, manual, phrases, systems, tasks, toolsets
+import about, families, folders, manual, phrases, systems, tasks, toolsets
 
-# Which part of the conversation says in which folder one is. A tool that takes absolute paths only
-# gets them when a turn says the folder ("context", "turns"), as the model looks for it there.
-SHAPES = ["plain", "late", "context", "turns"]
-ABSOLUTE = [["The absolute path to the file", "Absolute path of the file", "A full, absolute path", "The absolute path", "Path of it (absolute)", "Where it lies: the absolute path"],
-            ["", "", " that is meant", " (e.g. '/home/user/project/file.txt')", ", for example '/srv/project/a.txt'", " on this machine"],
-            [". Relative paths are refused.", ". Relative paths do not work.", "; it must not be relative", ". You have to give an absolute path.", " (never a relative one)", ". A relative path is an error.", ", as relative ones are not taken"]]
+# Where context stands beside the system prompt: nowhere, after the first request, in a turn of the user's that is
+# answered, in turns before the first request, in the turn of the first request.
+SHAPES = ["plain", "late", "context", "turns", "within", "within"]
+SLIPS = .12  # share of the requests whose first call fails for a reason that can be put right
 READY = ["Got it. Thanks for the context!", "Understood.", "Thanks, I am ready.", "Got it.", "OK, what shall I do?"]
 REQUESTS = {**tasks.KINDS, "write": 60, "read": 60}
-
-
-def place(r, n):
-    return r.choice(["/home/user/", "/work/", "/Users/me/", "/tmp/", "/root/", "/srv/", "/home/" + n.word() + "/", "/"]) + "/".join(n.ident() for _ in range(r.choice((1, 1, 2, 3))))
 
 
 def schema(r, tool):
@@ -54,14 +48,12 @@ def many_tools(r, n, text, room):
     """Tools with their explanations, `room` characters in all."""
     tools = choose_tools(r, n, text, int(room * .7))
     known = [t.name for t in tools]
-    alike = r.random() < .5
+    alike, demanding = r.random() < .5, r.choice([0, .5, 1])
     for t in tools:
-        demand = r.random() < .5
+        if r.random() < demanding:
+            folders.demand(r, t)
         for i, (name, kind, told, required, slot) in enumerate(t.params):
-            if slot in ("path", "dir", "dest") and demand:
-                t.params[i] = (name, kind, "".join(map(r.choice, ABSOLUTE)), required, slot)
-                t.absolute = True
-            elif told and room > 12000 and r.random() < .2:
+            if told and slot not in toolsets.PATHS and room > 12000 and r.random() < .2:
                 t.params[i] = (name, kind, told + ". " + manual.manual(r, n, text, r.randint(20, 250), t.name, known).replace("\n\n", "\n"), required, slot)
     lengthen(r, n, text, tools, room - sum(len(str(t.spec())) for t in tools))
     if alike:
@@ -83,34 +75,21 @@ def lengthen(r, n, text, tools, room):
             t.description = (t.description + "\n\n" if t.description else "") + manual.manual(r, n, text, size, t.name, names)
 
 
-def system(r, n, text, size, cwd):
-    """The first system turn."""
+def system(r, n, text, size, cwd, rule=""):
+    """The first system turn; `rule`: a sentence that must be in it."""
     parts, have = [r.choice(systems.SHORT)], 0
     while have < size:
         x = r.random()
-        part = manual.manual(r, n, text, min(size, 1500), r.choice(manual.OFTEN), [n.ident(), *r.sample(manual.OFTEN, 4)]) if x < .5 else systems.system(r, n, text, None, min(size, 2500)) if x < .8 else text(r.randint(100, 2500))
+        part = manual.manual(r, n, text, min(size, 1500), r.choice(manual.OFTEN), [n.ident(), *r.sample(manual.OFTEN, 4)]) if x < .5 else systems.system(r, n, text, None, min(size, 2500), cwd) if x < .8 else text(r.randint(100, 2500))
         parts.append(part)
         have += len(part)
-    if r.random() < .7:
-        parts.insert(r.choice([1, len(parts)]), r.choice([
-            "# Environment\n - Working directory: {}\n - Platform: linux", "Working directory: {}", "Current working directory: {}", "<env>\n  Working directory: {}\n  Platform: linux\n</env>",
-            "# Environment\nThis is where you are:\n - Main working directory: {}\n - Git repository: true\n - Shell: bash\n - System: Linux"]).replace("{}", cwd))
+    if r.random() < .4:
+        parts.insert(r.choice([1, len(parts)]), folders.neighbours(r, n, cwd))
+    if r.random() < .6:
+        parts.insert(r.choice([1, len(parts)]), folders.told(r, cwd))
+    if rule:
+        parts.insert(r.randint(1, len(parts)), rule)
     return "\n\n".join(parts)
-
-
-def surroundings(r, n, cwd):
-    """A user's turn that tells about the folder and the day and asks for nothing."""
-    date = f"2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}"
-    if r.random() < .5:
-        tags = [f"  <cwd>{cwd}</cwd>", f"  <shell>{r.choice(['bash', 'zsh'])}</shell>"]
-        more = [f"  <current_date>{date}</current_date>", "  <timezone>Etc/UTC</timezone>", f"  <filesystem><workspace_roots><root>{cwd}</root></workspace_roots></filesystem>",
-                "  <approval_policy>never</approval_policy>", "  <sandbox_mode>workspace-write</sandbox_mode>", "  <network_access>restricted</network_access>"]
-        tags += [t for t in more if r.random() < .5]
-        return "<environment_context>\n" + "\n".join(tags) + "\n</environment_context>"
-    tree = "\n".join(("├───" if i else "└───") + n.file_name() for i in range(r.randint(0, 12), -1, -1))
-    said = r.choice(["I'm currently working in the directory: {}", "The current directory is {}", "I work in the folder {}", "We are in the directory: {}", "My working directory: {}"]).replace("{}", cwd)
-    return "\n".join([r.choice(["This is the setup of our session.", "Here is the context of this session.", "Some context before we begin."]), f"Today's date is {date}.", "My operating system is: linux", said]
-                     + ([f"These files are in it:\n\n{cwd}/\n{tree}"] if r.random() < .7 else []))
 
 
 def instructions(r, n, text, size):
@@ -152,22 +131,43 @@ def opening(r, n, text, shape, room, cwd):
         before = f"<system-reminder>\n{reminder}\n</system-reminder>\n\n" + r.choice(["", "\n"]) if r.random() < .8 else ""
         return [], before, {"role": "system", "content": manual.roster(r, n, text, size)} if r.random() < .8 else None
     if shape == "context":
-        return [{"role": "user", "content": surroundings(r, n, cwd)}, {"role": "assistant", "content": r.choices(READY, (6, 1, 1, 1, 1))[0]}], "", None
+        return [{"role": "user", "content": folders.surroundings(r, n, cwd)}, {"role": "assistant", "content": r.choices(READY, (6, 1, 1, 1, 1))[0]}], "", None
     if shape == "turns":
         second = [{"role": "system", "content": instructions(r, n, text, size)}] if r.random() < .85 else []
-        return second + [{"role": "user", "content": surroundings(r, n, cwd)}], "", None
+        return second + [{"role": "user", "content": folders.surroundings(r, n, cwd)}], "", None
+    if shape == "within":
+        return [], within(r, n, text, size, cwd), None
     return [], "", None
+
+
+def within(r, n, text, size, cwd):
+    """Blocks of context in front of the first request, in its own turn."""
+    blocks = [folders.surroundings(r, n, cwd)]
+    if r.random() < .7:
+        blocks.insert(0, manual.roster(r, n, text, size))
+    if r.random() < .5:
+        blocks.append(manual.roster(r, n, text, size // 2))
+    if r.random() < .5:
+        blocks.append(r.choice([f"Today is 2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}.", n.sentence(), "\n".join(r.sample(systems.RULES, 2))]))
+    if r.random() < .2:
+        r.shuffle(blocks)
+    tag, gap = r.choice(["system-reminder", "system-reminder", "system-reminder", "context", "info", n.word()]), r.choice(["", "", "\n", "\n\n"])
+    return "".join(f"<{tag}>\n{b}\n</{tag}>{gap}" for b in blocks)
 
 
 def conversation(maker, room):
     """(messages, tools) of about `room` characters, most of them before the first request."""
     r, n, text = maker.r, maker.n, maker.text
-    shape, cwd = r.choice(SHAPES), place(r, n)
+    shape, cwd = r.choice(SHAPES), folders.place(r, n)
     prompt = int(room * r.choice([r.uniform(.3, .75), r.uniform(.7, .96)]))
     share = r.choice([r.uniform(.05, .3), r.uniform(.3, .6)])
     tools = many_tools(r, n, text, int(prompt * (1 - share)))
     before, start, after = opening(r, n, text, shape, prompt, cwd)
-    messages = [{"role": "system", "content": system(r, n, text, int(prompt * share), cwd)}] + before
+    rule = r.choice(folders.RULE) if r.random() < .25 else ""
+    for t in tools if rule else ():
+        t.take_whole_paths()
+    messages = [{"role": "system", "content": system(r, n, text, int(prompt * share), cwd, rule)}] + before
+    told = any(cwd in m["content"] for m in messages) or cwd in start
     specs = [t.spec() for t in tools]
     size = sum(len(str(s)) for s in specs) + sum(len(m["content"]) for m in messages)
     if after:
@@ -176,7 +176,7 @@ def conversation(maker, room):
     for i in range(r.choice((2, 4, 8, 16, 30))):
         task = reread(r, n, last) if last and last.kind == "write" and r.random() < .4 else request(r, n)
         remembered = last.slots["content"] if last and last.kind == "write" and task.slots.get("path") == last.slots["path"] else None
-        if shape in ("context", "turns"):
+        if told:
             task.slots["cwd"] = cwd
         said = f'"{task.text}"' if quoted and '"' not in task.text else task.text
         first = len(messages)
@@ -187,8 +187,8 @@ def conversation(maker, room):
         messages.append({"role": "user", "content": (start if not i else "") + said})
         if after and not i:
             messages.append(after)
-        maker.do(messages, task, tools, look, remembered)
-        last = task
+        maker.do(messages, task, tools, look, remembered, cwd if r.random() < SLIPS else None)
+        told, last = told or "cwd" in task.slots, task
         size += sum(len(m["content"]) + 150 for m in messages[first:])
         if size > room:
             break

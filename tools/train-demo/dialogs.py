@@ -1,5 +1,5 @@
 """Whole conversations: system prompt, tools, requests, calls, results, answers."""
-import about, agents, names, phrases, systems, tasks, toolsets
+import about, agents, names, phrases, slips, systems, tasks, toolsets
 
 
 class Maker:
@@ -13,14 +13,20 @@ class Maker:
     def tool_call(self, tool, arguments):
         return {"type": "function", "function": {"name": tool.name, "arguments": arguments}}
 
-    def do(self, messages, task, tools, look, remembered=None):
-        """Append the turns of one task after the user's message; return the answer."""
+    def do(self, messages, task, tools, look, remembered=None, slip=None):
+        """Append the turns of one task after the user's message; return the answer. slip: a call fails first, in this folder."""
         found = tasks.call(task, tools)
         if not found:
             answer = tasks.refusal(task)
             messages.append({"role": "assistant", "content": answer})
             return answer
         tool, arguments = found
+        if slip:
+            answer = slips.before(self, messages, task, tools, tool, arguments, look, slip)
+            if answer:
+                messages.append({"role": "assistant", "content": answer})
+                return answer
+            arguments = tasks.call(task, tools)[1]  # it may know more now
         said = ""
         if self.r.random() < .03:
             said = self.r.choice(["I will do that.", "Let me do that.", "One moment."])

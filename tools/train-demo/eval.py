@@ -2,7 +2,7 @@
 """Run the exported GGUF with a plain PyTorch forward pass, independent of tawny's engine, and
 measure it on tests/demo. Greedy decoding.
 
-usage: eval.py MODEL.gguf TESTDIR [--first N] [--only heldout|followup|qa|long|agents|real] [--show]
+usage: eval.py MODEL.gguf TESTDIR [--first N] [--only heldout|followup|qa|paths|long|agents|real] [--show]
                        [--part I/N] [--device cuda]
        eval.py MODEL.gguf --perplexity FOLDER
        eval.py MODEL.gguf --ask "a question"
@@ -203,7 +203,7 @@ def main():
         print(runner.complete(render.prompt([{"role": "user", "content": a.ask}], None)))
     if a.perplexity:
         perplexity(runner, a.perplexity)
-    for name in ("heldout", "followup", "qa", "long", "agents", "real") if a.tests else ():
+    for name in ("heldout", "followup", "qa", "paths", "long", "agents", "real") if a.tests else ():
         if a.only in (None, name) and os.path.exists(f"{a.tests}/{name}.jsonl"):
             measure(runner, f"{a.tests}/{name}.jsonl", a)
 

@@ -96,7 +96,7 @@ def segments(messages, tools):
     for i, m in enumerate(messages):
         after = messages[i + 1]["role"] if i + 1 < len(messages) else None
         if m["role"] == "assistant":
-            out += [("<|im_start|>assistant", False), (reply_text(m), True)]
+            out += [("<|im_start|>assistant", False), (reply_text(m), not m.get("slip"))]
         elif m["role"] == "tool":
             start = "<|im_start|>user\n" if i and messages[i - 1]["role"] != "tool" else ""
             end = "<|im_end|>\n" if after != "tool" else ""

@@ -13,8 +13,8 @@ RULES = ["Keep answers short.", "Never guess file names.", "Use the tools instea
 TITLES = ["# Tone and style", "# Rules", "# Doing tasks", "# Guidelines", "## Tool use", "# Code style", "## Workflow", "# Security", "# Environment", "## Final answer", "# Notes", "# Personality", "# Task management", "## Sandbox"]
 
 
-def environment(r, n):
-    cwd = r.choice(["/home/user/", "/work/", "/Users/me/", "/tmp/", "/root/"]) + n.ident()
+def environment(r, n, cwd=None):
+    cwd = cwd or r.choice(["/home/user/", "/work/", "/Users/me/", "/tmp/", "/root/"]) + n.ident()
     date = f"2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}"
     return r.choice([
         f"<env>\nWorking directory: {cwd}\nIs directory a git repo: {r.choice(['Yes', 'No', 'yes', 'no'])}\nPlatform: linux\nToday's date: {date}\n</env>",
@@ -42,8 +42,8 @@ def filler(corpus, r):
     return text
 
 
-def system(r, n, text, hint=None, size=None):
-    """A system prompt of about `size` characters (drawn if None), or None for no prompt."""
+def system(r, n, text, hint=None, size=None, cwd=None):
+    """A system prompt of about `size` characters (drawn if None), or None for no prompt. cwd: the folder it may tell."""
     if size is None:
         x = r.random()
         size = 0 if x < .18 else 1 if x < .45 else r.randint(100, 1200) if x < .85 else r.randint(1200, 5000)
@@ -59,7 +59,7 @@ def system(r, n, text, hint=None, size=None):
         elif x < .6:
             parts.append(r.choice(TITLES))
         elif x < .72:
-            parts.append(environment(r, n))
+            parts.append(environment(r, n, cwd))
         elif x < .82:
             parts.append(example(r, n))
         else:
@@ -70,7 +70,7 @@ def system(r, n, text, hint=None, size=None):
             "To {k}: {c}", "{K} command: {c}", "- {K}: `{c}`", "Use `{c}` to {k}.", "The project is {p} with `{c}`.", "{k}: {c}", "# Commands\n\n- {K}: `{c}`"]).format(
                 k={"test": "run the tests", "build": "build"}[kind], K=kind.capitalize(), c=command, p={"test": "tested", "build": "built"}[kind]))
     if r.random() < .2:
-        parts.append(environment(r, n))
+        parts.append(environment(r, n, cwd))
     return "\n\n".join(parts)
 
 

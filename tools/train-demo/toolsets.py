@@ -5,6 +5,8 @@ mkdir, move or none) and which slot of a request each of its parameters takes.
 """
 import json
 
+PATHS = ("path", "dir", "dest")  # the slots that name a file or folder
+
 
 class Tool:
     def __init__(self, ability, name, description, params):
@@ -12,6 +14,10 @@ class Tool:
         self.ability, self.name, self.description, self.params = ability, name, description, params
         self.extra, self.dialect = {}, None
         self.absolute = False  # its descriptions demand absolute paths
+
+    def take_whole_paths(self):
+        """From now on its calls have absolute paths, if it takes paths at all."""
+        self.absolute = self.absolute or any(slot in PATHS for _, _, _, _, slot in self.params)
 
     def spec(self):
         props = {}
@@ -57,7 +63,7 @@ def whole_paths(slots):
     cwd = slots.get("cwd")
     if not cwd:
         return slots
-    whole = {k: v if v.startswith("/") else f"{cwd}/{v.removeprefix('./')}" for k, v in slots.items() if k in ("path", "dir", "dest")}
+    whole = {k: v if v.startswith("/") else f"{cwd}/{v.removeprefix('./')}" for k, v in slots.items() if k in PATHS}
     return {"dir": cwd, **slots, **whole}
 
 
