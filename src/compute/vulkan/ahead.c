@@ -87,8 +87,10 @@ static bool finish(struct gpu *g, const struct batch *b, const struct recording 
         run_wait(g, &(struct err){0});
         return false;
     }
-    if (!run_wait_for(g, r, e))
+    if (!run_wait_for(g, r, e)) {
+        a->is_begun = false; /* not to be waited for: the device is lost or hangs */
         return false;
+    }
     for (uint32_t i = 0; i < b->n; i++) {
         pick_take(g, side, i, &best[i]);
         a->next.ids[i] = best[i].guess;
