@@ -178,12 +178,14 @@ static void begin_in(struct engine *g, struct mover *m)
         session_cut(s, session_shared(s, j->prompt, m->end));
 }
 
-/* The chunk with token number `at` of the prompt's first m->end. */
+/* The chunk with token number `at` of the prompt, on the way that cold_head takes: of branches that
+ * are alike up to there, the one that goes on alike. */
 static struct chunk *chunk_with(const struct engine *g, const struct mover *m, uint32_t at)
 {
+    const struct job *j = m->turn->job;
     struct chunk *c = NULL;
     uint32_t shared;
-    while ((c = store_step(g->store, c, m->turn->job->prompt, m->end, &shared)) &&
+    while ((c = store_step(g->store, c, j->prompt, (uint32_t)j->params.n_prompt - 1, &shared)) &&
            c->first + shared <= at) {
         if (shared < STORE_TOKENS)
             return NULL;
@@ -191,12 +193,12 @@ static struct chunk *chunk_with(const struct engine *g, const struct mover *m, u
     return c;
 }
 
-static void read_ahead(struct engine *g, const struct mover *m, struct chunk *c)
+static void read_ahead(struct engine *g, const struct mover *m, const struct chunk *c)
 {
     const uint8_t *bytes;
-    uint32_t shared;
-    struct chunk *next = store_step(g->store, c, m->turn->job->prompt, m->end, &shared);
-    if (next && c->n == STORE_TOKENS)
+    const uint32_t end = c->first + c->n;
+    struct chunk *next = end < m->end ? chunk_with(g, m, end) : NULL;
+    if (next)
         store_fetch(g->store, next, DISK_ROWS, &bytes);
 }
 

@@ -285,3 +285,36 @@ TEST(a_folder_that_cannot_be_made_costs_one_line)
     CHECK(strstr(w->warning, "/proc/none"));
     close_world(w);
 }
+
+static size_t ask_again(const struct world *w, struct engine *g, const int32_t *ids, size_t n)
+{
+    const struct kit_cold cold = {w->backend, &engine_model(g)->plan, CTX, N_VOCAB};
+    int32_t want;
+    const struct kit_reply got =
+        kit_ask(g, &(struct job_params){.prompt = ids, .n_prompt = n, .max_tokens = 1});
+    kit_cold_reply(&cold, ids, n, 1, &want, NULL);
+    CHECK_INT(got.n, 1);
+    CHECK_INT(got.ids[0], want);
+    return got.usage.n_prompt - got.usage.n_cached;
+}
+
+/* Two chunks begin alike, and the state is in the one that shares more with the prompt, behind what
+ * both have. */
+TEST(a_state_is_taken_from_the_branch_that_it_belongs_to)
+{
+    struct world *w = open_world("cpu", "qwen3next", 1 << 28);
+    struct engine *g = open_engine(w);
+    int32_t branch[420];
+    memcpy(branch, w->ids[0], sizeof branch);
+    for (int i = 320; i < 420; i++)
+        branch[i] = (w->ids[0][i] + 1) % N_VOCAB;
+    ask_again(w, g, w->ids[0], 400);
+    ask_again(w, g, w->ids[1], BEGIN);
+    ask_again(w, g, w->ids[0], 300); /* its state is now behind 300 tokens of the first's chunk */
+    ask_again(w, g, w->ids[2], BEGIN);
+    CHECK_INT(ask_again(w, g, branch, 420), 120);
+    ask_again(w, g, w->ids[3], BEGIN);
+    CHECK_INT(ask_again(w, g, w->ids[0], 350), 50);
+    engine_close(g);
+    close_world(w);
+}
