@@ -93,6 +93,15 @@ size_t mem_available(void)
     return available;
 }
 
+void arena_reserve(struct arena *a, size_t n)
+{
+    struct arena_block *b = mem_new(1, sizeof *b + n);
+    b->before = a->last;
+    b->size = n;
+    a->last = b;
+    a->n_held += sizeof *b + n;
+}
+
 void *arena_new(struct arena *a, size_t n, size_t size)
 {
     uint64_t bytes;
@@ -100,11 +109,8 @@ void *arena_new(struct arena *a, size_t n, size_t size)
         out_of_memory(SIZE_MAX);
     struct arena_block *b = a->last;
     if (!b || b->size - b->used < bytes) {
-        size_t room = num_max(BLOCK_BYTES, bytes);
-        b = mem_new(1, sizeof *b + room);
-        b->before = a->last;
-        b->size = room;
-        a->last = b;
+        arena_reserve(a, num_max(BLOCK_BYTES, bytes));
+        b = a->last;
     }
     void *p = b->bytes + b->used;
     b->used += bytes;
@@ -142,5 +148,5 @@ void arena_free(struct arena *a)
         a->last = b->before;
         free(b);
     }
-    a->n_bytes = 0;
+    a->n_bytes = a->n_held = 0;
 }

@@ -25,8 +25,16 @@ struct arena_block;
 struct arena {
     struct arena_block *last;
     size_t n_bytes; /* handed out so far */
+    size_t n_held;  /* of all blocks: the memory that the arena takes; one is 64 KiB or more */
 };
 
+/* What n bytes take of an arena. */
+static inline size_t arena_size(size_t n)
+{
+    return (n + 15) & ~(size_t)15;
+}
+/* A block of just n bytes for what comes next, for things that are kept in great number. */
+void arena_reserve(struct arena *a, size_t n);
 /* Zeroed, 16-byte aligned; lives until arena_free. */
 void *arena_new(struct arena *a, size_t n, size_t size);
 /* Copies s; the copy is followed by a NUL byte that is not counted, so .p is a C string too. */

@@ -162,9 +162,24 @@ size_t replay_bytes(struct replay *p)
     return n;
 }
 
+/* What an entry and its keys take of their arena. */
+static size_t entry_size(const struct replay_reply *r, str opening)
+{
+    const size_t n_keys = r->n_calls ? r->n_calls : 1;
+    size_t n = arena_size((r->n_calls + 1) * sizeof(struct chat_call)) +
+               arena_size((r->ids.n + 1) * sizeof *r->ids.ids) +
+               arena_size(n_keys * sizeof(struct key)) + arena_size(r->content.n + 1) +
+               arena_size(r->reasoning.n + 1) + arena_size(opening.n + 1);
+    for (size_t i = 0; i < r->n_calls; i++)
+        n += arena_size(r->calls[i].id.n + 1) + arena_size(r->calls[i].name.n + 1) +
+             arena_size(r->calls[i].arguments.n + 1);
+    return n;
+}
+
 static struct entry *make_entry(const struct replay_reply *r, str opening)
 {
     struct entry *e = mem_new(1, sizeof *e);
+    arena_reserve(&e->arena, entry_size(r, opening));
     struct chat_call *calls = arena_new(&e->arena, r->n_calls + 1, sizeof *calls);
     int32_t *ids = arena_new(&e->arena, r->ids.n + 1, sizeof *ids);
     if (r->ids.n)
@@ -190,7 +205,7 @@ void replay_put(struct replay *p, const struct replay_reply *r, str opening)
         return;
     }
     struct key *keys = arena_new(&e->arena, n_keys(e), sizeof *keys);
-    e->n_bytes = sizeof *e + e->arena.n_bytes;
+    e->n_bytes = sizeof *e + e->arena.n_held;
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < n_keys(e); i++) {
         while ((old = find(p, key_text(e, i))))

@@ -84,12 +84,17 @@ void responses_store_put(struct responses_store *s, str id, str previous, str in
                          str body)
 {
     struct entry *e = mem_new(1, sizeof *e);
+    const str parts[] = {id, previous, input, output, body};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        n += arena_size(parts[i].n + 1);
+    arena_reserve(&e->arena, n);
     e->id = arena_str(&e->arena, id);
     e->previous = arena_str(&e->arena, previous);
     e->input = arena_str(&e->arena, input);
     e->output = arena_str(&e->arena, output);
     e->body = arena_str(&e->arena, body);
-    e->n_bytes = sizeof *e + e->arena.n_bytes;
+    e->n_bytes = sizeof *e + e->arena.n_held;
     if (e->n_bytes > s->max_bytes) {
         arena_free(&e->arena);
         free(e);

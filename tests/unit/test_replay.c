@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "kit/chat_layouts.h"
+#include "kit/heap.h"
 #include "kit/server_kit.h"
 #include "kit/tok_fixture.h"
 #include "server/replay.h"
@@ -368,6 +369,25 @@ TEST(replay_forgets_what_was_used_least_recently)
     record(p, "call_big", "{}", "", "", 1 << 20);
     c.id = STR("call_big");
     CHECK_INT(known(p, call_of(&c), NULL), 0);
+    replay_close(p);
+}
+
+/* Replies of a few words, as from titles and tool calls: the limit is one of memory. */
+TEST(replay_takes_no_more_memory_than_it_may)
+{
+    const size_t limit = 1 << 20;
+    struct replay *p = replay_open(limit);
+    const size_t before = heap_in_use();
+    for (int i = 0; i < 10000; i++) {
+        char id[32];
+        snprintf(id, sizeof id, "call_%d", i);
+        record(p, id, "{\"path\":\"notes.txt\"}", "", "", 20);
+        CHECK(replay_bytes(p) <= limit);
+    }
+    const size_t taken = heap_in_use() - before;
+    printf("    %zu bytes of memory, %zu counted\n", taken, replay_bytes(p));
+    CHECK(replay_bytes(p) > limit / 2);
+    CHECK(taken <= limit + limit / 4); /* malloc's own heads */
     replay_close(p);
 }
 

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include "kit/heap.h"
 #include "server/responses_store.h"
 
 static void check_items(struct responses_store *s, const char *id, const char *want)
@@ -79,6 +80,24 @@ TEST(responses_store_forgets_what_was_not_used)
     CHECK(responses_store_body(s, STR("r99"), &out));
     buf_free(&big);
     buf_free(&out);
+    responses_store_close(s);
+}
+
+TEST(responses_store_takes_no_more_memory_than_it_may)
+{
+    const size_t limit = 1 << 20;
+    struct responses_store *s = responses_store_open(limit);
+    const size_t before = heap_in_use();
+    for (int i = 0; i < 10000; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "r%d", i);
+        put(s, id, "", "\"What is tawny?\"", "\"An owl.\"");
+        CHECK(responses_store_bytes(s) <= limit);
+    }
+    const size_t taken = heap_in_use() - before;
+    printf("    %zu bytes of memory, %zu counted\n", taken, responses_store_bytes(s));
+    CHECK(responses_store_bytes(s) > limit / 2);
+    CHECK(taken <= limit + limit / 4); /* malloc's own heads */
     responses_store_close(s);
 }
 
