@@ -168,7 +168,8 @@ TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
     if (!kit_checks("vulkan"))
         test_skip("drivers are not checked in this build");
     walk("qwen3moe");
-    walk("gpt-oss"); /* rings */
+    walk("gpt-oss");   /* rings */
+    walk("deepseek2"); /* tiles of single rows */
 }
 
 static void check_submits(const char *arch, bool begins)
@@ -198,5 +199,6 @@ TEST(steps_are_begun_ahead_where_they_can_be_taken_back)
         test_skip("drivers are not checked in this build");
     check_submits("qwen3moe", true);
     check_submits("gpt-oss", true);
+    check_submits("deepseek2", true);
     check_submits("qwen3next", false);
 }

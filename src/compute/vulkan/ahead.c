@@ -7,11 +7,11 @@
 #include "base/num.h"
 #include "compute/vulkan/pick.h"
 
-/* Whether rows can be a step that the next one may follow: the inputs that are not written anew by
- * the device are those of steps of few rows alone (attention_write_inputs). */
+/* Whether rows can be a step that the next one may follow: pick.comp moves the inputs on of steps
+ * of few rows alone. */
 static bool is_step(const struct gpu *g, const struct batch *b)
 {
-    return b->n <= FEW_TOKENS && !g->few_in_tiles && !g->params.profile;
+    return b->n <= FEW_TOKENS && !g->params.profile;
 }
 
 bool ahead_drop(struct gpu *g, struct err *e)

@@ -96,8 +96,11 @@ bool pick_write_draws(struct gpu *g, const struct draw *draws, uint32_t n_wanted
 void pick_record(struct recorder *r)
 {
     const struct gpu_pick *p = &r->g->pick;
+    /* A run a row, if it is a step. */
+    const bool has_runs =
+        r->g->few_in_tiles && r->n_rows == r->n_wanted && r->n_rows <= r->g->params.n_seqs;
     const struct {
-        address logits, allowed, parts, counters, best, wanted, ids, pos, draws;
+        address logits, allowed, parts, counters, best, wanted, ids, pos, draws, order, runs;
         uint32_t n_vocab;
     } push = {
         .logits = r->g->scratch.address + r->g->logits_at,
@@ -109,6 +112,8 @@ void pick_record(struct recorder *r)
         .ids = recorder_input(r, INPUT_IDS),
         .pos = recorder_input(r, INPUT_POS),
         .draws = p->draws.address,
+        .order = recorder_input(r, INPUT_ORDER),
+        .runs = has_runs ? attention_runs(r) : 0,
         .n_vocab = r->g->plan->n_vocab,
     };
     vk_cmds_barrier_dispatches(r->cmds);

@@ -36,6 +36,8 @@ layout(push_constant) uniform Push
     // has another one, it writes them anew.
     WordsOut ids, pos;
     Draws draws;       // [..]
+    Words order;       // as in flash.glsl: [..] rows of the batch
+    uint64_t runs;     // 0, or [..] first, number, position, sequence: the position moves on, too
     uint n_vocab;
 } p;
 
@@ -188,6 +190,9 @@ void guess(uint row, uint n)
     p.draws.v[row].state = d.state;
     p.ids.v[to] = id;
     p.pos.v[to]++;
+    for (uint i = 0; p.runs != 0 && i < gl_NumWorkGroups.y; i++)
+        if (p.order.v[i] == to)
+            WordsOut(p.runs).v[4 * i + 2]++;
 }
 
 void main()
