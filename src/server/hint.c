@@ -20,14 +20,22 @@ static str from_body(const struct json *body)
     return (str){NULL, 0};
 }
 
-uint64_t hint_of(const struct http_request *http, const struct json *body)
+static uint64_t number_of(const struct http_request *http, str name)
 {
-    str name = from_headers(http);
-    if (!name.n)
-        name = from_body(body);
     if (!name.n)
         return 0;
     const uint64_t hint =
         str_hash(str_hash(STR_HASH, name), http_header(http, "x-claude-code-agent-id"));
     return hint ? hint : 1;
+}
+
+uint64_t hint_session(const struct http_request *http)
+{
+    return number_of(http, from_headers(http));
+}
+
+uint64_t hint_of(const struct http_request *http, const struct json *body)
+{
+    const str name = from_headers(http);
+    return number_of(http, name.n ? name : from_body(body));
 }

@@ -14,3 +14,5 @@
  * OpenCode "metadata.user_id"                                            Anthropic's: older Claude
  * Code "user"                                                        OpenAI's */
 uint64_t hint_of(const struct http_request *http, const struct json *body);
+/* The same of the headers alone, which name one conversation of one agent; 0: none is there. */
+uint64_t hint_session(const struct http_request *http);

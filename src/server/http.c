@@ -55,6 +55,7 @@ struct http_request {
     struct buf ready;    /* bytes of the source that are not on the wire yet */
     size_t n_taken;      /* of those, given to libmicrohttpd */
     bool ended;          /* the source has no more */
+    bool broken;         /* though that was not all */
 };
 
 /* Length the head announces; 0 for none (chunked uploads). */
@@ -240,7 +241,8 @@ static ssize_t on_more(void *ctx, uint64_t position, char *out, size_t max)
     step(r, "taking a piece of its answer", r->http->params.take_ms);
     size_t n = r->ready.n - r->n_taken;
     if (n == 0)
-        return http_gone(r) ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+        return r->broken || http_gone(r) ? MHD_CONTENT_READER_END_WITH_ERROR
+                                         : MHD_CONTENT_READER_END_OF_STREAM;
     if (n > max)
         n = max;
     memcpy(out, r->ready.p + r->n_taken, n);
@@ -453,6 +455,11 @@ void http_stream(struct http_request *r, const char *type, const struct http_sou
     answer_with(r, 200, type ? type : "text/event-stream",
                 MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_more, r, NULL));
     http_set(r, "Cache-Control", "no-cache");
+}
+
+void http_break(struct http_request *r)
+{
+    r->broken = true;
 }
 
 void http_tap(struct http_request *r, const struct http_tap *tap)

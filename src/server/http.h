@@ -81,6 +81,8 @@ struct http_source {
     void (*close)(void *ctx);
     void *ctx;
 };
+/* The stream that ends now is not complete, and the client is to see that. */
+void http_break(struct http_request *r);
 /* type: its Content-Type, static; NULL: server-sent events. */
 void http_stream(struct http_request *r, const char *type, const struct http_source *source);
 

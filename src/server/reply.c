@@ -1,7 +1,4 @@
-/* reply: one request on its way: prompt -> tokens -> job -> tokens -> text -> stop strings -> chat
- * parser -> what the protocol makes of it. All of it runs on the connection's thread; the engine's
- * thread only feeds the job's events. */
-#include "server/serve.h"
+#include "server/reply.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +7,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/constrain.h"
-#include "server/hint.h"
 #include "server/logprobs.h"
 #include "server/metrics.h"
 #include "server/protocol.h"
-#include "server/record.h"
 #include "server/stops.h"
 
-enum { POLL_MS = 20 }; /* how late a hung-up client is noticed while nothing else happens */
+enum { POLL_MS = 20 }; /* how long a step waits */
 
 struct collected_call {
     str id, name;
@@ -26,11 +21,9 @@ struct collected_call {
 
 struct reply {
     const struct server *server;
-    struct http_request *http;
     struct reply_request to;
     struct openai_request *request; /* of .to */
     struct job *job;
-    struct exchange *exchange; /* NULL: it is not recorded */
 
     struct prompt prompt;
     struct replay_reply sampled; /* what the conversation will bring back */
@@ -53,7 +46,6 @@ struct reply {
     size_t n_calls;
 
     bool started;   /* the beginning is out */
-    bool gone;      /* nobody is there to read the rest */
     bool call_done; /* the one call that was allowed is complete */
     const char *finish;
     struct err error; /* code ERR_NONE: none */
@@ -279,7 +271,6 @@ static void stop_job(struct reply *r)
 static void abandon(struct reply *r)
 {
     uint64_t from = clock_ns();
-    r->gone = true;
     stop_job(r);
     log_info(
         &r->server->params.log,
@@ -320,14 +311,10 @@ static void take_progress(struct reply *r, const struct job_event *event)
 }
 
 /* Takes the job's next event, waiting a moment for it. False: the reply has ended (finish is set,
- * or gone, or error). */
+ * or error). */
 static bool advance(struct reply *r)
 {
     struct job_event event;
-    if (http_gone(r->http)) {
-        abandon(r);
-        return false;
-    }
     job_next(r->job, POLL_MS, &event);
     switch (event.kind) {
     case JOB_TIMEOUT: return true;
@@ -369,25 +356,21 @@ static void log_reply(struct reply *r)
 
 static void count_reply(struct reply *r)
 {
-    if (!r->job)
-        return;
     struct job_usage u = job_usage(r->job);
     const char *end = r->error.code == ERR_NONE && r->finish ? r->finish : "cancelled";
     if (r->error.code && r->error.code != ERR_CANCELLED)
         end = "error";
     metrics_end(r->server->metrics, &r->run, end, &u, r->first_ns);
-    record_usage(r->exchange, &(struct record_usage){u.n_prompt, u.n_cached, r->n_tokens, r->gone});
 }
 
-static void close_reply(void *ctx)
+void reply_close(struct reply *r)
 {
-    struct reply *r = ctx;
     if (!r)
         return;
-    /* The connection broke while bytes went out: that is noticed before http_gone can say it. */
-    if (r->job && !r->gone && !r->finish && !r->error.code)
+    if (r->job && !r->finish && !r->error.code) {
         abandon(r);
-    count_reply(r);
+        count_reply(r);
+    }
     job_close(r->job);
     chat_parser_close(r->parser);
     logprobs_free(&r->logprobs);
@@ -453,70 +436,68 @@ static void finish_stream(struct reply *r)
     r->to.protocol->end(r->to.state, &end, r->out);
 }
 
-static bool next_bytes(void *ctx, struct buf *out)
+/* ---- at once ---- */
+
+static void send_whole(struct reply *r, struct buf *out)
 {
-    struct reply *r = ctx;
-    r->out = out;
-    if (!r->started) {
+    struct reply_end end = end_of(r);
+    r->to.protocol->whole(r->to.state, &end, out);
+}
+
+bool reply_failed(const struct reply *r, struct openai_error *e)
+{
+    if (r->error.code)
+        openai_fail(e, 500, NULL, "%s", r->error.msg);
+    return r->error.code != ERR_NONE;
+}
+
+/* ---- step by step ---- */
+
+static void end_reply(struct reply *r, struct buf *out)
+{
+    if (r->request->stream)
+        finish_stream(r);
+    else if (!r->error.code)
+        send_whole(r, out);
+    log_reply(r);
+    count_reply(r);
+}
+
+bool reply_step(struct reply *r, struct buf *out)
+{
+    const size_t n_before = out->n;
+    r->out = r->request->stream ? out : NULL;
+    if (r->out && !r->started) {
         r->started = true;
         r->to.protocol->begin(r->to.state, &(struct reply_progress){.n_prompt = r->prompt.ids.n},
                               out);
+    } else if (!advance(r)) {
+        end_reply(r, out);
+        return false;
     }
-    while (out->n == 0) {
-        if (!advance(r)) {
-            if (r->gone)
-                return false;
-            finish_stream(r);
-            log_reply(r);
-            return false;
-        }
-        if (out->n == 0)
-            keep_alive(r);
-    }
-    r->sent_ns = clock_ns();
+    if (r->out && out->n == n_before)
+        keep_alive(r);
+    if (out->n != n_before)
+        r->sent_ns = clock_ns();
     return true;
-}
-
-static void refuse(const struct reply_request *to, struct http_request *http,
-                   const struct openai_error *e)
-{
-    if (to->protocol->refuse)
-        to->protocol->refuse(to->state, http, e);
-    else
-        server_refuse(http, e);
-}
-
-/* ---- at once ---- */
-
-static void send_whole(struct reply *r)
-{
-    struct buf body = {0};
-    struct reply_end end = end_of(r);
-    r->to.protocol->whole(r->to.state, &end, &body);
-    http_send(r->http, 200, "application/json", buf_view(&body));
-    buf_free(&body);
-}
-
-static void answer_at_once(struct reply *r)
-{
-    struct openai_error e;
-    while (advance(r))
-        ;
-    if (r->gone)
-        openai_fail(&e, 503, NULL, "The request was cancelled.");
-    else if (r->error.code)
-        openai_fail(&e, 500, NULL, "%s", r->error.msg);
-    if (r->gone || r->error.code)
-        refuse(&r->to, r->http, &e);
-    else
-        send_whole(r);
-    if (!r->gone)
-        log_reply(r);
 }
 
 /* ---- the beginning ---- */
 
-static bool submit(struct reply *r, struct openai_error *e)
+static void open_parser(struct reply *r)
+{
+    r->parser = chat_parser_open(&(struct chat_parser_params){
+        .format = r->server->format,
+        .tools = r->request->conversation.tools,
+        .n_tools = r->request->conversation.n_tools,
+        .in_reasoning = r->prompt.in_reasoning,
+        .id_seed = server_random(),
+        .sink = on_event,
+        .ctx = r,
+    });
+}
+
+bool reply_submit(struct reply *r, uint64_t hint, struct openai_error *e)
 {
     const struct tok_ids *ids = &r->prompt.ids;
     struct constraint *constraint;
@@ -543,7 +524,7 @@ static bool submit(struct reply *r, struct openai_error *e)
                                .want_logprobs = q->want_logprobs,
                                .ignore_stop = q->ignore_stop,
                                .constraint = constraint,
-                               .hint = hint_of(r->http, q->body),
+                               .hint = hint,
                            },
                            &why);
     constraint_unref(constraint);
@@ -551,6 +532,8 @@ static bool submit(struct reply *r, struct openai_error *e)
         snprintf(r->run.id, sizeof r->run.id, "%s", r->to.id);
         r->run.n_prompt = ids->n;
         metrics_begin(r->server->metrics, &r->run);
+        if (q->chat)
+            open_parser(r);
         return true;
     }
     if (why.code == ERR_USAGE || why.code == ERR_LIMIT)
@@ -558,13 +541,15 @@ static bool submit(struct reply *r, struct openai_error *e)
     return openai_fail(e, 500, NULL, "%s", why.msg);
 }
 
-static struct reply *open_reply(const struct server *s, struct http_request *http,
-                                const struct reply_request *to)
+bool reply_encode(struct reply *r, struct openai_error *e)
+{
+    return prompt_encode(r->server, r->request, &r->prompt, e);
+}
+
+struct reply *reply_open(const struct server *s, const struct reply_request *to)
 {
     struct reply *r = mem_new(1, sizeof *r);
     r->server = s;
-    r->http = http;
-    r->exchange = record_of(http);
     r->to = *to;
     r->request = to->request;
     r->queued_ns = r->sent_ns = clock_ns();
@@ -576,34 +561,20 @@ static struct reply *open_reply(const struct server *s, struct http_request *htt
     return r;
 }
 
-static void open_parser(struct reply *r)
+const struct reply_request *reply_asked(const struct reply *r)
 {
-    r->parser = chat_parser_open(&(struct chat_parser_params){
-        .format = r->server->format,
-        .tools = r->request->conversation.tools,
-        .n_tools = r->request->conversation.n_tools,
-        .in_reasoning = r->prompt.in_reasoning,
-        .id_seed = server_random(),
-        .sink = on_event,
-        .ctx = r,
-    });
+    return &r->to;
 }
 
-void reply_run(const struct server *s, struct http_request *http, const struct reply_request *to)
+const struct tok_ids *reply_prompt(const struct reply *r)
 {
-    struct reply *r = open_reply(s, http, to);
-    struct openai_error e;
-    bool running = prompt_encode(s, r->request, &r->prompt, &e) && submit(r, &e);
-    if (running && r->request->chat)
-        open_parser(r);
-    if (!running) {
-        refuse(to, http, &e);
-        close_reply(r);
-    } else if (r->request->stream) {
-        http_stream(http, to->protocol->stream_type,
-                    &(struct http_source){next_bytes, close_reply, r});
-    } else {
-        answer_at_once(r);
-        close_reply(r);
-    }
+    return &r->prompt.ids;
+}
+
+struct record_usage reply_usage(struct reply *r)
+{
+    const struct job_usage u = job_usage(r->job);
+    return (struct record_usage){.n_prompt = u.n_prompt,
+                                 .n_cached = u.n_cached,
+                                 .n_generated = atomic_load(&r->run.n_generated)};
 }

@@ -18,6 +18,7 @@
 #include "text/tok.h"
 
 struct constrain_cache; /* constrain.h */
+struct deliveries;      /* deliver.h */
 struct metrics;         /* metrics.h */
 struct recorder;        /* record.h */
 struct responses_store; /* responses_store.h */
@@ -33,6 +34,7 @@ struct server {
     bool may_reason; /* the template that is used knows reasoning */
     struct constrain_cache *constrain;
     struct replay *replay;
+    struct deliveries *deliveries;
     struct responses_store *responses;
     struct dates *dates;
     struct metrics *metrics;

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "server/anthropic_reply.h"
 #include "server/constrain.h"
+#include "server/deliver.h"
 #include "server/guard.h"
 #include "server/metrics.h"
 #include "server/ollama.h"
@@ -22,6 +23,7 @@ enum {
     RESPONSES_BYTES = 64 << 20, /* responses that can be continued */
     MAX_BODY = 64 << 20,
     MAX_HELD = 512 << 20,
+    MAX_KEPT = 4 << 20,
 };
 
 void server_log_notice(const struct server *s, const struct http_request *http,
@@ -364,6 +366,7 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         log_warn(&p->log, "no conversations: %s", s->no_chat.msg);
     s->format = s->chat ? chat_template_format(s->chat) : CHAT_PLAIN;
     s->replay = replay_open(REPLAY_BYTES);
+    s->deliveries = deliveries_open(p->max_kept ? p->max_kept : MAX_KEPT);
     s->responses = responses_store_open(RESPONSES_BYTES);
     s->dates = dates_open();
     s->metrics = metrics_open();
@@ -443,6 +446,7 @@ bool server_run(struct engine *g, const struct server_params *p, struct err *e)
     chat_template_close(s.chat);
     constrain_close(s.constrain);
     replay_close(s.replay);
+    deliveries_close(s.deliveries);
     responses_store_close(s.responses);
     dates_close(s.dates);
     metrics_close(s.metrics);

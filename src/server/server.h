@@ -27,6 +27,8 @@ struct server_params {
                                  [64 MiB] */
     size_t max_held;          /* bytes of all requests at once, packed, unpacked and parsed [512
                                  MiB]; more are told to come back */
+    size_t max_kept;          /* bytes of a reply that are kept for a client that asks for it
+                                 again [4 MiB], see deliver.h */
     uint32_t head_ms, body_ms, take_ms; /* how long clients may take, as in http.h */
     uint32_t keepalive_ms; /* a silent stream gets a comment so often [5000], and every third time
                               an empty chunk, for clients that count only data */

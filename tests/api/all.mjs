@@ -7,3 +7,4 @@ import './ollama.mjs';
 import './messages.mjs';
 import './errors.mjs';
 import './abort.mjs';
+import './retry.mjs';

@@ -87,6 +87,7 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
                                .keepalive_ms = p->keepalive_ms,
                                .max_body = p->max_body,
                                .max_held = p->max_held,
+                               .max_kept = p->max_kept,
                                .cors = p->cors,
                                .record = p->record,
                                .chat_template = str_of(p->chat_template ? p->chat_template : ""),

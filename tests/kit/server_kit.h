@@ -14,6 +14,7 @@ struct kit_server_params {
     uint32_t n_ctx;  /* [2048] */
     size_t max_body; /* [the server's] */
     size_t max_held; /* [the server's] */
+    size_t max_kept; /* [the server's] */
     const char *cors;
     const char *record;        /* a folder */
     const char *chat_template; /* [ChatML] */
