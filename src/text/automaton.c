@@ -52,7 +52,7 @@ struct automaton {
     uint32_t n_sets, sets_room;
     uint32_t *set_slots;
     uint32_t set_mask;
-    size_t n_edges; /* bytes of the sets' edges */
+    size_t n_behind; /* bytes of the sets' edges and parts */
     uint64_t work;
     bool broken;
     /* The set that is being made. */
@@ -374,7 +374,7 @@ static void reset(struct automaton *a)
     a->frames = mem_new(a->frames_room, sizeof *a->frames);
     a->places = mem_new(a->places_room, sizeof *a->places);
     a->sets = mem_new(a->sets_room, sizeof *a->sets);
-    a->n_edges = 0;
+    a->n_behind = 0;
 }
 
 static void release(struct automaton *a)
@@ -440,7 +440,7 @@ uint32_t automaton_step(struct automaton *a, uint32_t state, uint8_t byte)
     uint32_t class = a->g->byte_class[byte];
     if (!a->sets[state].next) {
         a->sets[state].next = mem_new(a->g->n_byte_classes, sizeof *a->sets->next);
-        a->n_edges += a->g->n_byte_classes * sizeof *a->sets->next;
+        a->n_behind += a->g->n_byte_classes * sizeof *a->sets->next;
     }
     uint32_t known = a->sets[state].next[class];
     if (known)
@@ -583,6 +583,7 @@ const struct automaton_part *automaton_parts(struct automaton *a, uint32_t state
             }
         }
         free(grounds);
+        a->n_behind += ((size_t)n_places + 1) * sizeof *parts;
         a->sets[state].parts = parts;
         a->sets[state].n_parts = n_parts;
     }
@@ -628,8 +629,9 @@ bool automaton_broken(const struct automaton *a)
 
 size_t automaton_n_bytes(const struct automaton *a)
 {
-    return a->n_frames * (sizeof *a->frames + 8) + a->n_places * sizeof *a->places +
-           a->n_sets * (sizeof *a->sets + 8) + a->n_edges;
+    const size_t n_slots = (size_t)a->frame_mask + a->set_mask + 2;
+    return a->frames_room * sizeof *a->frames + a->places_room * sizeof *a->places +
+           a->sets_room * sizeof *a->sets + n_slots * sizeof *a->set_slots + a->n_behind;
 }
 
 uint32_t automaton_n_states(const struct automaton *a)

@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "kit/grammar_match.h"
+#include "kit/heap.h"
 #include "kit/tok_fixture.h"
 #include "test.h"
 #include "text/gbnf.h"
@@ -191,6 +192,29 @@ TEST(mask_takes_text_that_is_cut_inside_characters)
     grammar_free(g);
     mask_vocab_close(v);
     tok_close(t);
+}
+
+/* A constraint forgets by what its automaton says it takes. */
+TEST(mask_automaton_says_what_memory_it_takes)
+{
+    struct err e = {0};
+    struct grammar *g = grammar_new();
+    CHECK_OK(gbnf_compile(g, STR("root ::= ([a-z] | [0-9]){0,10000}"), &e));
+    const size_t before = heap_in_use();
+    struct automaton *a = automaton_open(g);
+    const size_t fixed = heap_in_use() - before - automaton_n_bytes(a);
+    uint32_t n_parts, state = automaton_start(a);
+    for (int i = 0; i < 9000; i++) {
+        state = automaton_step(a, state, 'a');
+        automaton_parts(a, state, &n_parts);
+    }
+    const size_t taken = heap_in_use() - before - fixed;
+    printf("    %zu bytes of memory, %zu counted, %u states\n", taken, automaton_n_bytes(a),
+           automaton_n_states(a));
+    CHECK(automaton_n_states(a) >= 9000);
+    CHECK(taken <= automaton_n_bytes(a) + automaton_n_bytes(a) / 4); /* malloc's own heads */
+    automaton_close(a);
+    grammar_free(g);
 }
 
 TEST(mask_says_when_nothing_is_forbidden)
