@@ -45,6 +45,11 @@ const char *plan_key(const struct launch_server *s)
     return s->key ? s->key : "none";
 }
 
+bool plan_key_is_plain(const struct launch_server *s)
+{
+    return strpbrk(plan_key(s), "$`\\\"'!") == NULL;
+}
+
 str plan_url(const struct plan_in *in)
 {
     return arena_fmt(in->arena, "http://127.0.0.1:%u/v1", in->server->port);

@@ -92,6 +92,19 @@ void plan_opencode(const struct plan_in *in)
     plan_file(in, NULL, &text, &home, "opencode.json", true);
 }
 
+/* How a key stands in the files of agents that expand variables and know no escape: only by a
+ * variable. What uses an installed file has to set that then. */
+static str key_by_name(const struct plan_in *in)
+{
+    return plan_key_is_plain(in->server) ? str_of(plan_key(in->server)) : STR("$TAWNY_API_KEY");
+}
+
+static const char *then_with_key(const struct plan_in *in, const char *program)
+{
+    return plan_key_is_plain(in->server) ? program
+                                         : arena_fmt(in->arena, "TAWNY_API_KEY=KEY %s", program).p;
+}
+
 /* Its documentation, configuration/settings.md and model-providers.md: the file that
  * QWEN_CODE_SYSTEM_SETTINGS_PATH names is laid over the user's own. */
 void plan_qwen(const struct plan_in *in)
@@ -102,7 +115,7 @@ void plan_qwen(const struct plan_in *in)
     struct jout j = {.out = &text};
     jout_begin(&j, NULL, '{');
     jout_begin(&j, "env", '{');
-    jout_str(&j, "TAWNY_API_KEY", str_of(plan_key(s)));
+    jout_str(&j, "TAWNY_API_KEY", key_by_name(in));
     jout_str(&j, "QWEN_STREAM_MAX_LIFETIME_MS", STR("0")); /* else a reply ends after 15 minutes */
     jout_end(&j, '}');
     jout_begin(&j, "security", '{');
@@ -135,8 +148,21 @@ void plan_qwen(const struct plan_in *in)
     plan_env(in, arena_fmt(in->arena, "QWEN_CODE_SYSTEM_SETTINGS_PATH=%s", path));
     plan_env(in, arena_fmt(in->arena, "TAWNY_API_KEY=%s", plan_key(s)));
     plan_env(in, STR("QWEN_STREAM_MAX_LIFETIME_MS=0"));
-    in->plan->program = in->plan->then = "qwen";
+    in->plan->program = "qwen";
+    in->plan->then = then_with_key(in, "qwen");
     in->plan->get = "npm install -g @qwen-code/qwen-code";
+}
+
+/* As a literal: "$$" is a "$", "$!" a "!" that runs no command (custom-provider.md). */
+static str pi_key(const struct plan_in *in)
+{
+    const char *key = plan_key(in->server);
+    struct buf out = {0};
+    for (const char *c = key; *c; c++)
+        buf_fmt(&out, "%s%c", *c == '$' || (*c == '!' && c == key) ? "$" : "", *c);
+    str escaped = arena_str(in->arena, buf_view(&out));
+    buf_free(&out);
+    return escaped;
 }
 
 /* The provider as pi's models.json and its registerProvider take it. */
@@ -147,7 +173,7 @@ static void pi_provider(const struct plan_in *in, const char *key, struct jout *
     jout_begin(j, key, '{');
     jout_str(j, "baseUrl", plan_url(in));
     jout_str(j, "api", STR("openai-completions"));
-    jout_str(j, "apiKey", str_of(plan_key(s)));
+    jout_str(j, "apiKey", pi_key(in));
     jout_begin(j, "models", '[');
     jout_begin(j, NULL, '{');
     jout_str(j, "id", s->model);
@@ -216,7 +242,7 @@ void plan_crush(const struct plan_in *in)
     jout_str(&j, "name", STR("tawny"));
     jout_str(&j, "type", STR("openai-compat"));
     jout_str(&j, "base_url", plan_url(in));
-    jout_str(&j, "api_key", str_of(plan_key(s)));
+    jout_str(&j, "api_key", key_by_name(in));
     jout_begin(&j, "models", '[');
     jout_begin(&j, NULL, '{');
     jout_str(&j, "id", s->model);
@@ -234,6 +260,9 @@ void plan_crush(const struct plan_in *in)
     jout_end(&j, '}');
     plan_file(in, "crush/crush.json", &text, &home, "crush.json", true);
     plan_env(in, arena_fmt(in->arena, "CRUSH_GLOBAL_DATA=%s/crush", in->folder));
-    in->plan->program = in->plan->then = "crush";
+    if (!plan_key_is_plain(s))
+        plan_env(in, arena_fmt(in->arena, "TAWNY_API_KEY=%s", plan_key(s)));
+    in->plan->program = "crush";
+    in->plan->then = then_with_key(in, "crush");
     in->plan->get = "npm install -g @charmland/crush";
 }

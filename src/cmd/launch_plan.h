@@ -23,6 +23,8 @@ const char *plan_file(const struct plan_in *in, const char *name, struct buf *te
                       const struct launch_home *home, const char *home_name, bool merge);
 /* The key, or a word for clients that want one. */
 const char *plan_key(const struct launch_server *s);
+/* Does it stand for itself where an agent expands variables as a shell does? */
+bool plan_key_is_plain(const struct launch_server *s);
 /* "http://127.0.0.1:8383/v1" in the arena. */
 str plan_url(const struct plan_in *in);
 

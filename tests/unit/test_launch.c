@@ -73,6 +73,28 @@ TEST(launch_gives_codex_and_qwen_code_the_server)
     arena_free(&a);
 }
 
+/* pi, Qwen Code and Crush would expand what looks like a variable, and pi run what a "!" begins. */
+TEST(launch_keeps_keys_from_being_expanded)
+{
+    struct arena a = {0};
+    struct launch_plan p;
+    struct err e;
+    struct launch_server keyed = server;
+    keyed.key = "!a$HOME$";
+    CHECK_OK(launch_plan("pi", &keyed, "/tmp/owl", &a, &p, &e));
+    for (size_t i = 0; i < p.n_files; i++)
+        CHECK(str_find(p.files[i].text, STR("\"$!a$$HOME$$\""), 0) != SIZE_MAX);
+    static const char *const by_name[] = {"qwen", "crush"};
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(launch_plan(by_name[i], &keyed, "/tmp/owl", &a, &p, &e));
+        CHECK(str_find(p.files[0].text, STR("\"$TAWNY_API_KEY\""), 0) != SIZE_MAX);
+        CHECK(str_find(p.files[0].text, STR("HOME"), 0) == SIZE_MAX);
+        CHECK(has(p.env, p.n_env, "TAWNY_API_KEY=!a$HOME$"));
+        CHECK(str_starts(str_of(p.then), STR("TAWNY_API_KEY=KEY ")));
+    }
+    arena_free(&a);
+}
+
 /* User settings, ours, and what becomes of them ("": refused). */
 TEST(launch_merges_what_is_asked_and_keeps_the_rest)
 {
