@@ -250,8 +250,10 @@ static void finish(struct reply *r, enum finish why)
     r->finish = finish_reason(r, why);
     if (is_checked(r) && why == FINISH_STOP && !r->stops.hit)
         check_schemas(r);
-    /* Only what is whole: what was cut off does not stand in the conversation as it was sampled. */
-    if (r->parser && !r->stops.hit && (why == FINISH_STOP || r->call_done))
+    /* A stop string leaves less in the conversation than was sampled, and a call that a limit cut
+     * off is better shown to the model as its template shows calls. */
+    const bool cut_call = why != FINISH_STOP && r->parser && chat_parser_n_cut(r->parser) > 0;
+    if (r->parser && !r->stops.hit && (!cut_call || r->call_done))
         replay_put(r->server->replay, &r->sampled, buf_view(&r->prompt.opening));
 }
 

@@ -109,6 +109,37 @@ TEST(server_answers_a_chat_at_once_and_in_chunks)
     kit_server_close(s);
 }
 
+/* A reply that max_tokens cut off comes back: what was sampled stands in the prompt, whatever the
+ * tokenizer would make of its text. The last token of a reply was never read. */
+TEST(server_knows_a_reply_again_that_was_cut_off)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.demo = true});
+    struct buf in = {0}, body = {0};
+    static const char fields[] = "\"temperature\":2,\"top_k\":0,\"top_p\":1,\"max_tokens\":40,"
+                                 "\"ignore_eos\":true,\"messages\":[{\"role\":\"user\","
+                                 "\"content\":\"What is tawny?\"}";
+    for (int seed = 1; seed <= 3; seed++) {
+        buf_clear(&body);
+        buf_fmt(&body, "{\"seed\":%d,%s]}", seed, fields);
+        CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 200);
+        CHECK_HAS(&in, "\"finish_reason\":\"length\"");
+        const size_t from = str_find(buf_view(&in), STR("\"content\":\""), 0);
+        const size_t to = str_find(buf_view(&in), STR(",\"refusal\""), from);
+        const size_t n_prompt = strtoul(strstr(in.p, "\"prompt_tokens\":") + 16, NULL, 10);
+        buf_clear(&body);
+        buf_fmt(&body,
+                "{\"seed\":%d,%s,{\"role\":\"assistant\",%.*s},{\"role\":\"user\",\"content\":"
+                "\"Go on.\"}]}",
+                seed, fields, (int)(to - from), in.p + from);
+        CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 200);
+        const size_t n_cached = strtoul(strstr(in.p, "\"cached_tokens\":") + 16, NULL, 10);
+        CHECK_INT(n_cached, n_prompt + 40 - 1);
+    }
+    buf_free(&in);
+    buf_free(&body);
+    kit_server_close(s);
+}
+
 TEST(server_says_what_does_not_fit)
 {
     struct kit_server *s = kit_server_open(&(struct kit_server_params){.n_ctx = 64});
