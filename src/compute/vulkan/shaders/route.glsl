@@ -5,37 +5,47 @@ layout(constant_id = 8) const uint N_USED = 8;
 layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.h
 layout(constant_id = 10) const uint N_SPLITS = 1; // parts of a logit, added in order
 
-// What is compared, filled up to a multiple of 8 with what comes last.
-const uint N_FILLED = (N_EXPERTS + 7) / 8 * 8;
-shared vec4 s_logits[N_FILLED / 4];
+// Many experts are ranked in pieces first, then the N_USED first of each among one another.
+const uint PIECE = N_EXPERTS > 128 ? 64 : (N_EXPERTS + 7) / 8 * 8; // a multiple of 8
+const uint N_PIECES = (N_EXPERTS + PIECE - 1) / PIECE;
+const uint N_FIRST = N_PIECES > 1 ? (N_PIECES * N_USED + 7) / 8 * 8 : 0;
+
+// What is ranked: the pieces, then the first ones, whose experts s_first has. What fills them up comes last.
+const uint FIRST_AT = N_PIECES * PIECE;
+shared vec4 s_ranked[(FIRST_AT + N_FIRST) / 4];
+shared uint s_first[N_FIRST + 1];
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 shared uint s_ids[N_USED];
 
-// Position of expert e in falling order of s_logits, ties: lower expert first.
-uint rank_of(uint e)
+// Position of number `own` in falling order of [from, from + n) of s_ranked, ties: lower number first.
+uint rank_of(uint own, uint from, uint n)
 {
-    const float mine = s_logits[e / 4][e % 4];
+    const float mine = s_ranked[own / 4][own % 4];
     uint rank = 0;
-    [[dont_unroll]] for (uint i = 0; i < N_FILLED / 4; i += 2)
+    [[dont_unroll]] for (uint i = from / 4; i < (from + n) / 4; i += 2)
         [[unroll]] for (uint k = i; k < i + 2; k++) {
-            const vec4 x = s_logits[k];
+            const vec4 x = s_ranked[k];
             [[unroll]] for (uint c = 0; c < 4; c++)
-                rank += uint(x[c] > mine || x[c] == mine && 4 * k + c < e);
+                rank += uint(x[c] > mine || x[c] == mine && 4 * k + c < own);
         }
     return rank;
 }
 
-// s_ids and s_chosen.
-void choose(uint token)
+void fill_up()
 {
     const uint t = thread();
     if (t < N_USED)
         s_ids[t] = 0; // what is no number has no rank
-    if (t < 8 && N_EXPERTS % 8 != 0) // those of experts follow behind a barrier
-        s_logits[N_EXPERTS / 8 * 2 + t / 4][t % 4] = -1e38;
-    barrier();
-    for (uint e = t; e < N_EXPERTS; e += THREADS) {
+    for (uint i = N_EXPERTS + t; i < FIRST_AT + N_FIRST; i += THREADS)
+        s_ranked[i / 4][i % 4] = -1e38;
+    for (uint i = t; i < N_FIRST; i += THREADS)
+        s_first[i] = 0;
+}
+
+void load_logits(uint token)
+{
+    for (uint e = thread(); e < N_EXPERTS; e += THREADS) {
         float logit = 0, parts[N_SPLITS];
         [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
             parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
@@ -45,16 +55,39 @@ void choose(uint token)
             logit += Floats(p.router_bias).v[e];
         const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
         s_scores[e] = score;
-        s_logits[e / 4][e % 4] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
+        s_ranked[e / 4][e % 4] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
     }
+}
+
+void take(uint rank, uint e)
+{
+    if (rank < N_USED) {
+        s_ids[rank] = e;
+        s_chosen[rank] = s_scores[e];
+    }
+}
+
+// s_ids and s_chosen.
+void choose(uint token)
+{
+    fill_up();
+    load_logits(token);
     barrier();
-    for (uint e = t; e < N_EXPERTS; e += THREADS) {
-        const uint rank = rank_of(e);
-        if (rank < N_USED) {
-            s_ids[rank] = e;
-            s_chosen[rank] = s_scores[e];
+    for (uint e = thread(); e < N_EXPERTS; e += THREADS) {
+        const uint piece = e / PIECE, rank = rank_of(e, piece * PIECE, PIECE);
+        if (N_PIECES == 1) {
+            take(rank, e);
+        } else if (rank < N_USED) {
+            const uint i = piece * N_USED + rank, at = FIRST_AT + i;
+            s_ranked[at / 4][at % 4] = s_ranked[e / 4][e % 4];
+            s_first[i] = e;
         }
     }
+    barrier();
+    if (N_PIECES == 1)
+        return;
+    for (uint i = thread(); i < N_PIECES * N_USED; i += THREADS)
+        take(rank_of(FIRST_AT + i, FIRST_AT, N_FIRST), s_first[i]);
     barrier();
 }
 
