@@ -15,8 +15,9 @@ enum {
         5120,           /* bytes of shared memory that the shaders take beside their activations */
     TABLE_BYTES = 1024, /* of pairs of code values */
     FLOAT_SPLIT_COLS = 256,
-    MOST_RANKED = 512, /* experts, by every workgroup that reads them; more by one of the route step */
-    TYPE_2 = 16,       /* number of the constant in shaders/matrix.glsl */
+    MOST_RANKED =
+        512,     /* experts, by every workgroup that reads them; more by one of the route step */
+    TYPE_2 = 16, /* number of the constant in shaders/matrix.glsl */
     MOST_STEPS_PER_OP = 6, /* three outputs, for few rows and for many */
 };
 
