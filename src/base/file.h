@@ -15,6 +15,14 @@ bool file_read_at(int fd, const char *path, uint64_t offset, void *out, size_t n
 /* Opens for reading and stores the size in bytes. Returns the descriptor, or -1 and e. Refuses what
  * is not a regular file. */
 int file_open(const char *path, uint64_t *n_bytes, struct err *e);
+/* A second descriptor of the file that fd is, whose reads go past the page cache (file_read_past):
+ * for reading most of a large file once, which the cache would copy and keep beside what becomes of
+ * it. -1 where the cache has half of the file already, and where the file system cannot do it. */
+int file_open_past(const char *path, int fd, uint64_t n_bytes);
+/* As file_read_at, through such a descriptor where it is not -1. For ranges of 64 KiB and more.
+ * Thread-safe. */
+bool file_read_past(int past, int fd, const char *path, uint64_t offset, void *out, size_t n,
+                    struct err *e);
 
 /* Makes the folders above path that are missing, for the user alone; a failure shows when the file
  * is written. */

@@ -10,11 +10,16 @@
 #include "base/num.h"
 #include "gguf/gguf_int.h"
 
+/* From where on reading past the page cache pays. */
+enum { PAST_FILE_BYTES = 64 << 20, PAST_READ_BYTES = 64 << 10 };
+
 static void close_shard(struct gguf_shard *s)
 {
     mem_big_free(s->room, s->n_room);
     if (s->fd >= 0)
         close(s->fd);
+    if (s->past >= 0)
+        close(s->past);
     free(s->path);
 }
 
@@ -45,9 +50,12 @@ void gguf_close(struct gguf *g)
 static bool open_shard(struct gguf_shard *s, const char *path, struct err *e)
 {
     s->path = strdup(path);
+    s->past = -1;
     s->fd = file_open(path, &s->n_bytes, e);
     if (s->fd < 0)
         return false;
+    if (s->n_bytes >= PAST_FILE_BYTES)
+        s->past = file_open_past(path, s->fd, s->n_bytes);
     s->n_room = num_min(s->n_bytes, GGUF_MAX_HEAD_BYTES);
     s->head = s->room = mem_big(s->n_room, path, e);
     return s->room != NULL;
@@ -174,7 +182,7 @@ static struct gguf *new_gguf(void)
     struct gguf *g = mem_new(1, sizeof *g);
     g->shards = mem_new(1, sizeof *g->shards);
     g->n_shards = 1;
-    g->shards[0].fd = -1;
+    g->shards[0].fd = g->shards[0].past = -1;
     return g;
 }
 
@@ -272,7 +280,8 @@ bool gguf_read(const struct gguf *g, const struct gguf_tensor *t, uint64_t offse
                        "%s: tensor '%.*s': %zu bytes at %" PRIu64 " wanted, it has %" PRIu64,
                        s->path, STRF(t->name), n, offset, t->n_bytes);
     if (s->fd >= 0)
-        return file_read_at(s->fd, s->path, t->offset + offset, out, n, e);
+        return file_read_past(n >= PAST_READ_BYTES ? s->past : -1, s->fd, s->path,
+                              t->offset + offset, out, n, e);
     memcpy(out, s->head + t->offset + offset, n);
     return true;
 }

@@ -20,6 +20,7 @@ enum {
 struct gguf_shard {
     char *path;
     int fd;              /* -1: bytes in memory that belong to the caller */
+    int past;            /* the same past the page cache, for weights; -1: not */
     uint64_t n_bytes;    /* of the file */
     const uint8_t *head; /* [n_room], of which the first n_loaded are read */
     uint8_t *room;       /* head, where it is ours */
