@@ -8,3 +8,4 @@ import './messages.mjs';
 import './errors.mjs';
 import './abort.mjs';
 import './retry.mjs';
+import './restart.mjs';
