@@ -86,7 +86,7 @@ demo: ## install what is missing, build, run one conversation with a tool call
 JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # What `make check` runs; each prints "N passed, N failed, N skipped".
-SUITES := check-static unit check-cli check-golden check-api check-demo check-calls
+SUITES := check-static unit check-cli check-golden check-api check-demo check-calls check-agree-few
 check: ## install what is missing, build, run all tests
 	@tools/install-deps check
 	@$(MAKE) --no-print-directory $(JOBS) tawny build/release/unit-tests
@@ -113,6 +113,14 @@ check-agents: tawny ## the real coding agents from npm against the demo model (R
 SAMPLE ?= 0
 check-demo: tawny ## the demo model's held-out requests over HTTP (SAMPLE=N: N a suite; 0: all)
 	@python3 tests/demo/check --sample $(SAMPLE)
+
+PROMPTS ?= 200
+TOKENS ?= 16
+check-agree: tawny ## cpu and vulkan write the same: the held-out requests' words as prompts (PROMPTS=N, TOKENS=N, DEVICE=name; LONG=1: all of them)
+	@python3 tests/demo/agree --prompts $(PROMPTS) --tokens $(TOKENS) $(if $(LONG),,--short) $(if $(DEVICE),--device $(DEVICE))
+
+check-agree-few:
+	@$(MAKE) --no-print-directory check-agree PROMPTS=8 TOKENS=8
 
 CALLS ?= 50
 check-calls: tawny ## calls that constraints make the demo model and random weights write, judged by jsonschema (CALLS=N)
@@ -201,5 +209,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all demo soak soak-gpu check check-sanitizers check-static check-cli check-golden check-api check-agents check-demo check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
+.PHONY: all demo soak soak-gpu check check-sanitizers check-static check-cli check-golden check-api check-agents check-demo check-agree check-agree-few check-calls check-calls-full unit fuzz bench-tok bench-mask bench-cpu bench-block bench-render isa layers spirv fmt clean help
 .SECONDARY:
