@@ -1,4 +1,4 @@
-"""A tawny server on a free port, and one request to it: what the demo and the tests share. Standard library only."""
+"""A tawny server on a free port, one request to it, and the devices: what the demo and the tests share. Standard library only."""
 import http.client
 import json
 import subprocess
@@ -69,3 +69,15 @@ def add_call_part(calls, part, on_text):
     fragment = function.get("arguments") or ""
     calls[part["index"]]["function"]["arguments"] += fragment
     on_text(fragment)
+
+
+def devices(tawny):
+    """What `tawny devices` lists, as dictionaries; none without Vulkan."""
+    listed = subprocess.run([tawny, "devices", "--json"], capture_output=True, text=True, check=False).stdout
+    return json.loads(listed) if listed.strip() else []
+
+
+def choose_device(tawny, part=""):
+    """The first device whose name has this part, no software where there is another; None: there is none."""
+    found = [device for device in devices(tawny) if part.lower() in device["name"].lower()]
+    return min(found, key=lambda device: device["software"], default=None)
