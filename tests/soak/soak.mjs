@@ -17,7 +17,7 @@ const { values: options, positionals } = parseArgs({ allowPositionals: true, opt
   seed: { type: 'string', default: `${Math.floor(Math.random() * 1e6)}` }, requests: { type: 'string', default: '100' },
 } });
 const seconds = Number(options.minutes) * 60, seed = Number(options.seed);
-const HEALTH_MS = 50, GROWTH_MIB = 48, FDS = 8;
+const HEALTH_MS = 50, GROWTH_MIB = 24, FDS = 8;
 
 let passed = 0, failed = 0;
 function check(name, ok, detail) {
