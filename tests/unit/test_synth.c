@@ -288,7 +288,7 @@ static void keep_text(void *ctx, enum log_level level, const char *text)
 }
 
 /* "w" a window, "f" full attention, "l" latent, "d" delta net, "-" dense, "e" experts: two letters
- * a layer. */
+ * a layer, or three. */
 static void pattern_of(const struct plan *p, struct buf *out)
 {
     for (size_t i = 0; i < p->n_ops; i++)
@@ -321,17 +321,17 @@ TEST(synth_models_are_whole_and_keep_their_pattern_when_short)
     static const struct {
         const char *name;
         uint32_t n_layers;
-        const char *pattern; /* a shared expert is a dense part more */
+        const char *pattern; /* a shared expert is a dense part before the others */
     } rows[] = {
         {"qwen3-coder-30b", 2, "fefe"},
         {"qwen3-30b-2507", 1, "fe"},
         {"gpt-oss-20b", 3, "wefewe"},
         {"gpt-oss-120b", 2, "wefe"},
-        {"qwen3-next-80b", 5, "de-de-de-fe-de-"},
-        {"qwen3-next-80b", 1, "fe-"},
-        {"qwen3.6-35b-a3b", 4, "de-de-de-fe-"},
-        {"qwen3.6-35b-a3b-mtp", 4, "de-de-de-fe-"},
-        {"glm-4.7-flash", 3, "l-le-le-"},
+        {"qwen3-next-80b", 5, "d-ed-ed-ef-ed-e"},
+        {"qwen3-next-80b", 1, "f-e"},
+        {"qwen3.6-35b-a3b", 4, "d-ed-ed-ef-e"},
+        {"qwen3.6-35b-a3b-mtp", 4, "d-ed-ed-ef-e"},
+        {"glm-4.7-flash", 3, "l-l-el-e"},
         {"glm-4.7-flash", 1, "l-"},
         {"qwen3-0.6b", 2, "f-f-"},
         {"qwen3-8b", 1, "f-"},
