@@ -7,7 +7,7 @@
 
 struct hybrid {
     struct layer_slots s;
-    slot_id qkv, z, beta, alpha, delta; /* of the delta net */
+    slot_id qkv, z, beta, alpha, gates, delta; /* of the delta net; gates: beta and alpha in one */
     slot_id shared;
     uint32_t n_conv, n_k_head, n_v_head;
     uint32_t d_head;   /* of keys and of values */
@@ -82,22 +82,24 @@ static void delta_slots(struct builder *b, struct hybrid *h)
     h->z = plan_slot(b->plan, "z", (uint32_t)n_values(h));
     h->beta = plan_slot(b->plan, "beta", h->n_v_head);
     h->alpha = plan_slot(b->plan, "alpha", h->n_v_head);
+    h->gates = plan_slot(b->plan, "beta and alpha", 2 * h->n_v_head);
     h->delta = plan_slot(b->plan, "delta", (uint32_t)n_values(h));
     h->shared = plan_slot(b->plan, "shared expert", h->n_ff_shared);
 }
 
 struct inputs {
-    const struct weight *qkv, *z, *beta, *alpha;
+    const struct weight *qkv, *z, *beta, *alpha, *gates; /* gates or the two before it are NULL */
 };
 
 /* The first files have qkv and z in one tensor, the rows of a key head and its value heads
- * together. So has ssm_ba to this day. */
+ * together. So has ssm_ba to this day, which stays one matrix: its slot is as delta_gates_width
+ * says. */
 static struct inputs bind_inputs(struct builder *b, const struct hybrid *h, uint32_t i)
 {
     const uint64_t d = b->hp->n_embd, d_k = h->d_head;
-    const uint64_t n_each = h->n_v_head / h->n_k_head, d_v = n_each * h->d_head;
+    const uint64_t d_v = h->n_v_head / h->n_k_head * d_k;
     const bool ba = bind_has(b, i, "ssm_ba.weight"), in = bind_has(b, i, "ssm_in.weight");
-    struct inputs w;
+    struct inputs w = {0};
     if ((ba || in) && h->order == HEADS_TILED)
         build_fail(b, ERR_UNSUPPORTED,
                    "tensor 'blk.%u.%s.weight' has grouped heads, the model has tiled ones", i,
@@ -113,10 +115,7 @@ static struct inputs bind_inputs(struct builder *b, const struct hybrid *h, uint
         w.z = bind_tensor(b, i, "attn_gate.weight", matrix(d, n_values(h)));
     }
     if (ba) {
-        const struct row_part beta = {0, n_each}, alpha = {n_each, n_each};
-        const struct row_groups groups = {d, h->n_k_head, 2 * n_each};
-        w.beta = bind_groups(b, i, "ssm_ba.weight", &groups, &beta, 1);
-        w.alpha = bind_groups(b, i, "ssm_ba.weight", &groups, &alpha, 1);
+        w.gates = bind_tensor(b, i, "ssm_ba.weight", matrix(d, 2ull * h->n_v_head));
     } else {
         w.beta = bind_tensor(b, i, "ssm_beta.weight", matrix(d, h->n_v_head));
         w.alpha = bind_tensor(b, i, "ssm_alpha.weight", matrix(d, h->n_v_head));
@@ -124,7 +123,7 @@ static struct inputs bind_inputs(struct builder *b, const struct hybrid *h, uint
     return w;
 }
 
-static void delta_net(struct builder *b, const struct hybrid *h, uint32_t i)
+static void delta_net(struct builder *b, const struct hybrid *h, const struct inputs *w, uint32_t i)
 {
     const uint64_t n_channels = 2 * n_keys(h) + n_values(h);
     const struct state_layer state = {
@@ -134,8 +133,8 @@ static void delta_net(struct builder *b, const struct hybrid *h, uint32_t i)
     plan_op(b->plan, OP_DELTA_NET, i)->delta_net = (struct op_delta_net){
         .qkv = h->qkv,
         .z = h->z,
-        .beta = h->beta,
-        .alpha = h->alpha,
+        .beta = w->gates ? h->gates : h->beta,
+        .alpha = w->gates ? h->gates : h->alpha,
         .out = h->delta,
         .conv = bind_tensor(b, i, "ssm_conv1d.weight", matrix(h->n_conv, n_channels)),
         .dt_bias = bind_renamed(b, i, "ssm_dt.bias", "ssm_dt", vector(h->n_v_head)),
@@ -157,17 +156,22 @@ static void linear_attention(struct builder *b, const struct hybrid *h, uint32_t
     const uint64_t d = b->hp->n_embd;
     const struct weight *norm = bind_tensor(b, i, "attn_norm.weight", vector(d));
     const struct inputs w = bind_inputs(b, h, i);
-    plan_op(b->plan, OP_PROJECT, i)->project = (struct op_project){
+    struct op_project *o = &plan_op(b->plan, OP_PROJECT, i)->project;
+    *o = (struct op_project){
         .in = h->s.x,
         .norm = norm,
         .eps = b->hp->rms_eps,
-        .n_out = 4,
+        .n_out = w.gates ? 3 : 4,
         .out = {{w.qkv, NULL, h->qkv},
                 {w.z, NULL, h->z},
                 {w.beta, NULL, h->beta},
                 {w.alpha, NULL, h->alpha}},
     };
-    delta_net(b, h, i);
+    if (w.gates) {
+        o->out[2].w = w.gates;
+        o->out[2].out = h->gates;
+    }
+    delta_net(b, h, &w, i);
     plan_op(b->plan, OP_ADD_PROJECT, i)->add_project = (struct op_add_project){
         .in = h->delta,
         .x = h->s.x,

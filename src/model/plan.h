@@ -152,7 +152,7 @@ enum head_order {
 struct op_delta_net {
     slot_id qkv;                  /* [n_k * d_k | n_k * d_k | n_v * d_v]: the C channels */
     slot_id z;                    /* [n_v * d_v] */
-    slot_id beta, alpha;          /* [n_v] */
+    slot_id beta, alpha;          /* [n_v] each; or the same slot, see delta_gates_width */
     slot_id out;                  /* [n_v * d_v] */
     const struct weight *conv;    /* {n_conv, C}, the newest row's factor last */
     const struct weight *dt_bias; /* {n_v} */
@@ -163,6 +163,22 @@ struct op_delta_net {
     enum head_order order;
     uint32_t state; /* index into plan.states */
 };
+
+/* Width of the rows of beta and alpha, and where head h stands in them. In a slot for both,
+ * [n_k][the betas of its n_v / n_k value heads | as many alphas], heads are grouped. */
+static inline uint32_t delta_gates_width(const struct op_delta_net *o)
+{
+    return o->beta == o->alpha ? 2 * o->n_v_head : o->n_v_head;
+}
+static inline uint32_t delta_beta_at(const struct op_delta_net *o, uint32_t h)
+{
+    const uint32_t n_each = o->n_v_head / o->n_k_head;
+    return o->beta == o->alpha ? h + h / n_each * n_each : h;
+}
+static inline uint32_t delta_alpha_at(const struct op_delta_net *o, uint32_t h)
+{
+    return delta_beta_at(o, h) + (o->beta == o->alpha ? o->n_v_head / o->n_k_head : 0);
+}
 
 /* x += factor * (W in + bias), factor = sigmoid(gate . gate_in) per row, 1 when gate is NULL. */
 struct op_add_project {

@@ -206,11 +206,11 @@ static void check_rows(const struct weight *w, const uint64_t *rows, uint64_t n_
     free(part);
 }
 
-/* The first files of qwen3next: 2 groups of [q 16, k 16, v 2 x 16, z 2 x 16] rows, and of [beta 2,
- * alpha 2]. */
+/* The first files of qwen3next: 2 groups of [q 16, k 16, v 2 x 16, z 2 x 16] rows; and as all, of
+ * [beta 2, alpha 2], which stay together. */
 TEST(model_gathers_the_rows_of_grouped_heads)
 {
-    uint64_t qkv[128], z[64], beta[4], alpha[4], n_qkv = 0;
+    uint64_t qkv[128], z[64], n_qkv = 0;
     static const struct {
         uint64_t first, n;
     } parts[] = {{0, 16}, {16, 16}, {32, 32}};
@@ -220,10 +220,7 @@ TEST(model_gathers_the_rows_of_grouped_heads)
                 qkv[n_qkv++] = group * 96 + parts[p].first + i;
     for (uint64_t i = 0; i < 64; i++)
         z[i] = i / 32 * 96 + 64 + i % 32;
-    for (uint64_t i = 0; i < 4; i++) {
-        beta[i] = i / 2 * 4 + i % 2;
-        alpha[i] = beta[i] + 2;
-    }
+    const uint64_t gates[] = {0, 1, 2, 3, 4, 5, 6, 7};
     struct rng rng = {test_seed()};
     struct kit_model m =
         kit_open_model(&(struct kit_spec){.arch = "qwen3next", .type = BLOCK_Q8_0, .fused = true});
@@ -231,8 +228,13 @@ TEST(model_gathers_the_rows_of_grouped_heads)
     CHECK_STR(o->out[0].w->name, STR("blk.0.ssm_in.weight"));
     check_rows(o->out[0].w, qkv, n_qkv, &rng);
     check_rows(o->out[1].w, z, 64, &rng);
-    check_rows(o->out[2].w, beta, 4, &rng);
-    check_rows(o->out[3].w, alpha, 4, &rng);
+    check_rows(o->out[2].w, gates, 8, &rng);
+    CHECK_INT(o->n_out, 3);
+    const struct op_delta_net *net = &m.model->plan.ops[2].delta_net;
+    for (uint32_t h = 0; h < 4; h++) {
+        CHECK_INT(delta_beta_at(net, h), h / 2 * 4 + h % 2);
+        CHECK_INT(delta_alpha_at(net, h), h / 2 * 4 + 2 + h % 2);
+    }
     kit_close_model(&m);
 }
 

@@ -601,11 +601,11 @@ static void add_delta_net(struct rig *r, const struct delta_shape *s, enum head_
     snprintf(r->what, sizeof r->what, "%u/%u heads of %u/%u, %s, %u rows of %u sequences",
              s->n_k_head, s->n_v_head, s->d_k, s->d_v, order == HEADS_TILED ? "tiled" : "grouped",
              r->n_rows[0], r->params.n_seqs);
+    const bool pairs = order == HEADS_GROUPED; /* beta and alpha in one slot */
     struct op_delta_net o = {
         .qkv = rig_input(r, "qkv", n),
         .z = rig_input(r, "z", n_v),
-        .beta = rig_input(r, "beta", s->n_v_head),
-        .alpha = rig_input(r, "alpha", s->n_v_head),
+        .beta = rig_input(r, "beta", pairs ? 2 * s->n_v_head : s->n_v_head),
         .out = rig_output(r, "out", n_v),
         .conv = rig_floats(r, s->n_conv, n, 0.3f),
         .dt_bias = rig_floats(r, s->n_v_head, 1, 0),
@@ -619,6 +619,7 @@ static void add_delta_net(struct rig *r, const struct delta_shape *s, enum head_
         .d_v = s->d_v,
         .order = order,
     };
+    o.alpha = pairs ? o.beta : rig_input(r, "alpha", s->n_v_head);
     o.state = plan_state(&r->plan, (struct state_layer){(s->n_conv - 1) * n, n_v * o.d_k});
     plan_op(&r->plan, OP_DELTA_NET, 0)->delta_net = o;
 }
@@ -662,12 +663,15 @@ static void mixed_sequences(struct rig *r, uint32_t n_first)
  * inverts the products of a chunk's keys by their powers fails here. */
 static void repeat_first_row(struct rig *r)
 {
+    const struct op_delta_net *o = &r->plan.ops[0].delta_net;
+    float *beta = r->inputs[2].rows, *alpha = r->inputs[r->n_inputs - 1].rows;
+    for (uint32_t h = 0; h < o->n_v_head; h++) {
+        beta[delta_beta_at(o, h)] = 8;
+        alpha[delta_alpha_at(o, h)] = -20;
+    }
     for (size_t i = 0; i < r->n_inputs; i++) {
         const size_t width = r->plan.slots[r->inputs[i].slot].width;
         float *rows = r->inputs[i].rows;
-        const bool beta = i == 2, alpha = i == 3; /* in the order of add_delta_net */
-        for (size_t k = 0; k < width && (beta || alpha); k++)
-            rows[k] = beta ? 8 : -20;
         for (uint32_t t = 1; t < r->n_total; t++)
             memcpy(rows + t * width, rows, width * sizeof *rows);
     }

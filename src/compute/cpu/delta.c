@@ -188,11 +188,11 @@ static void prepare_gates(const struct cpu *c, const struct piece *p, uint32_t h
     const float dt_bias = vector_of(c, o->dt_bias)[head], decay = vector_of(c, o->decay)[head];
     float since = p->first ? decays[p->first - 1] : 0;
     for (uint32_t r = 0; r < p->n; r++) {
-        const size_t at = (size_t)p->rows[r] * o->n_v_head + head;
-        const float a = c->slots[o->alpha][at] + dt_bias;
+        const size_t at = (size_t)p->rows[r] * delta_gates_width(o);
+        const float a = c->slots[o->alpha][at + delta_alpha_at(o, head)] + dt_bias;
         since += decay * (a > 20 ? a : log1pf(expf(a)));
         decays[p->first + r] = since;
-        beta[r] = sigmoid(c->slots[o->beta][at]);
+        beta[r] = sigmoid(c->slots[o->beta][at + delta_beta_at(o, head)]);
     }
 }
 

@@ -157,7 +157,7 @@ static void delta_row(struct ref *r, const struct op_delta_net *o, uint32_t t)
     memcpy(s.keys + n * n_k, channels + n_k, n_k * sizeof *s.keys);
     for (uint32_t h = 0; h < o->n_v_head; h++) {
         const size_t j = o->order == HEADS_TILED ? h % o->n_k_head : h * o->n_k_head / o->n_v_head;
-        const size_t at = (size_t)h * o->d_v, i = (size_t)t * o->n_v_head + h;
+        const size_t at = (size_t)h * o->d_v, gates = (size_t)t * delta_gates_width(o);
         const struct ref_chunk c = {
             .d_k = o->d_k,
             .d_v = o->d_v,
@@ -169,9 +169,11 @@ static void delta_row(struct ref *r, const struct op_delta_net *o, uint32_t t)
             .new_stride = n_v,
             .decay_stride = o->n_v_head,
         };
-        ref_chunk_row(&c, n, channels + j * o->d_k, channels + 2 * n_k + at,
-                      (float)sigmoid((double)ref_slot(r, o->beta)[i]),
-                      ref_decay(decay[h], ref_slot(r, o->alpha)[i], dt_bias[h]), out + at);
+        ref_chunk_row(
+            &c, n, channels + j * o->d_k, channels + 2 * n_k + at,
+            (float)sigmoid((double)ref_slot(r, o->beta)[gates + delta_beta_at(o, h)]),
+            ref_decay(decay[h], ref_slot(r, o->alpha)[gates + delta_alpha_at(o, h)], dt_bias[h]),
+            out + at);
         if (n + 1 == REF_CHUNK)
             ref_chunk_close(&c, REF_CHUNK);
         ref_gated_norm(out + at, norm, z + at, o->eps, o->d_v, out + at);

@@ -7,7 +7,8 @@
 #include "compute/vulkan/vk_shaders.h"
 
 enum {
-    PIECE = 32, /* columns of a workgroup, see shaders/delta.comp */
+    FUSED = 6,  /* number of the constant in shaders/delta.comp */
+    PIECE = 32, /* columns of a workgroup there */
     /* See shaders/delta_chunk.glsl and delta_scan.comp. */
     CHUNK = 32,         /* rows */
     SCAN_COLUMNS = 16,  /* of a workgroup */
@@ -61,8 +62,9 @@ void delta_add(struct gpu *g, const struct op *op)
     const uint64_t states = 1ull << BIT_CACHE, out = step_slot(o->out), z = step_slot(o->z);
     struct vk_pipeline_spec spec = {
         .shader = VK_SHADER_DELTA_CONV,
-        .n_consts = 6,
+        .n_consts = FUSED + 2,
         .consts = {o->d_k, o->d_v, o->n_k_head, o->n_v_head, o->n_conv, o->order == HEADS_TILED}};
+    spec.consts[FUSED + 1] = o->beta == o->alpha;
     struct step *s = step_add(g, STEP_DELTA_CONV, op);
     s->min_rows = 2;
     s->touched = (struct touched){step_slot(o->qkv) | states, states};
@@ -75,17 +77,15 @@ void delta_add(struct gpu *g, const struct op *op)
     s->max_rows = has_chunks(g, o) ? FEW_TOKENS : 0;
     s->touched = (struct touched){inputs | z | states, out | states};
     spec.shader = VK_SHADER_DELTA;
-    spec.n_consts = 7;
     s->pipeline[1] = step_spec(g, &spec);
-    spec.consts[6] = true;
+    spec.consts[FUSED] = true;
     s->pipeline[0] = step_spec(g, &spec);
 
     s = step_add(g, STEP_DELTA_GATE, op);
     s->min_rows = 2;
     s->touched = (struct touched){out | z, out};
     spec.shader = VK_SHADER_DELTA_GATE;
-    spec.n_consts = 6;
-    spec.consts[6] = 0;
+    spec.consts[FUSED] = false;
     s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
 }
 

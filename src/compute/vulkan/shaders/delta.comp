@@ -20,7 +20,7 @@ layout(push_constant) uniform Push
     Floats qkv;         // [..][CHANNELS]
     Floats ready;       // the same, convolved; not FUSED
     Floats z;           // [..][N_V_HEADS][D_V]
-    Floats beta, alpha; // [..][N_V_HEADS]
+    Floats beta, alpha; // beta_at, alpha_at
     SharedFloats to;    // [..][N_V_HEADS][D_V]; not FUSED: before the gated norm
     Floats taps;        // [N_CONV][CHANNELS]
     Floats dt_bias, decay; // [N_V_HEADS]
@@ -53,7 +53,7 @@ shared vec4 s_known[SUBGROUPS * QUADS], s_asked[SUBGROUPS * QUADS], s_dots[SUBGR
 // The channel of element i of s_mine; CHANNELS: none.
 uint channel_of(uint i, uint head, uint piece)
 {
-    const uint key_head = IS_TILED != 0 ? head % N_K_HEADS : head / (N_V_HEADS / N_K_HEADS);
+    const uint key_head = IS_TILED != 0 ? head % N_K_HEADS : head / N_EACH;
     if (i < 2 * PADDED_K) {
         const uint k = i % PADDED_K, part = i / PADDED_K;
         return k < D_K ? (part * N_K_HEADS + key_head) * D_K + k : CHANNELS;
@@ -84,8 +84,8 @@ void fetch(uint row, uint head, uint piece, out float mine[FETCHES])
 // Of a row: sigmoid(beta) and the memory's decay.
 vec2 gates(uint row, uint head)
 {
-    const float a = p.alpha.v[row * N_V_HEADS + head] + p.dt_bias.v[head];
-    return vec2(sigmoid(p.beta.v[row * N_V_HEADS + head]),
+    const float a = p.alpha.v[alpha_at(row, head)] + p.dt_bias.v[head];
+    return vec2(sigmoid(p.beta.v[beta_at(row, head)]),
                 exp(p.decay.v[head] * (a > 20 ? a : log(1 + exp(a)))));
 }
 
@@ -116,8 +116,7 @@ void sum_slices(inout vec4 known, inout vec4 asked, inout vec4 dots)
 // N_CONV of the history is that of this row of the batch; -1: not in the batch.
 void keep(const int at[N_CONV], uint seq, uint head, uint piece)
 {
-    const uint n_each = N_V_HEADS / N_K_HEADS;
-    const bool first = piece == 0 && (IS_TILED != 0 ? head < N_K_HEADS : head % n_each == 0);
+    const bool first = piece == 0 && (IS_TILED != 0 ? head < N_K_HEADS : head % N_EACH == 0);
     for (uint i = (first ? 0 : 2 * PADDED_K) + thread(); i < MINE; i += THREADS) {
         const uint c = channel_of(i, head, piece);
         if (c == CHANNELS)

@@ -6,9 +6,22 @@ layout(constant_id = 2) const uint N_K_HEADS = 16;
 layout(constant_id = 3) const uint N_V_HEADS = 32;
 layout(constant_id = 4) const uint N_CONV = 4;
 layout(constant_id = 5) const uint IS_TILED = 0; // enum head_order of src/model/plan.h
+layout(constant_id = 7) const uint HAS_PAIRS = 0; // beta and alpha in one slot, see delta_gates_width there
 
 // Channels of qkv: [N_K_HEADS][D_K] queries, as many keys, [N_V_HEADS][D_V] values.
 const uint CHANNELS = 2 * N_K_HEADS * D_K + N_V_HEADS * D_V;
+
+const uint N_EACH = N_V_HEADS / N_K_HEADS; // value heads of a key head
+
+// Where beta and alpha of a row's head stand.
+uint beta_at(uint row, uint head)
+{
+    return HAS_PAIRS != 0 ? row * 2 * N_V_HEADS + head + head / N_EACH * N_EACH : row * N_V_HEADS + head;
+}
+uint alpha_at(uint row, uint head)
+{
+    return beta_at(row, head) + (HAS_PAIRS != 0 ? N_EACH : 0);
+}
 
 float sigmoid(float x)
 {

@@ -18,7 +18,7 @@ layout(push_constant) uniform Push
     Float4sOut factors; // [..][N_V_HEADS]
     Floats qkv;         // [..][CHANNELS]
     FloatsOut history;  // [sequence][N_CONV][CHANNELS]
-    Floats beta, alpha; // [..][N_V_HEADS]
+    Floats beta, alpha; // beta_at, alpha_at
     Floats dt_bias, decay; // [N_V_HEADS]
     Words order;           // rows, those of a sequence side by side
     Vec4s runs;
@@ -84,10 +84,9 @@ void take_gates(uint n, uint head)
 {
     const uint t = thread();
     if (t < CHUNK) {
-        const uint at = s_row[t] * N_V_HEADS + head;
-        const float a = p.alpha.v[at] + p.dt_bias.v[head];
+        const float a = p.alpha.v[alpha_at(s_row[t], head)] + p.dt_bias.v[head];
         s_decay[t] = t < n ? p.decay.v[head] * (a > 20 ? a : log(1 + exp(a))) : 0;
-        s_times[t] = t < n ? sigmoid(p.beta.v[at]) : 0;
+        s_times[t] = t < n ? sigmoid(p.beta.v[beta_at(s_row[t], head)]) : 0;
     }
     barrier();
     if (t < CHUNK) {

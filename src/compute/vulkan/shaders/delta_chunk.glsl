@@ -5,7 +5,6 @@ const uint CHUNK = 32; // rows, at most, of one sequence
 const uint KEYS = 32;  // elements of a key of a tile
 const uint KEY_QUADS = D_K / 4, VALUE_QUADS = D_V / 4;
 const uint ROW_QUADS = CHANNELS / 4;
-const uint N_EACH = N_V_HEADS / N_K_HEADS; // value heads of a key head
 const uint FIRST_KEY = N_K_HEADS * D_K, FIRST_VALUE = 2 * FIRST_KEY; // channels
 
 // Sequences, as attention.c lays them down: first of `order`, how many rows (0: the end), position of the first, sequence.
