@@ -229,9 +229,9 @@ bool exec_run(struct exec *x, const struct batch *b, struct err *e);
 /* Where a sequence can go on: at any position from first to last; always at 0, which begins it
  * again; and where a saved state of it stands.
  *   every layer keeps all tokens    0 to the tokens held
- *   layers with a window            the last n_ubatch tokens held: the ring still has the window
- *                                   before each of them (a plan whose rings are as long as the
- *                                   context: as above)
+ *   layers with a window            the last n_ubatch tokens held, one fewer behind a run with
+ *                                   goes_on: the ring still has the window before each of them (a
+ *                                   plan whose rings are as long as the context: as above)
  *   recurrent layers                where the state stands; it has no history. 0 to 0 after a
  * failed run A plan with both kinds goes on where both can. */
 struct exec_reach {

@@ -285,6 +285,46 @@ TEST(engine_draws_the_same_from_the_best_tokens)
     }
 }
 
+/* Replies that are left in the middle, with a step under way that nobody asks for. */
+static void check_cancelled_replies_leave_nothing(const char *arch)
+{
+    enum { N = 20, NEW = 30 };
+    struct rng r = {test_seed()};
+    struct err e;
+    int32_t prompt[N];
+    char *path = write_model_of(arch);
+    struct engine *g = kit_open_engine("vulkan", path, 2, 256, 8);
+    if (!g) {
+        remove_model(path);
+        test_skip("no software Vulkan device");
+    }
+    random_ids(&r, prompt, N);
+    struct job_params p = {
+        .prompt = prompt, .n_prompt = N, .max_tokens = NEW, .want_logprobs = true};
+    kit_ask(g, &p); /* the prompt is read */
+    const struct kit_reply want = kit_ask(g, &p);
+    p.want_logprobs = false;
+    for (int i = 0; i < 5; i++) {
+        struct job *j = engine_submit(g, &p, &e);
+        struct job_event ev = {0};
+        CHECK_OK(j);
+        for (uint64_t n = 6 + rng_below(&r, NEW - 8); n > 0; n -= ev.kind == JOB_TOKEN)
+            job_next(j, 60000, &ev);
+        job_close(j);
+        const struct kit_reply got = kit_ask(g, &p);
+        CHECK_INT(got.n, NEW);
+        check_ids(got.ids, want.ids, NEW);
+    }
+    engine_close(g);
+    remove_model(path);
+}
+
+TEST(engine_replies_are_the_same_behind_cancelled_ones_on_a_device)
+{
+    check_cancelled_replies_leave_nothing("qwen3moe");
+    check_cancelled_replies_leave_nothing("gpt-oss");
+}
+
 /* One conversation of a random walk. */
 struct talk {
     int32_t ids[MAX_IDS];
