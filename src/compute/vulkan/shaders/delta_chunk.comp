@@ -131,13 +131,15 @@ void substitute(uint n, uint key_head, uint head)
             x[t] = FloatsOut(p.ready).v[s_row[t] * CHANNELS + channel];
         [[unroll]] for (uint t = 0; t < CHUNK; t++)
             x[t] *= s_times[times + t];
-        [[unroll]] for (uint s = 0; s + 1 < CHUNK; s++)
-            [[unroll]] for (uint i = (s + 1) / 4; i < CHUNK / 4; i++) {
-                const vec4 a = s_a[s * PITCH_A + i];
-                [[unroll]] for (uint j = 0; j < 4; j++)
-                    if (4 * i + j > s)
-                        x[4 * i + j] -= a[j] * x[s];
-            }
+        // Constant bounds, since x is in registers only where all loops are unrolled. Left of the diagonal A is 0.
+        [[unroll]] for (uint s = 0; s < CHUNK; s++)
+            [[unroll]] for (uint i = 0; i < CHUNK / 4; i++)
+                if (4 * i + 3 > s) {
+                    const vec4 a = s_a[s * PITCH_A + i];
+                    [[unroll]] for (uint j = 0; j < 4; j++)
+                        if (4 * i + j > s)
+                            x[4 * i + j] -= a[j] * x[s];
+                }
         FloatsOut to = FloatsOut(is_value ? p.ready : p.known);
         const uint width = is_value ? CHANNELS : N_V_HEADS * D_K;
         const uint at = is_value ? channel : head * D_K + c - D_V;
