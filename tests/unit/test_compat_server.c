@@ -226,11 +226,13 @@ TEST(sessions_have_the_names_that_clients_give_conversations)
         {"/v1/chat/completions", "X-Session-Id: one\r\n", "{" SAY "}"},
         {"/v1/chat/completions", "", "{\"prompt_cache_key\":\"one\"," SAY "}"},
         {"/v1/responses", "session_id: one\r\n", "{\"input\":\"owl\",\"max_output_tokens\":1}"},
-        {"/v1/responses", "", "{\"prompt_cache_key\":\"one\",\"input\":\"owl\"}"},
+        {"/v1/responses", "",
+         "{\"prompt_cache_key\":\"one\",\"input\":\"owl\",\"max_output_tokens\":1}"},
         {"/v1/messages", "", "{\"model\":\"m\",\"metadata\":{\"user_id\":\"one\"}," SAY "}"},
         {"/v1/chat/completions", "", "{\"user\":\"one\"," SAY "}"},
         {"/api/chat", "x-session-id: one\r\n",
-         "{\"model\":\"kit\",\"messages\":[{\"role\":\"user\",\"content\":\"owl\"}]}"},
+         "{\"model\":\"kit\",\"messages\":[{\"role\":\"user\",\"content\":\"owl\"}],"
+         "\"options\":{\"num_predict\":1}}"},
     };
     struct kit_server *s = kit_server_open(&(struct kit_server_params){0});
     char want[20], name[20];
