@@ -66,12 +66,6 @@ static void print_users(const struct gpu *g, uint32_t pipeline)
     print_count(n[2], " (prompts)", &comma);
 }
 
-/* Spills, which is not mended yet: heads of 256 have queries and sums of as many registers. */
-static bool is_known(const struct vk_pipeline_spec *s)
-{
-    return s->shader == VK_SHADER_FLASH_MATRIX && s->consts[0] > 128;
-}
-
 /* True when the pipeline keeps the limits. */
 static bool print_pipeline(const struct gpu *g, uint32_t i, const struct vk_report *r)
 {
@@ -89,7 +83,7 @@ static bool print_pipeline(const struct gpu *g, uint32_t i, const struct vk_repo
            subgroups, number(r, "Code size"), number(r, "Instructions"), number(r, "Latency"),
            number(r, "Inverse Throughput"), count_code(r->code, "v_dot"),
            count_code(r->code, "v_wmma"));
-    return is_known(s) || (spills == 0 && subgroups >= LEAST_SUBGROUPS);
+    return spills == 0 && subgroups >= LEAST_SUBGROUPS;
 }
 
 static bool print_all(struct gpu *g, uint32_t *n_over, struct err *e)

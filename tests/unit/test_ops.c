@@ -435,18 +435,21 @@ TEST(ops_attend_matches_ref)
     static const struct {
         uint32_t n_head, n_kv_head, head_dim, head_dim_v, n_rot;
     } shapes[] = {
-        {4, 2, 64, 64, 64}, {8, 1, 32, 32, 32},    {3, 3, 128, 128, 128},
-        {8, 2, 32, 64, 16}, {16, 2, 256, 256, 64}, {2, 1, 96, 96, 0},
+        {4, 2, 64, 64, 64},    {8, 1, 32, 32, 32}, {3, 3, 128, 128, 128}, {8, 2, 32, 64, 16},
+        {16, 2, 256, 256, 64}, {2, 1, 96, 96, 0},  {4, 2, 8, 8, 8}, /* for floats and halves alone:
+                                                                       others come in blocks of 32
+                                                                     */
     };
     static const enum block_type caches[] = {BLOCK_F32, BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0};
     static const uint32_t lengths[] = {1, 9, 70, 130};
     struct rig_count count = {0};
     for (uint64_t i = 0; i < 96; i++) {
-        const uint32_t n_head = shapes[i % 6].n_head, n_kv_head = shapes[i % 6].n_kv_head;
-        const uint32_t dim = shapes[i % 6].head_dim, dim_v = shapes[i % 6].head_dim_v;
+        const size_t shape = i % 24 % (i < 48 ? 7 : 6);
+        const uint32_t n_head = shapes[shape].n_head, n_kv_head = shapes[shape].n_kv_head;
+        const uint32_t dim = shapes[shape].head_dim, dim_v = shapes[shape].head_dim_v;
         struct rig r = rig_open(i, 0);
         double inv_freq[128];
-        struct rope rope = {i % 5 ? ROPE_HALVES : ROPE_ADJACENT, shapes[i % 6].n_rot, inv_freq, 1};
+        struct rope rope = {i % 5 ? ROPE_HALVES : ROPE_ADJACENT, shapes[shape].n_rot, inv_freq, 1};
         for (uint32_t j = 0; j < rope.n_rot / 2; j++)
             inv_freq[j] = pow(1e6, -2.0 * j / rope.n_rot);
         rope.mscale = i % 7 ? 1 : 1.35f;

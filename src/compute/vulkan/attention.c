@@ -20,6 +20,8 @@ enum {
     KEYS_PER_SPLIT = 64,
     KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
     ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
+    WIDE_HEAD = 128,           /* elements; see matrix_spec */
+    SHARED_HEAD_SOFTWARE = 8,  /* at most: so that tests come there, more does not fit */
     FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
 };
@@ -118,21 +120,28 @@ static bool matrix_spec(const struct gpu *g, const struct op_attend *o,
     const uint32_t m = c->matrix_m, n = c->matrix_n, k = c->matrix_k;
     if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32)
         return false;
-    const uint32_t subgroup = lanes(g);
+    /* Wide heads are too much for the 256 registers of one of 32 lanes on AMD (9.8 KB spilled):
+     * there 64 lanes take a row, and the queries leave the registers. */
+    const bool has_more = lanes(g) < c->subgroup_max;
+    const bool shares = c->is_software ? o->head_dim <= SHARED_HEAD_SOFTWARE
+                                       : o->head_dim_v > WIDE_HEAD && has_more;
+    const uint32_t subgroup = lanes(g) << (shares && has_more);
     if (subgroup % m || THREADS % subgroup || n % (4 * (subgroup / m)) || o->head_dim % k ||
         o->head_dim_v % n)
         return false;
     const uint64_t rows = THREADS / subgroup * m;
+    const uint64_t queries = shares ? rows * (2ull * o->head_dim + 16) : 0;
     for (uint32_t keys = 32; keys >= 8; keys /= 2) {
         const uint64_t tiles = keys * (2ull * (o->head_dim + o->head_dim_v) + 32);
-        const uint64_t bytes = tiles + rows * (4ull * (keys + 4) + 2ull * (keys + 8));
+        const uint64_t bytes = queries + tiles + rows * (4ull * (keys + 4) + 2ull * (keys + 8));
         if (keys % n || keys % k || o->head_dim % keys || keys % (4 * (subgroup / m)) ||
             bytes + FLASH_SHARED > c->shared_bytes)
             continue;
         *out = flash_spec(g, o);
         out->shader = VK_SHADER_FLASH_MATRIX;
         out->subgroup = subgroup;
-        out->n_consts = 14;
+        out->n_consts = 16;
+        out->consts[15] = shares;
         memcpy(out->consts + 6, (uint32_t[]){(uint32_t)rows, keys}, 2 * sizeof *out->consts);
         memcpy(out->consts + 10, (uint32_t[]){m, n, k, subgroup}, 4 * sizeof *out->consts);
         return true;

@@ -1,4 +1,5 @@
-// flash.glsl with cooperative matrices: a subgroup has M rows, whose queries and sums stay in its registers. Scores go
+// flash.glsl with cooperative matrices: a subgroup has M rows, whose sums and queries stay in its registers (queries of wide
+// heads in shared memory, where registers are too few for both). Scores go
 // through shared memory, since who holds which element of a matrix is the device's secret; the maximum that weights
 // refer to follows the true one in leaps, so that the sums are seldom rescaled.
 #version 460
@@ -10,6 +11,7 @@ layout(constant_id = 10) const uint M = 16;
 layout(constant_id = 11) const uint N = 16; // KEYS and HEAD_DIM_V are multiples
 layout(constant_id = 12) const uint K = 16; // KEYS and HEAD_DIM are multiples
 layout(constant_id = 13) const uint SUBGROUP = 32; // a multiple of M; HEAD_DIM is one of KEYS
+layout(constant_id = 15) const uint SHARED_QUERIES = 0;
 
 const uint LANES = SUBGROUP / M;   // of a row
 const uint WIDTH = KEYS / LANES;   // columns of a lane, a multiple of 4
@@ -20,15 +22,17 @@ const float SLACK = 8;             // weights are at most 2^SLACK: halves hold t
 const uint KEY_PITCH = HEAD_DIM / 4 + 2, VALUE_PITCH = HEAD_DIM_V / 4 + 2;
 const uint WEIGHT_PITCH = KEYS / 4 + 2;
 const uint SCORE_PITCH = KEYS + 4; // floats
+const uint N_QUERY = HEAD_DIM / K; // matrices
 shared f16vec4 s_keys[KEYS * KEY_PITCH];
 shared f16vec4 s_values[KEYS * VALUE_PITCH];
 shared float s_scores[ROWS * SCORE_PITCH];
 shared f16vec4 s_weights[ROWS * WEIGHT_PITCH];
+shared f16vec4 s_queries[SHARED_QUERIES != 0 ? ROWS * KEY_PITCH : 1];
 
 #define MATRIX_QUERY coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>
 #define MATRIX_TILE coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB>
 #define MATRIX_SUM coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
-MATRIX_QUERY queries[HEAD_DIM / K];
+MATRIX_QUERY queries[SHARED_QUERIES != 0 ? 1 : N_QUERY];
 MATRIX_SUM sums[HEAD_DIM_V / N];
 float most, total; // of the lane's row
 
@@ -66,13 +70,16 @@ void put_value(uint row, uint eight, const Eight x, bool counts)
     s_values[row * VALUE_PITCH + 2 * eight + 1] = counts ? halves(VALUE_TYPE, x, 1) : f16vec4(0);
 }
 
-// KEYS columns of the queries at a time, through the place of the weights.
-void begin_rows()
+void share_queries()
 {
-    most = LEAST;
-    total = 0;
-    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++)
-        sums[d] = MATRIX_SUM(0);
+    [[dont_unroll]] for (uint quad = lane(); quad < HEAD_DIM / 4; quad += LANES)
+        s_queries[own_row() * KEY_PITCH + quad] = f16vec4(ready(own_row(), quad));
+    subgroupBarrier();
+}
+
+// KEYS columns of the queries at a time, through the place of the weights.
+void take_queries()
+{
     [[unroll]] for (uint piece = 0; piece < HEAD_DIM / KEYS; piece++) {
         const uint quad = lane() * (WIDTH / 4);
         [[unroll]] for (uint i = 0; i < WIDTH / 4; i++)
@@ -87,15 +94,33 @@ void begin_rows()
     }
 }
 
+void begin_rows()
+{
+    most = LEAST;
+    total = 0;
+    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++)
+        sums[d] = MATRIX_SUM(0);
+    if (SHARED_QUERIES != 0)
+        share_queries();
+    else
+        take_queries();
+}
+
 void score()
 {
     [[unroll]] for (uint n = 0; n < KEYS / N; n++) {
         MATRIX_SUM s = MATRIX_SUM(0);
-        [[unroll]] for (uint k = 0; k < HEAD_DIM / K; k++) {
+        [[unroll]] for (uint k = 0; k < N_QUERY; k++) {
             MATRIX_TILE tile;
+            MATRIX_QUERY query;
+            if (SHARED_QUERIES != 0)
+                coopMatLoad(query, s_queries, first_row() * KEY_PITCH + k * (K / 4), KEY_PITCH,
+                            gl_CooperativeMatrixLayoutRowMajor);
+            else
+                query = queries[SHARED_QUERIES != 0 ? 0 : k];
             coopMatLoad(tile, s_keys, n * N * KEY_PITCH + k * (K / 4), KEY_PITCH,
                         gl_CooperativeMatrixLayoutColumnMajor);
-            s = coopMatMulAdd(queries[k], tile, s);
+            s = coopMatMulAdd(query, tile, s);
         }
         coopMatStore(s, s_scores, first_row() * SCORE_PITCH + n * N, SCORE_PITCH,
                      gl_CooperativeMatrixLayoutRowMajor);
