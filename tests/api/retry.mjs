@@ -55,8 +55,25 @@ test("Anthropic's retry gets the reply that its first request has begun", async 
   });
 });
 
+/** A fetch whose first connection breaks as soon as the server is at work on it. */
+function breaking() {
+  let isFirst = true;
+  return async (url, options) => {
+    if (!isFirst) return fetch(url, options);
+    isFirst = false;
+    const broken = new AbortController();
+    let hasEnded = false;
+    const end = () => { hasEnded = true; };
+    const answer = fetch(url, { ...options, signal: broken.signal });
+    answer.then(end, end);
+    while (!hasEnded && !(await (await fetch(`${server.url}/slots`)).json()).some((slot) => slot.is_processing));
+    broken.abort();
+    return answer;
+  };
+}
+
 test('a retry on a new connection reads no part of its prompt twice', async () => {
-  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', ...patience, timeout: 1500 });
+  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 3, fetch: breaking() });
   const read = await metric('llamacpp:prompt_tokens_total');
   const from = server.lines.length;
   const reply = await client.chat.completions.create({ model: 'demo', max_tokens: 1, messages: user(`Listen. ${'the cat '.repeat(60)}`) });
