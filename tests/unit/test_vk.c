@@ -30,6 +30,15 @@ static void keep_layer(void)
 }
 #endif
 
+#ifdef __SANITIZE_THREAD__
+/* Its own locks, of which two are now and then taken in both orders. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "deadlock:libVkLayer_khronos_validation\n";
+}
+#endif
+
 static void print_line(void *ctx, enum log_level level, const char *line)
 {
     (void)ctx;
