@@ -8,8 +8,9 @@
 
 enum { N_VOCAB = 96, CTX = 200, SEQS = 3, STEPS = 60 };
 
-/* Two of the same, of which one is told where it may go on. */
+/* Two of the same model, of which one is told where it may go on. */
 struct twins {
+    struct kit_model model;
     struct exec *x[2];
     uint32_t n[SEQS];   /* tokens held */
     int32_t next[SEQS]; /* what is guessed behind them */
@@ -17,11 +18,14 @@ struct twins {
     atomic_int n_submits; /* of the one that goes on, counted down */
 };
 
-static bool open_twins(struct twins *t, const struct kit_model *m)
+/* Skips the test where there is no Vulkan. */
+static void open_twins(struct twins *t, const char *arch)
 {
     *t = (struct twins){.draws = {{0},
                                   {.temperature = 0.7f, .top_k = 20, .top_p = 0.9f, .state = 1},
                                   {.temperature = 1, .top_k = 5, .min_p = 0.1f, .state = 2}}};
+    t->model =
+        kit_open_model(&(struct kit_spec){.arch = arch, .type = BLOCK_Q8_0, .n_vocab = N_VOCAB});
     atomic_store(&t->n_submits, INT_MAX);
     for (int i = 0; i < 2; i++) {
         const struct exec_params params = {.n_ctx = CTX,
@@ -30,11 +34,17 @@ static bool open_twins(struct twins *t, const struct kit_model *m)
                                            .type_k = BLOCK_F16,
                                            .type_v = BLOCK_F16,
                                            .lose_in = i ? &t->n_submits : NULL};
-        t->x[i] = kit_open_exec("vulkan", &m->model->plan, &params);
+        t->x[i] = kit_open_exec("vulkan", &t->model.model->plan, &params);
         if (!t->x[i])
-            return false;
+            test_skip("no Vulkan here");
     }
-    return true;
+}
+
+static void close_twins(struct twins *t)
+{
+    exec_close(t->x[0]);
+    exec_close(t->x[1]);
+    kit_close_model(&t->model);
 }
 
 /* Both run the batch; lists are the same. */
@@ -137,12 +147,9 @@ static void check_rows(struct twins *t, uint32_t n)
 
 static void walk(const char *arch)
 {
-    struct kit_model m =
-        kit_open_model(&(struct kit_spec){.arch = arch, .type = BLOCK_Q8_0, .n_vocab = N_VOCAB});
     struct rng r = {test_seed()};
     struct twins t;
-    if (!open_twins(&t, &m))
-        test_skip("no Vulkan here");
+    open_twins(&t, arch);
     for (uint32_t i = 0; i < SEQS; i++)
         read_prompt(&t, &r, i, 5 + 9 * i);
     uint32_t set = 1;
@@ -158,9 +165,7 @@ static void walk(const char *arch)
         if (rng_below(&r, 8) == 0)
             check_rows(&t, (uint32_t)__builtin_popcount(set));
     }
-    exec_close(t.x[0]);
-    exec_close(t.x[1]);
-    kit_close_model(&m);
+    close_twins(&t);
 }
 
 TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
@@ -175,12 +180,9 @@ TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
 static void check_submits(const char *arch, bool begins)
 {
     static const int ahead[] = {2, 1, 1, 0, 1, 2, 1, 2};
-    struct kit_model m =
-        kit_open_model(&(struct kit_spec){.arch = arch, .type = BLOCK_Q8_0, .n_vocab = N_VOCAB});
     struct rng r = {test_seed()};
     struct twins t;
-    if (!open_twins(&t, &m))
-        test_skip("no Vulkan here");
+    open_twins(&t, arch);
     read_prompt(&t, &r, 0, 5);
     read_prompt(&t, &r, 1, 5);
     for (int i = 0; i < 8; i++) {
@@ -188,9 +190,7 @@ static void check_submits(const char *arch, bool begins)
         const int n = step(&t, i < 5 ? 1 : 3, i == 7, i != 3 && i != 4);
         CHECK_INT(n, begins ? ahead[i] : 1);
     }
-    exec_close(t.x[0]);
-    exec_close(t.x[1]);
-    kit_close_model(&m);
+    close_twins(&t);
 }
 
 TEST(steps_are_begun_ahead_where_they_can_be_taken_back)
