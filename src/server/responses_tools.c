@@ -242,13 +242,15 @@ static bool choose_one(struct responses_request *r, const struct json *choice,
     return true;
 }
 
-/* {"type": "allowed_tools", "mode": ..., "tools": [...]}: the others are not offered. */
+/* {"type": "allowed_tools", "mode": ..., "tools": [...]}: the others are not offered. Those that are
+ * stay in the order of the request's own list, each once. */
 static bool choose_some(struct responses_request *r, const struct json *choice,
                         struct openai_error *e)
 {
     struct chat_request *c = &r->base.conversation;
     const struct json *list = json_get(choice, "tools");
-    struct chat_tool *tools = arena_new(&r->base.arena, json_count(list) + 1, sizeof *tools);
+    struct chat_tool *tools = arena_new(&r->base.arena, r->n_tools + 1, sizeof *tools);
+    bool *chosen = arena_new(&r->base.arena, r->n_tools + 1, sizeof *chosen);
     size_t n = 0;
     if (json_count(list) > RESPONSES_MAX_TOOLS)
         return openai_refuse(e, "tool_choice.tools", "'tool_choice.tools' has more than %d tools.",
@@ -256,8 +258,11 @@ static bool choose_some(struct responses_request *r, const struct json *choice,
     for (size_t i = 0; i < json_count(list); i++) {
         const struct chat_tool *tool = find_tool(r, json_at(list, i));
         if (tool)
-            tools[n++] = *tool;
+            chosen[tool - c->tools] = true;
     }
+    for (size_t i = 0; i < r->n_tools; i++)
+        if (chosen[i])
+            tools[n++] = c->tools[i];
     c->tools = tools;
     c->n_tools = n;
     if (str_eq(json_str(json_get(choice, "mode")), STR("required")) && n)

@@ -266,6 +266,9 @@ TEST(responses_parse_reads_tool_choice)
         {"{\"type\":\"allowed_tools\",\"mode\":\"required\",\"tools\":[{\"type\":\"custom\","
          "\"name\":\"c\"}]}",
          OPENAI_MUST_CALL, 1, NULL},
+        {"{\"type\":\"allowed_tools\",\"tools\":[{\"name\":\"c\"},{\"name\":\"f\"},"
+         "{\"name\":\"c\"},{\"name\":\"f\"}]}",
+         OPENAI_MAY_CALL, 2, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct responses_request q;
