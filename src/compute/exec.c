@@ -27,6 +27,8 @@ struct exec {
     const struct op_embed *embed; /* NULL: the plan takes its input from slots */
     struct held *held;            /* [n_seqs] */
     bool has_rings;
+    bool has_pages;
+    struct pages pages;
     /* What the backend is handed in place of NULL, [n_ubatch]. */
     bool *want;
     uint32_t *seq;
@@ -63,15 +65,26 @@ const struct backend *backend_choose(const char *name, const char *device, struc
 /* ---- rings -----------------------------------------------------------------------------------
  */
 
-uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *params)
-{
-    const uint64_t ring = (uint64_t)kv->window - 1 + params->n_ubatch;
-    return kv->window ? (uint32_t)num_min(ring, params->n_ctx) : params->n_ctx;
-}
-
+/* Shorter than the context. */
 static bool is_ring(const struct kv_layer *kv, const struct exec_params *params)
 {
-    return exec_kv_rows(kv, params) < params->n_ctx;
+    return kv->window && (uint64_t)kv->window - 1 + params->n_ubatch < params->n_ctx;
+}
+
+uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *params)
+{
+    return is_ring(kv, params) ? kv->window - 1 + params->n_ubatch : params->page;
+}
+
+uint64_t exec_kv_pages(const struct kv_layer *kv, const struct exec_params *params)
+{
+    const uint32_t n = is_ring(kv, params) ? 1 : pages_of(params->n_ctx, params->page);
+    return (uint64_t)params->n_seqs * n;
+}
+
+const struct pages *exec_kv_table(const struct kv_layer *kv, const struct exec_params *params)
+{
+    return is_ring(kv, params) ? NULL : params->pages;
 }
 
 uint32_t exec_kv_saved(const struct kv_layer *kv, const struct exec_params *params)
@@ -212,6 +225,7 @@ static struct exec_params with_defaults(const struct backend *b, const struct ex
     p.n_seqs = p.n_seqs ? p.n_seqs : 1;
     p.n_ubatch = p.n_ubatch ? p.n_ubatch : b->n_ubatch;
     p.n_ubatch = (uint32_t)num_min(p.n_ubatch, (uint64_t)p.n_ctx * p.n_seqs);
+    p.page = b->page_copy ? (uint32_t)num_min(p.page ? p.page : PAGE_POSITIONS, p.n_ctx) : p.n_ctx;
     return p;
 }
 
@@ -315,6 +329,12 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     }
     x->held = mem_new(x->params.n_seqs, sizeof *x->held);
     x->has_rings = b->state_copy && has_rings(p, &x->params);
+    x->has_pages = b->page_copy;
+    if (x->has_pages) {
+        assert(x->params.page % EXEC_ROWS_ALIGN == 0 || x->params.page == x->params.n_ctx);
+        pages_make(&x->pages, x->params.n_seqs, x->params.n_ctx, x->params.page);
+        x->params.pages = &x->pages;
+    }
     x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
     x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
     x->best = mem_new(b->run_best ? EXEC_BEST_ROWS : 0, sizeof *x->best);
@@ -337,6 +357,7 @@ bool exec_reopen(struct exec *x, const struct log *log, const struct progress *p
     if (x->state)
         x->backend->close(x->state);
     memset(x->held, 0, x->params.n_seqs * sizeof *x->held);
+    pages_clear(&x->pages);
     x->n_logits = x->n_best = 0;
     x->state = x->backend->open(x->plan, &x->params, log, progress, e);
     return x->state != NULL;
@@ -354,6 +375,7 @@ void exec_close(struct exec *x)
     if (x->state)
         x->backend->close(x->state);
     mem_big_free(x->logits, x->n_logits_room * x->plan->n_vocab * sizeof(float));
+    pages_free(&x->pages);
     free(x->held);
     free(x->want);
     free(x->seq);
@@ -443,6 +465,19 @@ static void overwrite(const struct exec *x, struct held *h, uint32_t pos)
         h->whole = (uint32_t)num_max(h->whole, pos + 1 - x->params.n_ubatch);
 }
 
+/* Positions [first, end) of a sequence get pages that are its own. False and e where a device fails
+ * to copy what it keeps of one: it holds nothing then. */
+static bool own_pages(struct exec *x, uint32_t seq, uint32_t first, uint32_t end, struct err *e)
+{
+    if (!x->has_pages || first == end)
+        return true;
+    const struct page_copy copy = pages_write(&x->pages, seq, first, end);
+    if (copy.n_rows == 0 || x->backend->page_copy(x->state, &copy, e))
+        return true;
+    x->held[seq] = (struct held){0};
+    return false;
+}
+
 /* Rows [from, from + n) of b, at most n_ubatch, with nothing left NULL. */
 static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint32_t n,
                       struct err *e)
@@ -452,9 +487,10 @@ static bool run_piece(struct exec *x, const struct batch *b, uint32_t from, uint
         x->seq[i] = seq_of(b, from + i);
         x->want[i] = x->plan->n_vocab && wanted(b, from + i);
         n_wanted += x->want[i];
-        overwrite(x, &x->held[x->seq[i]], b->pos[from + i]);
-        if (b->goes_on)
-            overwrite(x, &x->held[x->seq[i]], b->pos[from + i] + 1);
+        for (uint32_t pos = b->pos[from + i]; pos <= b->pos[from + i] + b->goes_on; pos++)
+            overwrite(x, &x->held[x->seq[i]], pos);
+        if (!own_pages(x, x->seq[i], b->pos[from + i], b->pos[from + i] + 1 + b->goes_on, e))
+            return false;
     }
     const struct batch piece = {
         .n = n,
@@ -607,8 +643,17 @@ bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, 
     if (n > x->held[from].n)
         return err_set(e, ERR_USAGE, "%u tokens to copy, sequence %u holds %u", n, from,
                        x->held[from].n);
-    return take_rows(x, to, n,
-                     has_device(x, e) && x->backend->seq_copy(x->state, from, to, shared, n, e));
+    bool done = has_device(x, e);
+    if (done && x->has_pages)
+        pages_share(&x->pages, from, to, n);
+    else if (done)
+        done = x->backend->seq_copy(x->state, from, to, shared, n, e);
+    return take_rows(x, to, n, done);
+}
+
+struct exec_pages exec_pages(const struct exec *x)
+{
+    return (struct exec_pages){pages_used(&x->pages), x->pages.n_all};
 }
 
 uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,
@@ -637,7 +682,7 @@ bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, co
     struct state_copy copy = {.from = in};
     assert(first % EXEC_ROWS_ALIGN == 0 && first <= x->held[seq].n && first + n <= x->params.n_ctx);
     return take_rows(x, seq, first + n,
-                     has_device(x, e) &&
+                     has_device(x, e) && own_pages(x, seq, first, first + n, e) &&
                          x->backend->rows_copy(x->state, seq, first, first + n, &copy, e));
 }
 

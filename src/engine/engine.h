@@ -70,10 +70,11 @@ struct session_info {
     uint64_t hint;       /* job_params.hint of its last job */
     uint64_t jobs_since; /* that began since then, in all sessions */
 };
-/* What is kept of conversations without a session. */
+/* What is kept of conversations, with and without a session. */
 struct engine_cache {
     uint64_t host_bytes, disk_bytes; /* in memory; in files */
     uint64_t disk_tokens;            /* that came back from files, so far */
+    struct exec_pages pages;         /* of what is in sessions */
 };
 /* Into out[engine_n_sessions] and *cache. Any thread. */
 void engine_sessions(struct engine *g, struct session_info *out, struct engine_cache *cache);

@@ -120,7 +120,7 @@ void job_show_sessions(struct engine *g)
         const struct session *s = &g->sessions[i];
         g->infos[i] = (struct session_info){s->n, s->busy, s->hint, g->n_jobs - s->last_used};
     }
-    g->cache = (struct engine_cache){.disk_tokens = g->n_disk_tokens};
+    g->cache = (struct engine_cache){.disk_tokens = g->n_disk_tokens, .pages = exec_pages(g->exec)};
     if (!g->store)
         return;
     g->cache.host_bytes = store_bytes(g->store);

@@ -153,6 +153,10 @@ static void put_own(const struct metrics *m, const struct metrics_now *now, stru
                1e-9 * (double)m->queue_ns, out);
     put_metric("tawny_context_tokens", "gauge", "Tokens that prompt and reply may have together.",
                now->n_ctx, out);
+    put_metric("tawny_kv_pages", "gauge", "Pages of keys and values that sessions hold.",
+               now->cache.pages.n_used, out);
+    put_metric("tawny_kv_pages_limit", "gauge", "Pages of keys and values that there are.",
+               now->cache.pages.n_all, out);
     put_metric("tawny_host_cache_bytes", "gauge",
                "Memory of conversations that are in no session (--cache-ram).",
                (double)now->cache.host_bytes, out);

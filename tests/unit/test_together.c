@@ -256,7 +256,8 @@ static size_t tokens_read(struct job *j)
 }
 
 /* Sub-agents that begin at the same time behind a conversation of their own kind, which goes on
- * too. The head of 2000 tokens that they share is read once, and each one's own once. */
+ * too. The head of 2000 tokens that they share is read once and kept once, and each one's own once.
+ */
 static void check_heads_are_read_once(const char *arch)
 {
     enum { SESSIONS = 5, HEAD = 2000, OWN = 50 };
@@ -269,6 +270,14 @@ static void check_heads_are_read_once(const char *arch)
     for (int i = 0; i < SESSIONS; i++)
         n_read += tokens_read(jobs[i]);
     CHECK_INT(n_read, HEAD + SESSIONS * OWN);
+    /* Whole pages of the head are there once. */
+    struct session_info sessions[SESSIONS];
+    struct engine_cache cache;
+    const uint32_t n_shared = HEAD / PAGE_POSITIONS;
+    const uint32_t n_all = pages_of(HEAD + OWN + 1, PAGE_POSITIONS);
+    engine_sessions(g, sessions, &cache);
+    CHECK_INT(cache.pages.n_used, n_shared + SESSIONS * (n_all - n_shared));
+    CHECK_INT(cache.pages.n_all, SESSIONS * pages_of(2600, PAGE_POSITIONS));
     /* Another branch behind the head, when all sessions are in use, and the first one once more. */
     CHECK_INT(tokens_read(submit_branch(g, HEAD, 1, OWN, 20)), OWN);
     CHECK(tokens_read(submit_branch(g, HEAD, 1, OWN, 21)) <= OWN);

@@ -128,7 +128,8 @@ static void carve_cache(struct cpu *c, struct carver *to, uint32_t kv, uint32_t 
     cache->n_tiles = (exec_kv_rows(&c->plan->kv[kv], &c->params) + KEY_TILE - 1) / KEY_TILE;
     cache->key_tile_bytes = key_tile_bytes(c->params.type_k, n_keys);
     cache->value_bytes = block_row_bytes(c->params.type_v, n_values);
-    uint64_t n_tiles = (uint64_t)c->params.n_seqs * n_heads * cache->n_tiles;
+    cache->pages = exec_kv_table(&c->plan->kv[kv], &c->params);
+    uint64_t n_tiles = exec_kv_pages(&c->plan->kv[kv], &c->params) * n_heads * cache->n_tiles;
     cache->keys = carve(to, n_tiles, cache->key_tile_bytes);
     cache->values = carve(to, n_tiles * KEY_TILE, cache->value_bytes);
 }
@@ -399,7 +400,7 @@ static bool cpu_slot_put(void *state, slot_id s, uint32_t n_rows, const void *in
     {                                                                                              \
         .name = (id), .n_ubatch = 512, .memory = cpu_memory, .open = (open_function),              \
         .run = cpu_run, .slot_get = cpu_slot_get, .slot_put = cpu_slot_put,                        \
-        .state_bytes = cpu_state_bytes, .state_copy = cpu_state_copy, .seq_copy = cpu_seq_copy,    \
+        .state_bytes = cpu_state_bytes, .state_copy = cpu_state_copy, .page_copy = cpu_page_copy,  \
         .rows_bytes = cpu_rows_bytes, .rows_copy = cpu_rows_copy, .close = cpu_close               \
     }
 const struct backend backend_cpu = BACKEND("cpu", cpu_open);

@@ -9,19 +9,21 @@
 #include "compute/exec.h"
 #include "compute/weights.h"
 
-/* The key/value cache of one layer. Per sequence and head: keys in tiles of 16 positions with the
- * position in the lanes (load_keys reads them), values position after position. With a window it is
- * a ring: position p is in tile p / 16 modulo n_tiles. */
+/* The key/value cache of one layer, in pages (exec_kv_rows). Per page and head: keys in tiles of 16
+ * positions with the position in the lanes (load_keys reads them), values position after position.
+ */
 struct cache {
     uint8_t *keys, *values;
     size_t key_tile_bytes, value_bytes; /* of 16 keys, of one value */
-    uint32_t n_tiles;                   /* per sequence and head */
+    uint32_t n_tiles;                   /* per page and head */
     uint32_t n_heads;
+    const struct pages *pages;
 };
-/* Index of the tile that holds position pos, over all sequences and heads. */
+/* Index of the tile that holds position pos, over all pages and heads. */
 static inline size_t cache_tile(const struct cache *c, uint32_t seq, uint32_t head, uint32_t pos)
 {
-    return ((size_t)seq * c->n_heads + head) * c->n_tiles + pos / KEY_TILE % c->n_tiles;
+    const size_t page = exec_kv_page(c->pages, seq, pos);
+    return (page * c->n_heads + head) * c->n_tiles + pos / KEY_TILE % c->n_tiles;
 }
 
 /* Scratch of one thread. */
@@ -221,8 +223,7 @@ bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
 uint64_t cpu_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n);
 bool cpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
                    struct err *e);
-bool cpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                  struct err *e);
+bool cpu_page_copy(void *state, const struct page_copy *copy, struct err *e);
 
 /* The backend with a lower instruction set, for tests and measurements. */
 extern const struct backend backend_cpu_portable;

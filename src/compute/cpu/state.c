@@ -1,4 +1,4 @@
-/* What sequences keep, copied: from one to another; and as saved states, which are the recurrent
+/* What sequences keep, copied: pages; and as saved states, which are the recurrent
  * states, then of every ring the tiles that hold the window of the row to come. */
 #include "compute/cpu/cpu.h"
 
@@ -70,29 +70,23 @@ bool cpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, stru
     return true;
 }
 
-/* Whole tiles here too: what stands beside the range is the same in both, or in neither. */
-static void copy_range(const struct cache *cache, uint32_t from, uint32_t to, uint32_t first,
-                       uint32_t end)
-{
-    const size_t value_tile_bytes = KEY_TILE * cache->value_bytes;
-    const size_t n_tiles = (end + KEY_TILE - 1) / KEY_TILE - first / KEY_TILE;
-    for (uint32_t head = 0; head < cache->n_heads; head++) {
-        const size_t at = cache_tile(cache, from, head, first);
-        const size_t to_at = cache_tile(cache, to, head, first);
-        memcpy(cache->keys + to_at * cache->key_tile_bytes,
-               cache->keys + at * cache->key_tile_bytes, n_tiles * cache->key_tile_bytes);
-        memcpy(cache->values + to_at * value_tile_bytes, cache->values + at * value_tile_bytes,
-               n_tiles * value_tile_bytes);
-    }
-}
-
-bool cpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                  struct err *e)
+/* Whole tiles here too: the rows behind are to be written. */
+bool cpu_page_copy(void *state, const struct page_copy *copy, struct err *e)
 {
     (void)e;
     const struct cpu *c = state;
-    for (size_t i = 0; first < end && i < c->plan->n_kv; i++)
-        if (exec_kv_saved(&c->plan->kv[i], &c->params) == 0)
-            copy_range(&c->caches[i], from, to, first, end);
+    const size_t n_tiles = (copy->n_rows + KEY_TILE - 1) / KEY_TILE;
+    for (size_t i = 0; i < c->plan->n_kv; i++) {
+        const struct cache *cache = &c->caches[i];
+        const size_t keys = cache->key_tile_bytes, values = KEY_TILE * cache->value_bytes;
+        if (exec_kv_saved(&c->plan->kv[i], &c->params))
+            continue;
+        for (size_t head = 0; head < cache->n_heads; head++) {
+            const size_t from = (copy->from * cache->n_heads + head) * cache->n_tiles;
+            const size_t to = (copy->to * cache->n_heads + head) * cache->n_tiles;
+            memcpy(cache->keys + to * keys, cache->keys + from * keys, n_tiles * keys);
+            memcpy(cache->values + to * values, cache->values + from * values, n_tiles * values);
+        }
+    }
     return true;
 }

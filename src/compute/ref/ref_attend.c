@@ -71,9 +71,10 @@ static void store_row(struct ref *r, const struct op_attend *o, uint32_t t)
         ->encode(ref_slot(r, o->v) + t * n_v, c->v + at * c->v_row_bytes, n_v);
 }
 
-static const uint8_t *row_at(const struct ref_rows *rows, uint32_t pos)
+static const uint8_t *row_at(const struct ref_attention *a, const struct ref_rows *rows,
+                             uint32_t pos)
 {
-    return rows->first + pos % rows->n_rows * rows->n_bytes;
+    return rows->all + ref_cache_row(a->cache, a->seq, pos) * rows->n_bytes;
 }
 
 /* scores[h][i] = scale * q_h . k(first + i), i < n. */
@@ -83,7 +84,7 @@ static void score_keys(struct ref *r, const struct ref_attention *a, const float
     const uint32_t group = a->n_head / a->n_kv_head;
     float *keys = r->row[0];
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *row = row_at(&a->keys, first + i);
+        const uint8_t *row = row_at(a, &a->keys, first + i);
         block_info(a->keys.type)->decode(row, keys, a->keys.width);
         for (uint32_t h = 0; h < a->n_head; h++) {
             const float *key = keys + (size_t)(h / group) * a->head_dim;
@@ -101,7 +102,7 @@ static void mix_values(struct ref *r, const struct ref_attention *a, uint32_t fi
     float *values = r->row[0];
     memset(out, 0, (size_t)a->n_head * a->head_dim_v * sizeof *out);
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *row = row_at(&a->values, first + i);
+        const uint8_t *row = row_at(a, &a->values, first + i);
         block_info(a->values.type)->decode(row, values, a->values.width);
         for (uint32_t h = 0; h < a->n_head; h++) {
             const float p = r->scores[(size_t)h * r->params.n_ctx + i];
@@ -131,7 +132,6 @@ static void attend_row(struct ref *r, const struct op_attend *o, uint32_t t)
     prepare_heads(q, stride, o->n_head, o->head_dim, ref_vector(r, o->q_norm, r->row[1]), o->eps,
                   o->rope, pos, r->heads);
     const struct ref_cache *c = &r->cache[o->kv];
-    const size_t at = ref_cache_row(c, r->batch->seq[t], 0);
     const struct ref_attention a = {
         .n_head = o->n_head,
         .n_kv_head = o->n_kv_head,
@@ -139,10 +139,10 @@ static void attend_row(struct ref *r, const struct op_attend *o, uint32_t t)
         .head_dim_v = o->head_dim_v,
         .scale = o->scale,
         .sinks = ref_vector(r, o->sinks, r->row[1]),
-        .keys = {r->params.type_k, (size_t)o->n_kv_head * o->head_dim, c->k_row_bytes,
-                 c->k + at * c->k_row_bytes, c->n_rows},
-        .values = {r->params.type_v, (size_t)o->n_kv_head * o->head_dim_v, c->v_row_bytes,
-                   c->v + at * c->v_row_bytes, c->n_rows},
+        .cache = c,
+        .seq = r->batch->seq[t],
+        .keys = {r->params.type_k, (size_t)o->n_kv_head * o->head_dim, c->k_row_bytes, c->k},
+        .values = {r->params.type_v, (size_t)o->n_kv_head * o->head_dim_v, c->v_row_bytes, c->v},
     };
     ref_attend_rows(r, &a, r->heads, first, n, out);
     if (!o->gated)

@@ -4,13 +4,12 @@
 #pragma once
 #include "compute/exec.h"
 
-/* Where the rows of a KV layer are: row of (sequence, position) is seq * n_rows + position %
- * n_rows.
- */
+/* The rows of a KV layer, in pages (exec_kv_rows). */
 struct ref_cache {
     uint8_t *k, *v;
     size_t k_row_bytes, v_row_bytes;
-    uint32_t n_rows; /* of a sequence */
+    uint32_t n_rows; /* of a page */
+    const struct pages *pages;
 };
 
 /* The state of a sequence in one recurrent layer. The memory is the one at the last chunk border;
@@ -79,12 +78,13 @@ struct ref_attention {
     uint32_t n_head, n_kv_head, head_dim, head_dim_v;
     float scale;
     const float *sinks; /* [n_head] or NULL */
-    /* Of a cache: what a row has, and the rows of the batch row's sequence. */
+    const struct ref_cache *cache;
+    uint32_t seq; /* the batch row's */
+    /* All rows of the cache, and what one has. */
     struct ref_rows {
         enum block_type type;
         size_t width, n_bytes;
-        const uint8_t *first;
-        uint32_t n_rows;
+        const uint8_t *all;
     } keys, values;
 };
 /* out[h] = sum over positions [first, first + n) of softmax(scale * q[h] . key) value. q and out
@@ -127,7 +127,7 @@ size_t ref_delta_floats(const struct op_delta_net *o);
 /* What a sequence keeps (ref_state.c). */
 static inline size_t ref_cache_row(const struct ref_cache *c, uint32_t seq, uint32_t pos)
 {
-    return (size_t)seq * c->n_rows + pos % c->n_rows;
+    return (size_t)exec_kv_page(c->pages, seq, pos) * c->n_rows + pos % c->n_rows;
 }
 uint64_t ref_cache_bytes(const struct plan *p, const struct exec_params *params);
 /* Of the recurrent states of one sequence. */
@@ -142,8 +142,7 @@ bool ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
 uint64_t ref_rows_bytes(const struct plan *p, const struct exec_params *params, uint32_t n);
 bool ref_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, struct state_copy *copy,
                    struct err *e);
-bool ref_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                  struct err *e);
+bool ref_page_copy(void *state, const struct page_copy *copy, struct err *e);
 
 void ref_embed(struct ref *r, const struct op_embed *o);
 void ref_project(struct ref *r, const struct op_project *o);

@@ -72,14 +72,15 @@ void ref_attend_mla(struct ref *r, const struct op_attend_mla *o)
     absorb_keys(r, o, r->parts);
     for (uint32_t t = 0; t < r->batch->n; t++) {
         const struct ref_cache *c = &r->cache[o->kv];
-        const struct ref_rows rows = {r->params.type_k, width, c->k_row_bytes,
-                                      cache_row(r, o, t, 0), c->n_rows};
+        const struct ref_rows rows = {r->params.type_k, width, c->k_row_bytes, c->k};
         const struct ref_attention a = {
             .n_head = o->n_head,
             .n_kv_head = 1,
             .head_dim = (uint32_t)width,
             .head_dim_v = o->n_latent,
             .scale = o->scale,
+            .cache = c,
+            .seq = r->batch->seq[t],
             .keys = rows,
             .values = rows, /* the latent, at the front */
         };

@@ -9,7 +9,7 @@
 
 static size_t layer_bytes(const struct kv_layer *kv, const struct exec_params *params)
 {
-    return (size_t)params->n_seqs * exec_kv_rows(kv, params) *
+    return exec_kv_pages(kv, params) * exec_kv_rows(kv, params) *
            (block_row_bytes(params->type_k, kv->k_width) +
             block_row_bytes(params->type_v, kv->v_width));
 }
@@ -37,7 +37,8 @@ bool ref_make_cache(struct ref *r, struct err *e)
         c->v_row_bytes = block_row_bytes(r->params.type_v, p->kv[i].v_width);
         c->n_rows = exec_kv_rows(&p->kv[i], &r->params);
         c->k = at;
-        c->v = c->k + (size_t)r->params.n_seqs * c->n_rows * c->k_row_bytes;
+        c->pages = exec_kv_table(&p->kv[i], &r->params);
+        c->v = c->k + exec_kv_pages(&p->kv[i], &r->params) * c->n_rows * c->k_row_bytes;
         at += layer_bytes(&p->kv[i], &r->params);
     }
     return true;
@@ -77,8 +78,7 @@ bool ref_make_states(struct ref *r, struct err *e)
     return true;
 }
 
-bool ref_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                  struct err *e)
+bool ref_page_copy(void *state, const struct page_copy *copy, struct err *e)
 {
     (void)e;
     const struct ref *r = state;
@@ -86,10 +86,11 @@ bool ref_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint3
         const struct ref_cache *c = &r->cache[i];
         if (exec_kv_saved(&r->plan->kv[i], &r->params))
             continue;
-        const size_t row = ref_cache_row(c, from, first), to_row = ref_cache_row(c, to, first);
-        const size_t n = end - first;
-        memcpy(c->k + to_row * c->k_row_bytes, c->k + row * c->k_row_bytes, n * c->k_row_bytes);
-        memcpy(c->v + to_row * c->v_row_bytes, c->v + row * c->v_row_bytes, n * c->v_row_bytes);
+        const size_t from = (size_t)copy->from * c->n_rows, to = (size_t)copy->to * c->n_rows;
+        memcpy(c->k + to * c->k_row_bytes, c->k + from * c->k_row_bytes,
+               copy->n_rows * c->k_row_bytes);
+        memcpy(c->v + to * c->v_row_bytes, c->v + from * c->v_row_bytes,
+               copy->n_rows * c->v_row_bytes);
     }
     return true;
 }

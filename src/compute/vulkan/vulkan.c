@@ -42,7 +42,7 @@ static void plan_scratch(struct gpu *g)
 
 static uint64_t cache_rows(const struct gpu *g, const struct cache_shape *shape)
 {
-    return (uint64_t)g->params.n_seqs * shape->n_heads *
+    return exec_kv_pages(&g->plan->kv[shape->kv], &g->params) * shape->n_heads *
            exec_kv_rows(&g->plan->kv[shape->kv], &g->params);
 }
 
