@@ -242,8 +242,8 @@ static bool choose_one(struct responses_request *r, const struct json *choice,
     return true;
 }
 
-/* {"type": "allowed_tools", "mode": ..., "tools": [...]}: the others are not offered. Those that are
- * stay in the order of the request's own list, each once. */
+/* {"type": "allowed_tools", "mode": ..., "tools": [...]}: the others are not offered. Those that
+ * are stay in the order of the request's own list, each once. */
 static bool choose_some(struct responses_request *r, const struct json *choice,
                         struct openai_error *e)
 {
