@@ -535,12 +535,10 @@ static bool finds_best(const struct exec *x, const struct batch *b, size_t n_wan
            n_wanted <= EXEC_BEST_ROWS && b->n <= x->params.n_ubatch;
 }
 
-/* Whether the step behind this batch may be begun: where that one is not wanted after all, the rows
- * can be run again. */
+/* Whether the step behind this batch may be begun: there is room for it. */
 static bool may_go_on(const struct exec *x, const struct batch *b)
 {
-    if (!b->want_best || !b->goes_on || x->plan->n_states ||
-        (x->has_rings && x->params.n_ubatch < 2))
+    if (!b->want_best || !b->goes_on || x->plan->n_states)
         return false;
     for (uint32_t i = 0; i < b->n; i++)
         if (!wanted(b, i) || row_before(b, i) != i || b->pos[i] + 1 == x->params.n_ctx)

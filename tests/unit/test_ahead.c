@@ -19,7 +19,7 @@ struct twins {
 };
 
 /* Skips the test where there is no Vulkan. */
-static void open_twins(struct twins *t, const char *arch)
+static void open_twins(struct twins *t, const char *arch, uint32_t n_ubatch)
 {
     *t = (struct twins){.draws = {{0},
                                   {.temperature = 0.7f, .top_k = 20, .top_p = 0.9f, .state = 1},
@@ -30,7 +30,7 @@ static void open_twins(struct twins *t, const char *arch)
     for (int i = 0; i < 2; i++) {
         const struct exec_params params = {.n_ctx = CTX,
                                            .n_seqs = SEQS,
-                                           .n_ubatch = 8,
+                                           .n_ubatch = n_ubatch,
                                            .type_k = BLOCK_F16,
                                            .type_v = BLOCK_F16,
                                            .lose_in = i ? &t->n_submits : NULL};
@@ -145,11 +145,11 @@ static void check_rows(struct twins *t, uint32_t n)
     }
 }
 
-static void walk(const char *arch)
+static void walk(const char *arch, uint32_t n_ubatch)
 {
     struct rng r = {test_seed()};
     struct twins t;
-    open_twins(&t, arch);
+    open_twins(&t, arch, n_ubatch);
     for (uint32_t i = 0; i < SEQS; i++)
         read_prompt(&t, &r, i, 5 + 9 * i);
     uint32_t set = 1;
@@ -157,7 +157,8 @@ static void walk(const char *arch)
         if (rng_below(&r, 8) == 0)
             disturb(&t, &r, (uint32_t)rng_below(&r, 3));
         if (rng_below(&r, 8) == 0)
-            set = 1 + (uint32_t)rng_below(&r, (1 << SEQS) - 1);
+            set = n_ubatch < SEQS ? 1u << rng_below(&r, SEQS)
+                                  : 1 + (uint32_t)rng_below(&r, (1 << SEQS) - 1);
         for (uint32_t k = 0; k < SEQS; k++)
             if (t.n[k] == CTX)
                 read_prompt(&t, &r, k, 3);
@@ -172,9 +173,10 @@ TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
 {
     if (!kit_checks("vulkan"))
         test_skip("drivers are not checked in this build");
-    walk("qwen3moe");
-    walk("gpt-oss");   /* rings */
-    walk("deepseek2"); /* tiles of single rows */
+    walk("qwen3moe", 8);
+    walk("gpt-oss", 8);   /* rings */
+    walk("gpt-oss", 1);   /* as long as the window */
+    walk("deepseek2", 8); /* tiles of single rows */
 }
 
 static void check_submits(const char *arch, bool begins)
@@ -182,7 +184,7 @@ static void check_submits(const char *arch, bool begins)
     static const int ahead[] = {2, 1, 1, 0, 1, 2, 1, 2};
     struct rng r = {test_seed()};
     struct twins t;
-    open_twins(&t, arch);
+    open_twins(&t, arch, 8);
     read_prompt(&t, &r, 0, 5);
     read_prompt(&t, &r, 1, 5);
     for (int i = 0; i < 8; i++) {

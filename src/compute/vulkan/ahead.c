@@ -2,8 +2,6 @@
  * device itself has put the first of the best tokens and the position after it into its inputs
  * (shaders/pick.comp), so it does not wait for the host to read, draw and submit. When the run that
  * is asked for next is that step, only its end is waited for; any other is a run as always. */
-#include <string.h>
-
 #include "base/num.h"
 #include "compute/vulkan/pick.h"
 
@@ -33,14 +31,6 @@ static bool was_begun(const struct gpu *g, const struct batch *b)
     return same;
 }
 
-static void take_rows(struct step_rows *to, const struct batch *b)
-{
-    to->n = b->n;
-    memcpy(to->ids, b->ids, b->n * sizeof *to->ids);
-    memcpy(to->pos, b->pos, b->n * sizeof *to->pos);
-    memcpy(to->seq, b->seq, b->n * sizeof *to->seq);
-}
-
 /* Begins a step of n rows, of which the longest sees n_keys, with the inputs as they are. NULL and
  * e: it was not. */
 static const struct recording *begin(struct gpu *g, uint32_t n, uint32_t n_keys, struct err *e)
@@ -59,8 +49,8 @@ static const struct recording *begin(struct gpu *g, uint32_t n, uint32_t n_keys,
     return ok ? r : NULL;
 }
 
-/* Begins the step behind the one that runs, whose rows are `now`. */
-static bool begin_next(struct gpu *g, const struct step_rows *now, struct err *e)
+/* Begins the step behind `now`, which runs. */
+static bool begin_next(struct gpu *g, const struct batch *now, struct err *e)
 {
     struct gpu_ahead *a = &g->ahead;
     uint32_t n_keys = 0;
@@ -81,9 +71,8 @@ static bool finish(struct gpu *g, const struct batch *b, const struct recording 
 {
     struct gpu_ahead *a = &g->ahead;
     const uint32_t side = r->side;
-    take_rows(&a->now, b);
     a->is_begun = false;
-    if (b->goes_on && !begin_next(g, &a->now, e)) {
+    if (b->goes_on && !begin_next(g, b, e)) {
         run_wait(g, &(struct err){0});
         return false;
     }
@@ -95,6 +84,7 @@ static bool finish(struct gpu *g, const struct batch *b, const struct recording 
         pick_take(g, side, i, &best[i]);
         a->next.ids[i] = best[i].guess;
     }
+    g->logits_side = side;
     return true;
 }
 
@@ -116,13 +106,4 @@ bool ahead_run(struct gpu *g, const struct batch *b, struct best *best, bool *do
         return false;
     const struct recording *r = begin(g, b->n, n_keys, e);
     return r && finish(g, b, r, best, e);
-}
-
-bool ahead_logits(struct gpu *g, struct err *e)
-{
-    const bool all[FEW_TOKENS] = {true, true, true, true, true, true, true, true};
-    const struct step_rows *now = &g->ahead.now;
-    const struct batch again = {
-        .n = now->n, .ids = now->ids, .pos = now->pos, .seq = now->seq, .want_logits = all};
-    return !g->ahead.is_begun || (ahead_drop(g, e) && run_again(g, &again, e));
 }

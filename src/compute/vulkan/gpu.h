@@ -5,6 +5,8 @@
  * number of rows are recorded once and submitted again and again; what changes from run to run
  * stands in gpu.inputs. */
 #pragma once
+#include <assert.h>
+
 #include "compute/exec.h"
 #include "compute/vulkan/vk.h"
 #include "compute/weights.h"
@@ -111,7 +113,8 @@ struct gpu_pick {
 struct recording {
     uint32_t n_rows, n_wanted, n_keys;
     bool picks;       /* the best tokens of the wanted rows go to the host, not their logits */
-    uint32_t side;    /* to which half of pick.best: a step may run while the host reads another */
+    uint32_t side;    /* which half of pick.best and of the logits in the scratch it fills: a step
+                         may run while the host reads another */
     uint32_t n_parts; /* 0: free */
     struct vk_cmds *parts[MOST_PARTS];
     uint64_t last_used;
@@ -126,9 +129,9 @@ struct step_rows {
 
 /* Steps that are begun before they are asked for (ahead.c). */
 struct gpu_ahead {
-    bool is_begun;              /* a step is under way that nobody asked for yet: */
-    struct step_rows now, next; /* it has the rows `next`; before it, `now` were run */
-    uint32_t side;              /* of the newest */
+    bool is_begun;         /* a step is under way that nobody asked for yet: */
+    struct step_rows next; /* it has these rows */
+    uint32_t side;         /* of the newest */
     const struct recording *recording;
 };
 
@@ -175,6 +178,7 @@ struct gpu {
     uint32_t n_ropes;
     struct gpu_pick pick;
     struct gpu_ahead ahead;
+    uint32_t logits_side; /* where gpu_row finds those of the last run */
 
     struct recording recordings[N_RECORDINGS];
     uint64_t n_runs;
@@ -262,16 +266,12 @@ bool run_write_inputs(struct gpu *g, const struct batch *b, uint32_t *n_wanted, 
 /* Waits for everything submitted, or for what `r` was submitted last. */
 bool run_wait(struct gpu *g, struct err *e);
 bool run_wait_for(struct gpu *g, const struct recording *r, struct err *e);
-/* A run whose logits stay in the scratch. */
-bool run_again(struct gpu *g, const struct batch *b, struct err *e);
 
 /* ahead.c: runs the rows where they are a step that was begun, or one that the next may follow;
  * *done: whether they are. Else nothing is under way behind it. */
 bool ahead_run(struct gpu *g, const struct batch *b, struct best *best, bool *done, struct err *e);
 /* Waits for what was begun, which is forgotten: before anything else uses the device. */
 bool ahead_drop(struct gpu *g, struct err *e);
-/* Makes the scratch hold the logits of the last run again. */
-bool ahead_logits(struct gpu *g, struct err *e);
 
 /* record.c: commands of the steps [from, end) for the rows that `of` tells, of which the n_wanted
  * first wanted ones get logits. */
@@ -297,6 +297,14 @@ static inline uint64_t gpu_cache_row(enum block_type type, uint64_t n)
 static inline uint32_t gpu_cache_type(enum block_type type)
 {
     return type == BLOCK_F32 ? 0 : type == BLOCK_F16 ? 1 : type == BLOCK_Q8_0 ? 2 : 3;
+}
+
+/* In the scratch. Steps that are begun ahead have rows for one half; all others have side 0 and
+ * room for HEAD_ROWS. */
+static inline uint64_t gpu_logits_at(const struct gpu *g, uint32_t side)
+{
+    static_assert(FEW_TOKENS <= HEAD_ROWS / 2, "logits of a step fit into half of the room");
+    return g->logits_at + (uint64_t)side * (HEAD_ROWS / 2) * g->plan->n_vocab * sizeof(float);
 }
 
 static inline VkDeviceAddress gpu_weight(const struct gpu *g, uint64_t at)

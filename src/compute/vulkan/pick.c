@@ -103,7 +103,7 @@ void pick_record(struct recorder *r)
         address logits, allowed, parts, counters, best, wanted, ids, pos, draws, order, runs;
         uint32_t n_vocab;
     } push = {
-        .logits = r->g->scratch.address + r->g->logits_at,
+        .logits = r->g->scratch.address + gpu_logits_at(r->g, r->side),
         .allowed = p->allowed.address,
         .parts = r->g->scratch.address + p->parts_at,
         .counters = r->g->scratch.address + p->counters_at,

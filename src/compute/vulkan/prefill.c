@@ -349,7 +349,7 @@ static void dense(struct recorder *r, const struct step *s, uint32_t n)
                                                    : op->add_project.w;
     struct push_gemm push = gemm_push(r, w, n);
     if (s->kind == STEP_HEAD) {
-        push.to = room_at(r, r->g->logits_at);
+        push.to = room_at(r, gpu_logits_at(r->g, r->side));
     } else if (s->kind == STEP_GLU) {
         push.up = gpu_matrix(r->g, op->glu.up);
         push.bias = gpu_vector(r->g, op->glu.gate_bias);

@@ -70,7 +70,8 @@ static void head(struct recorder *r, const struct step *s)
         .from = recorder_slot(r, o->x),
         .norm = gpu_vector(r->g, o->norm),
         .map = recorder_input(r, INPUT_WANTED) + r->first_wanted * sizeof(uint32_t),
-        .outs[0] = {gpu_matrix(r->g, o->w), 0, r->g->scratch.address + r->g->logits_at},
+        .outs[0] = {gpu_matrix(r->g, o->w), 0,
+                    r->g->scratch.address + gpu_logits_at(r->g, r->side)},
         .first = {n_groups, n_groups},
         .n_out[0] = (uint32_t)o->w->ne[1],
         .eps = o->eps,
@@ -85,7 +86,7 @@ static void head(struct recorder *r, const struct step *s)
 static void copy_logits(struct recorder *r)
 {
     vk_cmds_barrier(r->cmds);
-    vk_cmds_copy(r->cmds, &r->g->scratch, r->g->logits_at, &r->g->logits, 0,
+    vk_cmds_copy(r->cmds, &r->g->scratch, gpu_logits_at(r->g, r->side), &r->g->logits, 0,
                  (uint64_t)r->n_wanted * r->g->plan->n_vocab * sizeof(float));
 }
 

@@ -188,12 +188,6 @@ static bool run_rows(struct gpu *g, const struct batch *b, bool picks, uint32_t 
     return true;
 }
 
-bool run_again(struct gpu *g, const struct batch *b, struct err *e)
-{
-    uint32_t n_wanted;
-    return run_rows(g, b, true, &n_wanted, e);
-}
-
 bool gpu_run(void *state, const struct batch *b, float *logits, struct err *e)
 {
     struct gpu *g = state;
@@ -223,15 +217,17 @@ bool gpu_run_best(void *state, const struct batch *b, struct best *best, struct 
         return true;
     if (!run_rows(g, b, true, &n_wanted, e))
         return false;
+    g->logits_side = 0;
     for (uint32_t i = 0; i < n_wanted; i++)
         pick_take(g, 0, i, &best[i]);
     return true;
 }
 
+/* Behind a step that was begun ahead, which stays begun. */
 bool gpu_row(void *state, uint32_t i, float *logits, struct err *e)
 {
     struct gpu *g = state;
     const uint64_t n_bytes = g->plan->n_vocab * sizeof *logits;
-    return ahead_logits(g, e) &&
-           vk_read(g->vk, &g->scratch, g->logits_at + i * n_bytes, logits, n_bytes, e);
+    const uint64_t at = gpu_logits_at(g, g->logits_side) + i * n_bytes;
+    return run_wait(g, e) && vk_read(g->vk, &g->scratch, at, logits, n_bytes, e);
 }
