@@ -538,7 +538,7 @@ static bool finds_best(const struct exec *x, const struct batch *b, size_t n_wan
 /* Whether the step behind this batch may be begun: there is room for it. */
 static bool may_go_on(const struct exec *x, const struct batch *b)
 {
-    if (!b->want_best || !b->goes_on || x->plan->n_states)
+    if (!b->want_best || !b->goes_on)
         return false;
     for (uint32_t i = 0; i < b->n; i++)
         if (!wanted(b, i) || row_before(b, i) != i || b->pos[i] + 1 == x->params.n_ctx)

@@ -79,8 +79,8 @@ struct batch {
                        one piece with at most EXEC_BEST_ROWS wanted rows */
     const struct draw *draws; /* [wanted rows] with want_best; NULL: the first is drawn */
     /* With want_best: the next run is most likely the same rows again, each one position further
-     * with the token that is its guess. A device begins it at once, where states allow that it is
-     * never asked for; then it costs the time that it takes. */
+     * with the token that is its guess. A device may begin it at once; where it is never asked for,
+     * it costs the time that it takes. */
     bool goes_on;
 };
 
@@ -146,7 +146,8 @@ struct backend {
     /* The same for at most EXEC_BEST_ROWS wanted rows with a list of tokens in place of each row's
      * logits, and behind it the logits of the i-th after all. goes_on is set only where all rows
      * are wanted, of different sequences, and have room for one more token; what of a sequence
-     * stands at that position is lost then, and of a ring what that overwrites. NULL, both, and for
+     * stands at that position is lost then, and of a ring what that overwrites. Recurrent states
+     * stand behind the rows of the batch until the next one is asked for. NULL, both, and for
      * vocabularies larger than this number: logits are read. */
     uint32_t most_vocab;
     bool (*run_best)(void *state, const struct batch *b, struct best *best, struct err *e);

@@ -1,6 +1,7 @@
 /* Steps that a device begins before they are asked for: whatever is asked for instead, every row
  * has the bits that it has on a device which begins none. */
 #include <limits.h>
+#include <stdlib.h>
 
 #include "base/rng.h"
 #include "kit/models.h"
@@ -16,6 +17,11 @@ struct twins {
     int32_t next[SEQS]; /* what is guessed behind them */
     struct draw draws[SEQS];
     atomic_int n_submits; /* of the one that goes on, counted down */
+    /* A saved state of sequence 0; behind no tokens: none. */
+    size_t n_state_bytes;
+    uint8_t *saved[2];
+    uint32_t n_saved;
+    int32_t next_saved;
 };
 
 /* Skips the test where there is no Vulkan. */
@@ -37,13 +43,17 @@ static void open_twins(struct twins *t, const char *arch, uint32_t n_ubatch)
         t->x[i] = kit_open_exec("vulkan", &t->model.model->plan, &params);
         if (!t->x[i])
             test_skip("no Vulkan here");
+        t->n_state_bytes = exec_state_bytes(&backend_vulkan, &t->model.model->plan, &params);
+        t->saved[i] = calloc(t->n_state_bytes + 1, 1);
     }
 }
 
 static void close_twins(struct twins *t)
 {
-    exec_close(t->x[0]);
-    exec_close(t->x[1]);
+    for (int i = 0; i < 2; i++) {
+        exec_close(t->x[i]);
+        free(t->saved[i]);
+    }
     kit_close_model(&t->model);
 }
 
@@ -112,25 +122,59 @@ static void read_prompt(struct twins *t, struct rng *r, uint32_t seq, uint32_t n
     }
     t->n[seq] = n;
     t->next[seq] = ids[0];
+    if (seq == 0)
+        t->n_saved = 0;
+}
+
+static void save(struct twins *t, uint32_t seq)
+{
+    struct err e = {0};
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(exec_state_save(t->x[i], seq, t->n[seq], t->saved[i], &e));
+    t->n_saved = t->n[seq];
+    t->next_saved = t->next[seq];
+}
+
+static void restore(struct twins *t, uint32_t seq)
+{
+    struct err e = {0};
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(exec_state_restore(t->x[i], seq, t->n_saved, t->saved[i], &e));
+    t->n[seq] = t->n_saved;
+    t->next[seq] = t->next_saved;
+}
+
+/* The sequence as a whole. */
+static void copy_session(struct twins *t, uint32_t from, uint32_t to)
+{
+    struct err e = {0};
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(exec_seq_copy(t->x[i], from, to, 0, t->n[from], &e));
+    t->n[to] = t->n[from];
+    t->next[to] = t->next[from];
+    if (t->n_state_bytes) {
+        save(t, from);
+        restore(t, to);
+        t->n_saved = from == 0 || to == 0 ? t->n_saved : 0;
+    }
 }
 
 /* What may come between two steps. */
 static void disturb(struct twins *t, struct rng *r, uint32_t what)
 {
-    struct err e = {0};
     const uint32_t from = (uint32_t)rng_below(r, SEQS), to = (from + 1) % SEQS;
     if (what == 0) {
         read_prompt(t, r, from, 1 + (uint32_t)rng_below(r, 30));
     } else if (what == 1) {
-        for (int i = 0; i < 2; i++)
-            CHECK_OK(exec_seq_copy(t->x[i], from, to, 0, t->n[from], &e));
-        t->n[to] = t->n[from];
-        t->next[to] = t->next[from];
-        if (!exec_within(exec_reach(t->x[0], to), t->n[to])) /* without its rings */
-            read_prompt(t, r, to, 9);
+        copy_session(t, from, to);
     } else if (what == 2 && t->n[from] > 1 &&
                exec_within(exec_reach(t->x[1], from), t->n[from] - 1)) {
         t->n[from]--;
+        t->n_saved = 0;
+    } else if (what == 3 && t->n_state_bytes) {
+        save(t, 0);
+    } else if (what == 4 && t->n_saved) {
+        restore(t, 0);
     }
 }
 
@@ -155,7 +199,7 @@ static void walk(const char *arch, uint32_t n_ubatch)
     uint32_t set = 1;
     for (int i = 0; i < STEPS; i++) {
         if (rng_below(&r, 8) == 0)
-            disturb(&t, &r, (uint32_t)rng_below(&r, 3));
+            disturb(&t, &r, (uint32_t)rng_below(&r, 5));
         if (rng_below(&r, 8) == 0)
             set = n_ubatch < SEQS ? 1u << rng_below(&r, SEQS)
                                   : 1 + (uint32_t)rng_below(&r, (1 << SEQS) - 1);
@@ -163,6 +207,8 @@ static void walk(const char *arch, uint32_t n_ubatch)
             if (t.n[k] == CTX)
                 read_prompt(&t, &r, k, 3);
         step(&t, set, rng_below(&r, 8) == 0, rng_below(&r, 8) > 0);
+        if (t.n_state_bytes && rng_below(&r, 8) == 0)
+            save(&t, 0);
         if (rng_below(&r, 8) == 0)
             check_rows(&t, (uint32_t)__builtin_popcount(set));
     }
@@ -177,6 +223,8 @@ TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
     walk("gpt-oss", 8);   /* rings */
     walk("gpt-oss", 1);   /* as long as the window */
     walk("deepseek2", 8); /* tiles of single rows */
+    walk("qwen3next", 8); /* recurrent states */
+    walk("qwen35moe", 8);
 }
 
 static void check_submits(const char *arch, bool begins)
@@ -202,5 +250,27 @@ TEST(steps_are_begun_ahead_where_they_can_be_taken_back)
     check_submits("qwen3moe", true);
     check_submits("gpt-oss", true);
     check_submits("deepseek2", true);
-    check_submits("qwen3next", false);
+    check_submits("qwen3next", true);
+}
+
+/* Beside what is saved of a sequence, room for another memory in each layer. */
+TEST(a_device_plans_two_memories_of_a_recurrent_layer)
+{
+    struct err e = {0};
+    struct mem_table table;
+    struct kit_model m = kit_open_model(&(struct kit_spec){.arch = "qwen3next"});
+    const struct plan *p = &m.model->plan;
+    struct exec_params params = {.n_ctx = 16, .n_seqs = 3, .allow_software = true};
+    if (!kit_checks("vulkan") || !exec_memory(&backend_vulkan, p, &params, &table, &e))
+        test_skip("no Vulkan here");
+    uint64_t n_bytes = 2 * exec_state_bytes(&backend_vulkan, p, &params);
+    for (size_t i = 0; i < p->n_ops; i++) { /* the inputs of the convolution are there once */
+        const struct op_delta_net *o = &p->ops[i].delta_net;
+        if (p->ops[i].kind == OP_DELTA_NET)
+            n_bytes -= o->n_conv * (2 * o->n_k_head * o->d_k + o->n_v_head * o->d_v) * 4;
+    }
+    CHECK(p->n_states > 0);
+    CHECK_STR(str_of(table.rows[3].what), STR("states"));
+    CHECK_INT(table.rows[3].n_bytes, 3 * n_bytes);
+    kit_close_model(&m);
 }

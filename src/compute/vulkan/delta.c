@@ -241,6 +241,22 @@ uint64_t delta_state_bytes(const struct plan *p)
     return n;
 }
 
+enum { N_HALVES = 2 }; /* of a memory: head_of_memory of shaders/delta.glsl */
+
+uint64_t delta_memory_at(const struct op_delta_net *o, uint32_t seq, uint32_t n_tokens)
+{
+    return ((uint64_t)seq * N_HALVES + n_tokens % N_HALVES) * delta_memory_bytes(o);
+}
+
+uint64_t delta_kept_bytes(const struct plan *p)
+{
+    uint64_t n = delta_state_bytes(p);
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (p->ops[i].kind == OP_DELTA_NET)
+            n += (N_HALVES - 1) * delta_memory_bytes(&p->ops[i].delta_net);
+    return n;
+}
+
 bool delta_make_states(struct gpu *g, struct err *e)
 {
     for (size_t i = 0; i < g->plan->n_ops; i++) {
@@ -250,7 +266,7 @@ bool delta_make_states(struct gpu *g, struct err *e)
         struct gpu_state *s = &g->states[o->state];
         if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->params.n_seqs * delta_history_bytes(o),
                             "states", &s->history, e) ||
-            !vk_buffer_make(g->vk, VK_PLACE_DEVICE, g->params.n_seqs * delta_memory_bytes(o),
+            !vk_buffer_make(g->vk, VK_PLACE_DEVICE, delta_memory_at(o, g->params.n_seqs, 0),
                             "states", &s->memory, e))
             return false;
     }

@@ -92,7 +92,7 @@ struct gpu_cache {
 
 /* State of one recurrent layer. */
 struct gpu_state {
-    struct vk_buffer history, memory; /* as in shaders/delta.comp */
+    struct vk_buffer history, memory; /* as in shaders/delta.comp, see delta_memory_at */
 };
 
 struct gpu_rope {
@@ -242,11 +242,18 @@ bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e)
 uint64_t latent_ready_floats(const struct gpu *g);
 uint64_t latent_mixed_floats(const struct gpu *g);
 
-/* delta.c: the same; bytes of a sequence's state in a layer, and in all of them; the buffers. */
+/* delta.c: the same; bytes of a sequence's state in a layer, and in all of them; what all take on
+ * the device; the buffers. */
 uint64_t delta_ready_floats(const struct gpu *g);
 uint64_t delta_history_bytes(const struct op_delta_net *o);
 uint64_t delta_memory_bytes(const struct op_delta_net *o);
 uint64_t delta_state_bytes(const struct plan *p);
+uint64_t delta_kept_bytes(const struct plan *p);
+/* A sequence has room for two memories in a layer, and behind n tokens its memory is in half n % 2.
+ * So a step reads one half and writes the other: until it is asked for, the state before it is
+ * there, too. (The history has a row more than the next step needs, which does the same.) Where
+ * that half is in gpu_state.memory: */
+uint64_t delta_memory_at(const struct op_delta_net *o, uint32_t seq, uint32_t n_tokens);
 bool delta_make_states(struct gpu *g, struct err *e);
 
 /* run.c: backend.run, .run_best and .row, and freeing what it keeps. */

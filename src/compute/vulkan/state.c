@@ -85,7 +85,8 @@ static void copy_rows(struct copying *c, const struct vk_buffer *b, uint64_t row
     }
 }
 
-static void copy_states(struct copying *c, uint32_t seq)
+/* Those behind n_tokens tokens. */
+static void copy_states(struct copying *c, uint32_t seq, uint32_t n_tokens)
 {
     const struct gpu *g = c->g;
     for (size_t i = 0; i < g->plan->n_ops; i++) {
@@ -94,7 +95,7 @@ static void copy_states(struct copying *c, uint32_t seq)
             continue;
         const uint64_t n_history = delta_history_bytes(o), n_memory = delta_memory_bytes(o);
         copy_part(c, &g->states[o->state].history, seq * n_history, n_history);
-        copy_part(c, &g->states[o->state].memory, seq * n_memory, n_memory);
+        copy_part(c, &g->states[o->state].memory, delta_memory_at(o, seq, n_tokens), n_memory);
     }
 }
 
@@ -149,7 +150,7 @@ bool gpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
     struct copying c = {g, vk_cmds_begin(g->vk, e), copy->to != NULL, 0};
     if (!c.cmds)
         return false;
-    copy_states(&c, seq);
+    copy_states(&c, seq, n_tokens);
     copy_rings(&c, seq, n_tokens);
     return submit_copy(&c, copy, e);
 }

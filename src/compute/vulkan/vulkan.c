@@ -165,8 +165,8 @@ static bool fill_table(const struct plan *p, const struct exec_params *params, s
     mem_table_add_kv(out, p, params, all_cache_bytes(g));
     mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
     if (p->n_states)
-        mem_table_add(out, "states", params->n_seqs, delta_state_bytes(p), "%u sequences",
-                      params->n_seqs);
+        mem_table_add(out, "states", params->n_seqs, delta_kept_bytes(p),
+                      "%u sequences, memories twice", params->n_seqs);
     const uint64_t n_saved = gpu_saved_bytes(p, params);
     if (n_saved)
         mem_table_add(out, "saved state", 1, n_saved, "one on its way");

@@ -26,7 +26,7 @@ layout(push_constant) uniform Push
     Floats dt_bias, decay; // [N_V_HEADS]
     Floats norm;           // [D_V]
     FloatsOut history;     // [sequence][N_CONV][CHANNELS]
-    Float4sOut memory;     // [sequence][N_V_HEADS][PIECES][D_K][32 columns]
+    Float4sOut memory;     // [sequence][2][N_V_HEADS][PIECES][D_K][32 columns], see head_of_memory
     Words pos;             // [..]
     Words seq;             // [..]
     Counters counters;     // [N_V_HEADS]
@@ -112,6 +112,12 @@ void sum_slices(inout vec4 known, inout vec4 asked, inout vec4 dots)
     }
 }
 
+// Where the workgroup's part of the memory is, in vec4, behind n tokens.
+uint memory_at(uint seq, uint n, uint head, uint piece)
+{
+    return (head_of_memory(seq, n, head) * PIECES + piece) * D_K * QUADS;
+}
+
 // The newest inputs to the history: of queries and keys by the first workgroup that uses them. at: row p modulo
 // N_CONV of the history is that of this row of the batch; -1: not in the batch.
 void keep(const int at[N_CONV], uint seq, uint head, uint piece)
@@ -133,13 +139,14 @@ void main()
     const uint t = thread(), quad = t % QUADS, slice = t / QUADS;
     const uint head = gl_WorkGroupID.x / PIECES, piece = gl_WorkGroupID.x % PIECES;
     const uint seq = FUSED != 0 ? p.seq.v[0] : gl_WorkGroupID.y;
-    const uint memory = ((seq * N_V_HEADS + head) * PIECES + piece) * D_K * QUADS;
     uint row = next_row(0, seq);
     if (row == p.n_rows)
         return;
 
     vec4 s[N_KEYS];
-    const bool fresh = p.pos.v[row] == 0;
+    uint pos = p.pos.v[row];
+    const uint memory = memory_at(seq, pos, head, piece);
+    const bool fresh = pos == 0;
     [[unroll]] for (uint i = 0; i < N_KEYS; i++) {
         const uint key = slice + i * SLICES;
         s[i] = fresh || key >= D_K ? vec4(0) : p.memory.v[memory + key * QUADS + quad];
@@ -157,7 +164,8 @@ void main()
                 s_mine[t + i * THREADS] = mine[i];
         barrier();
         const float beta = gate.x, decay = gate.y;
-        const uint at = (row * N_V_HEADS + head) * D_V, old = p.pos.v[row] % N_CONV;
+        pos = p.pos.v[row];
+        const uint at = (row * N_V_HEADS + head) * D_V, old = pos % N_CONV;
         [[unroll]] for (uint i = 0; i < N_CONV; i++)
             newest[i] = i == old ? int(row) : newest[i];
         row = FUSED != 0 ? p.n_rows : next_row(row + 1, seq);
@@ -191,10 +199,11 @@ void main()
         }
     }
 
+    const uint to = memory_at(seq, pos + 1, head, piece);
     [[unroll]] for (uint i = 0; i < N_KEYS; i++) {
         const uint key = slice + i * SLICES;
         if (key < D_K)
-            p.memory.v[memory + key * QUADS + quad] = s[i];
+            p.memory.v[to + key * QUADS + quad] = s[i];
     }
     keep(newest, seq, head, piece);
     if (FUSED != 0 && last_to_arrive(p.counters, head, PIECES))

@@ -23,6 +23,13 @@ uint alpha_at(uint row, uint head)
     return beta_at(row, head) + (HAS_PAIRS != 0 ? N_EACH : 0);
 }
 
+// Of the memory, [sequence][2][N_V_HEADS]..: where a head stands behind n tokens. A step reads one half and writes the
+// other, so one that was begun and is not wanted has lost only what stood before the last token.
+uint head_of_memory(uint seq, uint n, uint head)
+{
+    return (seq * 2 + n % 2) * N_V_HEADS + head;
+}
+
 float sigmoid(float x)
 {
     return 1 / (1 + exp(-x));

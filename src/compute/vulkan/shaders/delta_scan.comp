@@ -16,7 +16,7 @@ layout(push_constant) uniform Push
     Float4s mixed;      // [..][N_V_HEADS][CHUNK]
     Float4s factors;    // [..][N_V_HEADS]
     Float4sOut to;      // [..][N_V_HEADS][D_V] before the gated norm
-    Float4sOut memory;  // [sequence][N_V_HEADS][D_V / 32][D_K][32 columns]
+    Float4sOut memory;  // [sequence][2][N_V_HEADS][D_V / 32][D_K][32 columns], see head_of_memory
     Words order;        // rows, those of a sequence side by side
     Vec4s runs;
 } p;
@@ -138,6 +138,12 @@ void add_news(uint tile, float decay)
     s_memory[at] = decay * s_memory[at] + mine;
 }
 
+// Where the workgroup's columns of the memory begin, in vec4, behind n tokens.
+uint memory_at(uint seq, uint n, uint head, uint piece)
+{
+    return (head_of_memory(seq, n, head) * (PIECES / 2) + piece / 2) * D_K * 8 + piece % 2 * QUADS;
+}
+
 void main()
 {
     const uint t = thread(), head = gl_WorkGroupID.x / PIECES, piece = gl_WorkGroupID.x % PIECES;
@@ -146,7 +152,7 @@ void main()
         run = run_at(p.runs, ++i);
     if (run.n == 0)
         return;
-    const uint memory = ((run.seq * N_V_HEADS + head) * (PIECES / 2) + piece / 2) * D_K * 8 + piece % 2 * QUADS;
+    const uint memory = memory_at(run.seq, run.pos, head, piece);
     for (uint i = t; i < D_K * QUADS; i += THREADS)
         s_memory[i / QUADS * (QUADS + 1) + i % QUADS] =
             run.pos == 0 ? vec4(0) : p.memory.v[memory + i / QUADS * 8 + i % QUADS];
@@ -185,6 +191,7 @@ void main()
         }
     }
     barrier();
+    const uint to = memory_at(run.seq, run.pos + run.n, head, piece);
     for (uint i = t; i < D_K * QUADS; i += THREADS)
-        p.memory.v[memory + i / QUADS * 8 + i % QUADS] = s_memory[i / QUADS * (QUADS + 1) + i % QUADS];
+        p.memory.v[to + i / QUADS * 8 + i % QUADS] = s_memory[i / QUADS * (QUADS + 1) + i % QUADS];
 }
