@@ -1,11 +1,11 @@
 """Conversations in the shape that coding agents give them: a long system prompt, many tools with
 long descriptions, turns with context before or after the first request, then requests about files."""
-import about, families, folders, manual, phrases, systems, tasks, toolsets
+import about, families, folders, manual, phrases, slips, systems, tasks, toolsets
 
 # Where context stands beside the system prompt: nowhere, after the first request, in a turn of the user's that is
 # answered, in turns before the first request, in the turn of the first request.
 SHAPES = ["plain", "late", "context", "turns", "within", "within"]
-SLIPS = .12  # share of the requests whose first call fails for a reason that can be put right
+SLIPS = .15  # share of the requests whose first call fails for a reason that can be put right
 READY = ["Got it. Thanks for the context!", "Understood.", "Thanks, I am ready.", "Got it.", "OK, what shall I do?"]
 REQUESTS = {**tasks.KINDS, "write": 60, "read": 60}
 
@@ -55,6 +55,8 @@ def many_tools(r, n, text, room):
         for i, (name, kind, told, required, slot) in enumerate(t.params):
             if told and slot not in toolsets.PATHS and room > 12000 and r.random() < .2:
                 t.params[i] = (name, kind, told + ". " + manual.manual(r, n, text, r.randint(20, 250), t.name, known).replace("\n\n", "\n"), required, slot)
+    if r.random() < .45:
+        slips.caution(r, tools)
     lengthen(r, n, text, tools, room - sum(len(str(t.spec())) for t in tools))
     if alike:
         for t in tools:
