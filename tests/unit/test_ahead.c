@@ -159,6 +159,19 @@ static void copy_session(struct twins *t, uint32_t from, uint32_t to)
     }
 }
 
+/* Both sequences go on with the same bits, as far as there is room. */
+static void step_twice(struct twins *t, uint32_t from, uint32_t to)
+{
+    if (t->n[from] == CTX)
+        return;
+    step(t, 1u << from, false, true);
+    const struct best first = *exec_best(t->x[1], 0);
+    step(t, 1u << to, false, true);
+    const struct best *then = exec_best(t->x[1], 0);
+    CHECK_INT(then->n, first.n);
+    CHECK(!memcmp(then->at, first.at, first.n * sizeof *first.at));
+}
+
 /* What may come between two steps. */
 static void disturb(struct twins *t, struct rng *r, uint32_t what)
 {
@@ -167,6 +180,7 @@ static void disturb(struct twins *t, struct rng *r, uint32_t what)
         read_prompt(t, r, from, 1 + (uint32_t)rng_below(r, 30));
     } else if (what == 1) {
         copy_session(t, from, to);
+        step_twice(t, from, to);
     } else if (what == 2 && t->n[from] > 1 &&
                exec_within(exec_reach(t->x[1], from), t->n[from] - 1)) {
         t->n[from]--;
@@ -224,7 +238,28 @@ TEST(steps_begun_ahead_have_the_bits_of_steps_that_were_not)
     walk("gpt-oss", 1);   /* as long as the window */
     walk("deepseek2", 8); /* tiles of single rows */
     walk("qwen3next", 8); /* recurrent states */
-    walk("qwen35moe", 8);
+}
+
+static void check_copies(const char *arch)
+{
+    struct rng r = {test_seed()};
+    struct twins t;
+    open_twins(&t, arch, 8);
+    read_prompt(&t, &r, 0, 5);
+    for (int i = 0; i < 4; i++) {
+        step(&t, 1, false, true);
+        copy_session(&t, 0, 1);
+        step_twice(&t, 0, 1);
+    }
+    close_twins(&t);
+}
+
+TEST(a_session_copied_while_a_step_is_ahead_goes_on_like_the_first_one)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    check_copies("gpt-oss");
+    check_copies("qwen3next");
 }
 
 static void check_submits(const char *arch, bool begins)
