@@ -32,7 +32,7 @@ static bool has_chunks(const struct gpu *g, const struct op_delta_net *o)
 {
     const struct vk_caps *c = vk_caps(g->vk);
     const uint64_t memory = (uint64_t)o->d_k * (SCAN_COLUMNS + 4) * sizeof(float);
-    return o->d_k % KEY_TILE == 0 && o->d_v % PIECE == 0 && c->subgroup_min >= 4 &&
+    return o->d_k % KEY_TILE == 0 && o->d_v % PIECE == 0 && c->subgroup_min >= 8 &&
            memory + SCAN_SHARED <= c->shared_bytes;
 }
 

@@ -24,8 +24,8 @@ layout(push_constant) uniform Push
 const uint QUADS = 4; // of columns
 const uint PIECES = VALUE_QUADS / QUADS;
 shared vec4 s_memory[D_K * (QUADS + 1)];
-// A tile of KEYS elements of W's and the queries' rows, or of 2 KEYS of the keys'. What lies between rows keeps those that
-// are read together in banks of their own.
+// A tile of KEYS elements of W's and the queries' rows, the elements of each quad in the order of turned(), or of 2 KEYS
+// of the keys'. What lies between rows keeps those that are read together in banks of their own.
 const uint PITCH = KEYS / 4 + 2, PITCH_K = 2 * KEYS / 4 + 2;
 shared vec4 s_rows[2 * CHUNK * PITCH];
 shared vec4 s_mixed[CHUNK * (CHUNK / 4 + 1)];
@@ -65,42 +65,76 @@ Held fetch(Run run, uint first, uint head, uint tile)
     return h;
 }
 
+// Element j of what is read of quad `thread() % 8`: eight threads that read a quad each of a column of the memory, an
+// element after the other, would meet in two banks; so each pair of them begins one element further.
+uint turned(uint j)
+{
+    return (j + thread() % 8 / 2) % 4;
+}
+
+vec4 turn(vec4 x)
+{
+    const uint n = thread() % 8 / 2;
+    const vec4 y = (n & 1) != 0 ? x.yzwx : x;
+    return (n & 2) != 0 ? y.zwxy : y;
+}
+
 void put(Held h, uint tile)
 {
     const uint t = thread();
     [[unroll]] for (uint i = 0; i < 2; i++)
         if (tile < READS)
-            s_rows[(t / 8 + CHUNK * i) * PITCH + t % 8] = h.x[i];
+            s_rows[(t / 8 + CHUNK * i) * PITCH + t % 8] = turn(h.x[i]);
         else
             s_rows[(t / 16 + 16 * i) * PITCH_K + t % 16] = h.x[i] * h.factor[i];
 }
 
-// Two threads share a row and four columns: each takes every other quad of what is summed over.
+// Eight threads share four rows of the chunk and four columns: each has a quad of every tile's elements, then one sum
+// over all of them (own_sum): a row's over the memory of W, or, the second half of the eight, of its query.
+const uint N_SUMS = 8;
+
 uint half_of()
 {
-    return thread() % 2;
+    return thread() / 4 % 2;
 }
 uint quad_of()
 {
-    return thread() / 2 % QUADS;
+    return thread() / 8 % QUADS;
+}
+uint first_row()
+{
+    return thread() / (8 * QUADS) * 4;
 }
 uint row_in_chunk()
 {
-    return thread() / (2 * QUADS);
+    return first_row() + thread() % 4;
 }
 
-// Adds the tile's part of W S and of q S.
-void read_memory(uint tile, inout vec4 known, inout vec4 asked)
+// Adds the tile's part of W S of four rows, then of q S.
+void read_memory(uint tile, inout vec4 sums[N_SUMS])
 {
-    [[unroll]] for (uint i = 0; i < KEYS / 8; i++) {
-        const uint k = 2 * i + half_of();
-        const vec4 w = s_rows[row_in_chunk() * PITCH + k], q = s_rows[(CHUNK + row_in_chunk()) * PITCH + k];
-        [[unroll]] for (uint j = 0; j < 4; j++) {
-            const vec4 s = s_memory[(tile * KEYS + 4 * k + j) * (QUADS + 1) + quad_of()];
-            known += w[j] * s;
-            asked += q[j] * s;
-        }
+    const uint k = thread() % 8;
+    vec4 s[4];
+    [[unroll]] for (uint j = 0; j < 4; j++)
+        s[j] = s_memory[(tile * KEYS + 4 * k + turned(j)) * (QUADS + 1) + quad_of()];
+    [[unroll]] for (uint i = 0; i < N_SUMS; i++) {
+        const vec4 x = s_rows[(i / 4 * CHUNK + first_row() + i % 4) * PITCH + k];
+        [[unroll]] for (uint j = 0; j < 4; j++)
+            sums[i] += x[j] * s[j];
     }
+}
+
+// Of the sums of eight threads the one that is this thread's, in all of them: sum i of thread i.
+vec4 own_sum(vec4 sums[N_SUMS])
+{
+    const uint t = thread();
+    vec4 a[4], b[2];
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        a[i] = ((t & 4) != 0 ? sums[i + 4] : sums[i]) +
+               subgroupShuffleXor((t & 4) != 0 ? sums[i] : sums[i + 4], 4);
+    [[unroll]] for (uint i = 0; i < 2; i++)
+        b[i] = ((t & 2) != 0 ? a[i + 2] : a[i]) + subgroupShuffleXor((t & 2) != 0 ? a[i] : a[i + 2], 2);
+    return ((t & 1) != 0 ? b[1] : b[0]) + subgroupShuffleXor((t & 1) != 0 ? b[0] : b[1], 1);
 }
 
 // The sum over the chunk's rows of mixed news, in both threads of a row.
@@ -113,7 +147,7 @@ vec4 mix_news()
         [[unroll]] for (uint j = 0; j < 4; j++)
             sum += m[j] * s_news[(4 * s + j) * (QUADS + 1) + quad_of()];
     }
-    return sum + subgroupShuffleXor(sum, 1);
+    return sum + subgroupShuffleXor(sum, 4);
 }
 
 // Keys times news to 2 KEYS elements of the memory: four threads share four elements and four columns, each takes every
@@ -163,15 +197,17 @@ void main()
         const uint row = row_of(run, first + row_in_chunk()), at = row * N_V_HEADS + head;
         const uint column = piece * QUADS + quad_of();
         const vec4 u = p.rows.v[row * ROW_QUADS + FIRST_VALUE / 4 + head * VALUE_QUADS + column];
-        const vec4 mixed = p.mixed.v[at * (CHUNK / 4) + t % 8], factors = p.factors.v[at];
-        vec4 known = vec4(0), asked = vec4(0);
+        const vec4 mixed = p.mixed.v[(row_of(run, first + t / 8) * N_V_HEADS + head) * (CHUNK / 4) + t % 8];
+        const vec4 factors = p.factors.v[at];
+        vec4 sums[N_SUMS], own = vec4(0);
+        [[unroll]] for (uint i = 0; i < N_SUMS; i++)
+            sums[i] = vec4(0);
         [[dont_unroll]] for (uint tile = 0; tile < TILES; tile++) {
             barrier();
             if (tile == READS) {
-                known += subgroupShuffleXor(known, 1);
-                asked += subgroupShuffleXor(asked, 1);
+                own = own_sum(sums);
                 if (half_of() == 0)
-                    s_news[row_in_chunk() * (QUADS + 1) + quad_of()] = is_row ? u - known : vec4(0);
+                    s_news[row_in_chunk() * (QUADS + 1) + quad_of()] = is_row ? u - own : vec4(0);
                 s_mixed[t / 8 * (CHUNK / 4 + 1) + t % 8] = mixed;
             }
             put(h, tile);
@@ -179,11 +215,11 @@ void main()
             const bool last = tile + 1 == TILES;
             h = fetch(run, last ? first + CHUNK : first, head, last ? 0 : tile + 1);
             if (tile < READS) {
-                read_memory(tile, known, asked);
+                read_memory(tile, sums);
                 continue;
             }
             if (tile == READS) {
-                const vec4 result = factors[OF_QUERY] * asked + mix_news();
+                const vec4 result = factors[OF_QUERY] * own + mix_news();
                 if (half_of() == 1 && is_row)
                     p.to.v[at * VALUE_QUADS + column] = result;
             }
