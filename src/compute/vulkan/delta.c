@@ -7,8 +7,9 @@
 #include "compute/vulkan/vk_shaders.h"
 
 enum {
-    FUSED = 6,  /* number of the constant in shaders/delta.comp */
-    PIECE = 32, /* columns of a workgroup there */
+    FUSED = 6,      /* number of the constant in shaders/delta.comp */
+    PIECE = 32,     /* columns of a workgroup there */
+    GATE_HEADS = 8, /* value heads of a workgroup of shaders/delta_gate.comp */
     /* See shaders/delta_chunk.glsl and delta_scan.comp. */
     CHUNK = 32,         /* rows */
     SCAN_COLUMNS = 16,  /* of a workgroup */
@@ -216,7 +217,8 @@ void delta_gate(struct recorder *r, const struct step *s)
         .norm = gpu_vector(r->g, o->norm),
         .eps = o->eps,
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, o->n_v_head, r->n_rows, 1);
+    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, (o->n_v_head + GATE_HEADS - 1) / GATE_HEADS,
+             r->n_rows, 1);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -206,6 +206,8 @@ void main()
             p.memory.v[to + key * QUADS + quad] = s[i];
     }
     keep(newest, seq, head, piece);
-    if (FUSED != 0 && last_to_arrive(p.counters, head, PIECES))
-        gated_norm(p.to, p.z, p.norm, p.eps, head * D_V);
+    if (FUSED != 0 && last_to_arrive(p.counters, head, PIECES)) {
+        const float squares = workgroup_sum(squares_of(p.to, head * D_V, t, THREADS));
+        gated_norm(p.to, p.z, p.norm, p.eps, squares, head * D_V, t, THREADS);
+    }
 }

@@ -64,14 +64,20 @@ float convolved(Floats qkv, Floats taps, FloatsOut history, Words seq, uint pos,
     return sum * sigmoid(sum);
 }
 
-// to = rms(to) * norm * silu(z) for a head of a row, both at `at`.
-void gated_norm(SharedFloats to, Floats z, Floats norm, float eps, uint at)
+// to = rms(to) * norm * silu(z) for a head of a row, both at `at`, in two parts: the squares of every `stride`-th element
+// from `first` on; these elements, once all squares are added up.
+float squares_of(SharedFloats to, uint at, uint first, uint stride)
 {
     float squares = 0;
-    for (uint i = thread(); i < D_V; i += THREADS)
+    for (uint i = first; i < D_V; i += stride)
         squares += to.v[at + i] * to.v[at + i];
-    const float root = inversesqrt(workgroup_sum(squares) / D_V + eps);
-    for (uint i = thread(); i < D_V; i += THREADS) {
+    return squares;
+}
+
+void gated_norm(SharedFloats to, Floats z, Floats norm, float eps, float squares, uint at, uint first, uint stride)
+{
+    const float root = inversesqrt(squares / D_V + eps);
+    for (uint i = first; i < D_V; i += stride) {
         const float gate = z.v[at + i];
         to.v[at + i] *= root * norm.v[i] * gate * sigmoid(gate);
     }
