@@ -113,6 +113,7 @@ static bool show_plan(const struct plan *p, uint32_t *n_over, struct err *e)
     const struct exec_params params = {.n_ctx = N_CTX,
                                        .n_ubatch = N_UBATCH,
                                        .n_seqs = 1,
+                                       .page = PAGE_POSITIONS,
                                        .type_k = BLOCK_F16,
                                        .type_v = BLOCK_F16};
     struct vk *vk = vk_open(&(struct vk_params){.statistics = true}, NULL, e);

@@ -27,7 +27,6 @@ struct exec {
     const struct op_embed *embed; /* NULL: the plan takes its input from slots */
     struct held *held;            /* [n_seqs] */
     bool has_rings;
-    bool has_pages;
     struct pages pages;
     /* What the backend is handed in place of NULL, [n_ubatch]. */
     bool *want;
@@ -65,37 +64,36 @@ const struct backend *backend_choose(const char *name, const char *device, struc
 /* ---- rings -----------------------------------------------------------------------------------
  */
 
-/* Shorter than the context. */
-static bool is_ring(const struct kv_layer *kv, const struct exec_params *params)
+bool exec_kv_is_ring(const struct kv_layer *kv, const struct exec_params *params)
 {
     return kv->window && (uint64_t)kv->window - 1 + params->n_ubatch < params->n_ctx;
 }
 
 uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *params)
 {
-    return is_ring(kv, params) ? kv->window - 1 + params->n_ubatch : params->page;
+    return exec_kv_is_ring(kv, params) ? kv->window - 1 + params->n_ubatch : params->page;
 }
 
 uint64_t exec_kv_pages(const struct kv_layer *kv, const struct exec_params *params)
 {
-    const uint32_t n = is_ring(kv, params) ? 1 : pages_of(params->n_ctx, params->page);
+    const uint32_t n = exec_kv_is_ring(kv, params) ? 1 : pages_of(params->n_ctx, params->page);
     return (uint64_t)params->n_seqs * n;
 }
 
 const struct pages *exec_kv_table(const struct kv_layer *kv, const struct exec_params *params)
 {
-    return is_ring(kv, params) ? NULL : params->pages;
+    return exec_kv_is_ring(kv, params) ? NULL : params->pages;
 }
 
 uint32_t exec_kv_saved(const struct kv_layer *kv, const struct exec_params *params)
 {
-    return is_ring(kv, params) ? kv->window - 1 : 0;
+    return exec_kv_is_ring(kv, params) ? kv->window - 1 : 0;
 }
 
 static bool has_rings(const struct plan *p, const struct exec_params *params)
 {
     for (size_t i = 0; i < p->n_kv; i++)
-        if (is_ring(&p->kv[i], params))
+        if (exec_kv_is_ring(&p->kv[i], params))
             return true;
     return false;
 }
@@ -127,7 +125,7 @@ void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct ex
     uint32_t n_rings = 0, n_rows = 0;
     struct buf rings = {0};
     for (size_t i = 0; i < p->n_kv; i++)
-        if (is_ring(&p->kv[i], params)) {
+        if (exec_kv_is_ring(&p->kv[i], params)) {
             n_rings++;
             n_rows = (uint32_t)num_max(n_rows, exec_kv_rows(&p->kv[i], params));
         }
@@ -225,7 +223,7 @@ static struct exec_params with_defaults(const struct backend *b, const struct ex
     p.n_seqs = p.n_seqs ? p.n_seqs : 1;
     p.n_ubatch = p.n_ubatch ? p.n_ubatch : b->n_ubatch;
     p.n_ubatch = (uint32_t)num_min(p.n_ubatch, (uint64_t)p.n_ctx * p.n_seqs);
-    p.page = b->page_copy ? (uint32_t)num_min(p.page ? p.page : PAGE_POSITIONS, p.n_ctx) : p.n_ctx;
+    p.page = (uint32_t)num_min(p.page ? p.page : PAGE_POSITIONS, p.n_ctx);
     return p;
 }
 
@@ -329,12 +327,9 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     }
     x->held = mem_new(x->params.n_seqs, sizeof *x->held);
     x->has_rings = b->state_copy && has_rings(p, &x->params);
-    x->has_pages = b->page_copy;
-    if (x->has_pages) {
-        assert(x->params.page % EXEC_ROWS_ALIGN == 0 || x->params.page == x->params.n_ctx);
-        pages_make(&x->pages, x->params.n_seqs, x->params.n_ctx, x->params.page);
-        x->params.pages = &x->pages;
-    }
+    assert(x->params.page % EXEC_ROWS_ALIGN == 0 || x->params.page == x->params.n_ctx);
+    pages_make(&x->pages, x->params.n_seqs, x->params.n_ctx, x->params.page);
+    x->params.pages = &x->pages;
     x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
     x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
     x->best = mem_new(b->run_best ? EXEC_BEST_ROWS : 0, sizeof *x->best);
@@ -469,7 +464,7 @@ static void overwrite(const struct exec *x, struct held *h, uint32_t pos)
  * to copy what it keeps of one: it holds nothing then. */
 static bool own_pages(struct exec *x, uint32_t seq, uint32_t first, uint32_t end, struct err *e)
 {
-    if (!x->has_pages || first == end)
+    if (first == end)
         return true;
     const struct page_copy copy = pages_write(&x->pages, seq, first, end);
     if (copy.n_rows == 0 || x->backend->page_copy(x->state, &copy, e))
@@ -633,20 +628,16 @@ static bool take_rows(struct exec *x, uint32_t seq, uint32_t n, bool done)
     return done;
 }
 
-bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, uint32_t n,
-                   struct err *e)
+bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t n, struct err *e)
 {
     assert(from != to && from < x->params.n_seqs && to < x->params.n_seqs);
-    assert(shared <= n && shared <= x->held[to].n);
     if (n > x->held[from].n)
         return err_set(e, ERR_USAGE, "%u tokens to copy, sequence %u holds %u", n, from,
                        x->held[from].n);
-    bool done = has_device(x, e);
-    if (done && x->has_pages)
-        pages_share(&x->pages, from, to, n);
-    else if (done)
-        done = x->backend->seq_copy(x->state, from, to, shared, n, e);
-    return take_rows(x, to, n, done);
+    if (!has_device(x, e))
+        return take_rows(x, to, 0, false);
+    pages_share(&x->pages, from, to, n);
+    return take_rows(x, to, n, true);
 }
 
 struct exec_pages exec_pages(const struct exec *x)

@@ -24,8 +24,8 @@ struct exec_params {
     enum block_type type_k,
         type_v;    /* BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0, or BLOCK_F32 (0) for exact tests */
     int n_threads; /* [one per physical core] */
-    uint32_t page; /* positions of a page of the cache, a multiple of EXEC_ROWS_ALIGN or n_ctx at
-                      least [PAGE_POSITIONS, or n_ctx where that is less] */
+    uint32_t page; /* positions of a page of the cache, a multiple of EXEC_ROWS_ALIGN, for vulkan of
+                      64, or n_ctx at least [PAGE_POSITIONS, or n_ctx where that is less] */
     uint64_t max_bytes; /* refuse a plan over this [what the backend's memory has
                            left] */
     /* For backends on devices. Strings are borrowed and must outlive the exec. */
@@ -36,7 +36,7 @@ struct exec_params {
     bool validate;          /* have every call checked: for tests, where the checker is there */
     atomic_int *lose_in;    /* for tests: submits left until a device counts as lost, see vk.h */
     void *opened; /* the device, open (exec_device_open) [it is opened and closed again] */
-    const struct pages *pages;    /* exec_open's, for the backend: NULL: page i is sequence i's */
+    const struct pages *pages;    /* exec_open's, for the backend */
     const unsigned char *allowed; /* [plan.n_vocab] the tokens that best ones are chosen among;
                                      borrowed as the strings are [all] */
 };
@@ -166,12 +166,8 @@ struct backend {
     bool (*state_copy)(void *state, uint32_t seq, uint32_t n_tokens, struct state_copy *copy,
                        struct err *e);
     /* Copies the first positions of a page to another one, in the layers that keep all positions
-     * (exec_kv_saved 0), behind what was run and before what will be. A backend without it has a
-     * page for each sequence, and seq_copy: positions [first, end) of one to another. False and e
-     * where a device fails. */
+     * (no rings), behind what was run and before what will be. False and e where a device fails. */
     bool (*page_copy)(void *state, const struct page_copy *copy, struct err *e);
-    bool (*seq_copy)(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                     struct err *e);
     /* What these layers hold of positions [first, end) of a sequence, first a multiple of
      * EXEC_ROWS_ALIGN: rows_bytes(end - first) long, in the backend's own layout. */
     uint64_t (*rows_bytes)(const struct plan *p, const struct exec_params *params, uint32_t n);
@@ -186,8 +182,10 @@ struct backend {
  * window is a ring, one page for each sequence, of this many rows or more: enough for the window of
  * the first row of a batch and the batch. */
 uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *params);
+/* Whether it is a ring: shorter than the context. */
+bool exec_kv_is_ring(const struct kv_layer *kv, const struct exec_params *params);
 uint64_t exec_kv_pages(const struct kv_layer *kv, const struct exec_params *params);
-/* What knows the layer's pages; NULL: page i is sequence i's. */
+/* What knows the layer's pages; NULL: a ring, page i is sequence i's. */
 const struct pages *exec_kv_table(const struct kv_layer *kv, const struct exec_params *params);
 /* The page of a sequence's position. */
 static inline uint32_t exec_kv_page(const struct pages *table, uint32_t seq, uint32_t pos)
@@ -195,7 +193,7 @@ static inline uint32_t exec_kv_page(const struct pages *table, uint32_t seq, uin
     return table ? page_at(table, seq, pos / table->size) : seq;
 }
 /* Of a ring, the most positions that a saved state has: those before the row to come that it sees.
- * 0: no ring, the layer keeps all. */
+ * 0 also where the layer keeps all. */
 uint32_t exec_kv_saved(const struct kv_layer *kv, const struct exec_params *params);
 /* The first position that a row at `pos` sees. */
 static inline uint32_t exec_window_first(uint32_t window, uint32_t pos)
@@ -269,16 +267,13 @@ bool exec_state_save(struct exec *x, uint32_t seq, uint32_t n_tokens, void *out,
  * held them ever since: ERR_USAGE where it holds fewer. ERR_DEVICE: the sequence is empty. */
 bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const void *in,
                         struct err *e);
-/* Makes sequence `to` hold the first n tokens of `from` as if it had read them. It holds the first
- * `shared` of these already (<= n, the caller's promise), what it held behind is lost. Nothing is
- * copied where the backend has pages: both hold them, until one writes into one of them. Only
- * layers that keep all tokens are meant: where there are rings or recurrent states, `to` goes on
- * from a state that was saved from `from` (exec_state_restore), or at 0. ERR_USAGE where `from`
- * holds fewer. ERR_DEVICE: `to` is empty. */
-bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t shared, uint32_t n,
-                   struct err *e);
-/* Pages of the cache that sequences hold, one that several hold counted once, and all of them. 0 of
- * 0: the backend has none. */
+/* Makes sequence `to` hold the first n tokens of `from` as if it had read them; what it held is
+ * lost. Nothing is copied: both hold the pages until one writes into one of them. Only layers that
+ * keep all tokens are meant: where there are rings or recurrent states, `to` goes on from a state
+ * that was saved from `from` (exec_state_restore), or at 0. ERR_USAGE where `from` holds fewer.
+ * ERR_DEVICE: `to` is empty. */
+bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t n, struct err *e);
+/* Pages of the cache that sequences hold, one that several hold counted once, and all of them. */
 struct exec_pages {
     uint32_t n_used, n_all;
 };

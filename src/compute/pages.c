@@ -32,7 +32,7 @@ void pages_clear(struct pages *p)
     for (uint32_t i = 0; i < p->n_all; i++) {
         p->table[i] = NO_PAGE;
         p->n_users[i] = 0;
-        p->free[i] = p->n_all - 1 - i; /* the first is taken first */
+        p->free[i] = i; /* taken from the last on: nothing works only while they lie in a row */
     }
 }
 

@@ -5,8 +5,8 @@
 #include "base/num.h"
 
 /* LIVE_JOBS: without a touch, after which a session is nobody's any more.
- * COPY_PART: of a token read, what one copied costs. The copying itself is a few hundredths of
- * that (keys and values at the speed of memory), the rest is for the room that two copies take. */
+ * COPY_PART: of a token read, what one copied costs: the copy of a state, and the session. Keys and
+ * values are shared. */
 enum { LIVE_JOBS = 64, COPY_PART = 32 };
 
 uint32_t session_shared(const struct session *s, const int32_t *ids, size_t n)

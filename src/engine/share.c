@@ -36,7 +36,7 @@ static bool take_head(struct engine *g, uint32_t from, uint32_t to, uint32_t sha
     session_cut(s, shared);
     if (s->n_snapshots && !take_state(g, from, to, n, e))
         return false;
-    const bool done = exec_seq_copy(g->exec, from, to, shared, n, e);
+    const bool done = exec_seq_copy(g->exec, from, to, n, e);
     s->reach = exec_reach(g->exec, to);
     memcpy(s->ids + shared, g->sessions[from].ids + shared, (n - shared) * sizeof *s->ids);
     s->n = n;

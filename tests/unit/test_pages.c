@@ -168,7 +168,7 @@ static void check_shared(const char *backend, const char *arch, uint32_t page)
     run(x, 0, ids, 0, head + 3, got);
     CHECK_INT(exec_pages(x).n_used, 3);
     CHECK_INT(exec_pages(x).n_all, 2 * pages_of(POSITIONS, page));
-    CHECK_OK(exec_seq_copy(x, 0, 1, 0, head, &e));
+    CHECK_OK(exec_seq_copy(x, 0, 1, head, &e));
     CHECK_INT(exec_pages(x).n_used, 3);
 
     run(x, 1, other, head, head + 4, got);
@@ -203,4 +203,12 @@ TEST(exec_keeps_once_what_sequences_share_on_cpu)
 {
     check_shared("cpu", "qwen3moe", 16);
     check_shared("cpu", "deepseek2", 32);
+}
+
+TEST(exec_keeps_once_what_sequences_share_on_vulkan)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    check_shared("vulkan", "qwen3moe", 64);
+    check_shared("vulkan", "deepseek2", 64);
 }

@@ -42,7 +42,7 @@ bool cpu_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
         state_copy_bytes(copy, c->states + seq * c->n_state_floats,
                          c->n_state_floats * sizeof *c->states);
     for (size_t i = 0; i < p->n_kv; i++)
-        if (exec_kv_saved(&p->kv[i], &c->params))
+        if (exec_kv_is_ring(&p->kv[i], &c->params))
             copy_tiles(&c->caches[i], seq, exec_window_first(p->kv[i].window, n_tokens), n_tokens,
                        copy);
     return true;
@@ -53,7 +53,7 @@ uint64_t cpu_rows_bytes(const struct plan *p, const struct exec_params *params, 
     const uint64_t n_rows = (uint64_t)(n + KEY_TILE - 1) / KEY_TILE * KEY_TILE;
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < p->n_kv; i++)
-        if (exec_kv_saved(&p->kv[i], params) == 0)
+        if (!exec_kv_is_ring(&p->kv[i], params))
             n_bytes += n_rows * (block_row_bytes(params->type_k, p->kv[i].k_width) +
                                  block_row_bytes(params->type_v, p->kv[i].v_width));
     return n_bytes;
@@ -65,7 +65,7 @@ bool cpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, stru
     (void)e;
     const struct cpu *c = state;
     for (size_t i = 0; i < c->plan->n_kv; i++)
-        if (exec_kv_saved(&c->plan->kv[i], &c->params) == 0)
+        if (!exec_kv_is_ring(&c->plan->kv[i], &c->params))
             copy_tiles(&c->caches[i], seq, first, end, copy);
     return true;
 }
@@ -79,7 +79,7 @@ bool cpu_page_copy(void *state, const struct page_copy *copy, struct err *e)
     for (size_t i = 0; i < c->plan->n_kv; i++) {
         const struct cache *cache = &c->caches[i];
         const size_t keys = cache->key_tile_bytes, values = KEY_TILE * cache->value_bytes;
-        if (exec_kv_saved(&c->plan->kv[i], &c->params))
+        if (exec_kv_is_ring(&c->plan->kv[i], &c->params))
             continue;
         for (size_t head = 0; head < cache->n_heads; head++) {
             const size_t from = (copy->from * cache->n_heads + head) * cache->n_tiles;

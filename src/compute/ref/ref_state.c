@@ -84,7 +84,7 @@ bool ref_page_copy(void *state, const struct page_copy *copy, struct err *e)
     const struct ref *r = state;
     for (size_t i = 0; i < r->plan->n_kv; i++) {
         const struct ref_cache *c = &r->cache[i];
-        if (exec_kv_saved(&r->plan->kv[i], &r->params))
+        if (exec_kv_is_ring(&r->plan->kv[i], &r->params))
             continue;
         const size_t from = (size_t)copy->from * c->n_rows, to = (size_t)copy->to * c->n_rows;
         memcpy(c->k + to * c->k_row_bytes, c->k + from * c->k_row_bytes,
@@ -122,7 +122,7 @@ uint64_t ref_rows_bytes(const struct plan *p, const struct exec_params *params, 
 {
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < p->n_kv; i++)
-        if (exec_kv_saved(&p->kv[i], params) == 0)
+        if (!exec_kv_is_ring(&p->kv[i], params))
             n_bytes += n * (block_row_bytes(params->type_k, p->kv[i].k_width) +
                             block_row_bytes(params->type_v, p->kv[i].v_width));
     return n_bytes;
@@ -134,7 +134,7 @@ bool ref_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, stru
     (void)e;
     const struct ref *r = state;
     for (size_t i = 0; i < r->plan->n_kv; i++)
-        if (exec_kv_saved(&r->plan->kv[i], &r->params) == 0)
+        if (!exec_kv_is_ring(&r->plan->kv[i], &r->params))
             copy_positions(&r->cache[i], seq, first, end, copy);
     return true;
 }
@@ -149,7 +149,7 @@ bool ref_state_copy(void *state, uint32_t seq, uint32_t n_tokens, struct state_c
                          r->n_state_floats * sizeof(float));
     for (size_t i = 0; i < r->plan->n_kv; i++) {
         const struct kv_layer *kv = &r->plan->kv[i];
-        if (exec_kv_saved(kv, &r->params))
+        if (exec_kv_is_ring(kv, &r->params))
             copy_positions(&r->cache[i], seq, exec_window_first(kv->window, n_tokens), n_tokens,
                            copy);
     }

@@ -19,12 +19,19 @@ bool ahead_drop(struct gpu *g, struct err *e)
     return !was_begun || run_wait(g, e);
 }
 
+/* Whether a step was begun whose sequences still hold what they held: they may have been given what
+ * another one has. */
+static bool still_holds(const struct gpu *g)
+{
+    return g->ahead.is_begun && g->ahead.n_moves == g->params.pages->n_moves;
+}
+
 /* Whether the batch is the step that was begun. A part of it is not: the same row has other bits in
  * a batch of another size. */
 static bool was_begun(const struct gpu *g, const struct batch *b)
 {
     const struct step_rows *next = &g->ahead.next;
-    bool same = g->ahead.is_begun && b->n == next->n;
+    bool same = still_holds(g) && b->n == next->n;
     for (uint32_t i = 0; same && i < b->n; i++)
         same = b->want_logits[i] && b->seq[i] == next->seq[i] && b->pos[i] == next->pos[i] &&
                b->ids[i] == next->ids[i];
@@ -60,8 +67,9 @@ static bool begin_next(struct gpu *g, const struct batch *now, struct err *e)
         a->next.pos[i] = now->pos[i] + 1;
         n_keys = (uint32_t)num_max(n_keys, a->next.pos[i] + 1);
     }
-    a->recording = begin(g, now->n, n_keys, e);
+    a->recording = attention_write_table(g, e) ? begin(g, now->n, n_keys, e) : NULL;
     a->is_begun = a->recording != NULL;
+    a->n_moves = g->params.pages->n_moves;
     return a->is_begun;
 }
 

@@ -1,4 +1,5 @@
 /* Attention: OP_ATTEND's steps, their commands, and the scratch they need. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,9 @@
 #include "base/num.h"
 #include "compute/vulkan/steps.h"
 #include "compute/vulkan/vk_shaders.h"
+
+/* Of shaders/cache.glsl, and one of attend.glsl. */
+enum { PAGE_CONSTS = 21 };
 
 enum {
     ATTEND_SHARED = 1024,
@@ -24,6 +28,7 @@ enum {
     SHARED_HEAD_SOFTWARE = 8,  /* at most: so that tests come there, more does not fit */
     FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
+    LONGEST_TILE = 64, /* positions: pages are multiples of it */
 };
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -99,16 +104,17 @@ static uint32_t keys_of(const struct op_attend *o, uint32_t n_keys)
 /* ---- tiles of rows ---------------------------------------------------------------------------
  */
 
-/* Constants 0 to 9 of shaders/flash.glsl. */
+/* Constants 0 to 9 of shaders/flash.glsl, and those of pages. */
 static struct vk_pipeline_spec flash_spec(const struct gpu *g, const struct op_attend *o)
 {
-    return (struct vk_pipeline_spec){
+    struct vk_pipeline_spec spec = {
         .shader = VK_SHADER_FLASH,
-        .n_consts = 10,
         .consts = {o->head_dim, o->head_dim_v, gpu_cache_type(g->params.type_k),
                    gpu_cache_type(g->params.type_v), o->n_kv_head, o->n_head / o->n_kv_head, 0, 0,
                    o->window, o->gated},
     };
+    attention_pages(g, o->kv, &spec);
+    return spec;
 }
 
 /* Cooperative matrices: a subgroup has as many rows as a matrix. False where the shapes do not go
@@ -140,7 +146,6 @@ static bool matrix_spec(const struct gpu *g, const struct op_attend *o,
         *out = flash_spec(g, o);
         out->shader = VK_SHADER_FLASH_MATRIX;
         out->subgroup = subgroup;
-        out->n_consts = 16;
         out->consts[15] = shares;
         memcpy(out->consts + 6, (uint32_t[]){(uint32_t)rows, keys}, 2 * sizeof *out->consts);
         memcpy(out->consts + 10, (uint32_t[]){m, n, k, subgroup}, 4 * sizeof *out->consts);
@@ -221,7 +226,6 @@ static bool walker_spec(const struct gpu *g, const struct op_attend *o,
     out->consts[4] = o->n_kv_head;
     out->consts[5] = queries;
     out->consts[15] = 1;
-    out->n_consts = 21;
     memcpy(out->consts + 16, own, sizeof own);
     return true;
 }
@@ -256,18 +260,18 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
     s->min_rows = fused ? 2 : 1;
     s->touched.reads = step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
     s->touched.writes = 1ull << BIT_CACHE;
-    s->pipeline[0] = s->pipeline[1] = step_spec(
-        g, &(struct vk_pipeline_spec){.shader = VK_SHADER_HEADS,
-                                      .n_consts = 9,
-                                      .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head,
-                                                 o->n_kv_head, n_rot, adjacent, o->gated}});
+    struct vk_pipeline_spec heads = {.shader = VK_SHADER_HEADS,
+                                     .consts = {o->head_dim, o->head_dim_v, key, value, o->n_head,
+                                                o->n_kv_head, n_rot, adjacent, o->gated}};
+    attention_pages(g, o->kv, &heads);
+    s->pipeline[0] = s->pipeline[1] = step_spec(g, &heads);
     const uint32_t share = queries_share(o), queries = o->n_head / o->n_kv_head / share;
-    const struct vk_pipeline_spec spec = {
+    struct vk_pipeline_spec spec = {
         .shader = VK_SHADER_ATTEND,
-        .n_consts = 16,
         .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head * share, queries,
                    key_tile(g, o, queries), o->window, o->gated, 0, n_rot, adjacent,
                    float_bits(o->eps), float_bits(o->scale), g->params.n_ubatch, share}};
+    attention_pages(g, o->kv, &spec);
     s = step_add(g, STEP_ATTEND, op);
     s->touched.reads = 1ull << BIT_CACHE | step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
     s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
@@ -290,6 +294,31 @@ static uint64_t runs_offset(const struct exec_params *params)
 {
     const uint64_t n_bytes = (uint64_t)N_INPUTS * params->n_ubatch * sizeof(uint32_t);
     return (n_bytes + sizeof(struct run) - 1) / sizeof(struct run) * sizeof(struct run);
+}
+
+/* The table of pages comes last. */
+static uint64_t table_offset(const struct exec_params *params)
+{
+    return runs_offset(params) + ((uint64_t)params->n_seqs + 1) * sizeof(struct run);
+}
+
+static uint64_t table_bytes(const struct exec_params *params)
+{
+    return (uint64_t)params->n_seqs * pages_of(params->n_ctx, params->page) * sizeof(uint32_t);
+}
+
+void attention_pages(const struct gpu *g, uint32_t kv, struct vk_pipeline_spec *spec)
+{
+    const struct exec_params *params = &g->params;
+    const uint64_t pos = (uint64_t)INPUT_POS * params->n_ubatch * sizeof(uint32_t);
+    const uint32_t n_pages = pages_of(params->n_ctx, params->page);
+    assert(params->page % LONGEST_TILE == 0 || n_pages == 1);
+    spec->n_consts = PAGE_CONSTS + 3;
+    if (exec_kv_is_ring(&g->plan->kv[kv], params))
+        return;
+    spec->consts[PAGE_CONSTS] = params->page;
+    spec->consts[PAGE_CONSTS + 1] = n_pages;
+    spec->consts[PAGE_CONSTS + 2] = (uint32_t)((table_offset(params) - pos) / sizeof(uint32_t));
 }
 
 static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
@@ -335,12 +364,17 @@ address attention_runs(const struct recorder *r)
     return r->g->inputs.address + runs_offset(&r->g->params);
 }
 
+address attention_table(const struct recorder *r)
+{
+    return r->g->inputs.address + table_offset(&r->g->params);
+}
+
 void attention_heads(struct recorder *r, const struct step *s)
 {
     const struct op_attend *o = &s->op->attend;
     const struct gpu_cache *cache = &r->g->caches[o->kv];
     const struct {
-        address q, k, v, q_norm, k_norm, rotations, keys, values, ready, pos, seq;
+        address q, k, v, q_norm, k_norm, rotations, keys, values, ready, pos, seq, table;
         uint32_t n_cache;
         float eps, scale;
     } push = {
@@ -355,6 +389,7 @@ void attention_heads(struct recorder *r, const struct step *s)
         .ready = r->g->scratch.address + r->g->ready_at,
         .pos = recorder_input(r, INPUT_POS),
         .seq = recorder_input(r, INPUT_SEQ),
+        .table = attention_table(r),
         .n_cache = cache->n_rows,
         .eps = o->eps,
         .scale = o->scale,
@@ -397,7 +432,7 @@ void attention_tiles(struct recorder *r, const struct step *s, const struct tile
 {
     const uint32_t n_tiles = most_tiles(r->g, s, r->n_rows);
     const struct {
-        address ready, q, keys, values, sinks, to, sums, counters, order, runs;
+        address ready, q, keys, values, sinks, to, sums, counters, order, runs, table;
         uint32_t totals, n_cache, n_splits;
     } push = {
         .ready = r->g->scratch.address + r->g->ready_at,
@@ -410,6 +445,7 @@ void attention_tiles(struct recorder *r, const struct step *s, const struct tile
         .counters = r->g->scratch.address + r->g->counters_at,
         .order = recorder_input(r, INPUT_ORDER),
         .runs = attention_runs(r),
+        .table = attention_table(r),
         .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
         .n_cache = t->n_cache,
         .n_splits = tile_splits(n_tiles * t->n_groups, t->n_keys, t->keys_per_split),
@@ -448,11 +484,25 @@ uint32_t attention_keys(uint32_t n_keys)
 
 uint64_t attention_input_bytes(const struct exec_params *params)
 {
-    return runs_offset(params) + ((uint64_t)params->n_seqs + 1) * sizeof(struct run);
+    return table_offset(params) + table_bytes(params);
+}
+
+bool attention_write_table(struct gpu *g, struct err *e)
+{
+    const struct pages *p = g->params.pages;
+    const uint64_t n_bytes = table_bytes(&g->params);
+    if (g->n_page_changes == p->n_changes)
+        return true;
+    if (!vk_write(g->vk, &g->inputs, table_offset(&g->params), p->table, n_bytes, e))
+        return false;
+    g->n_page_changes = p->n_changes;
+    return true;
 }
 
 bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e)
 {
+    if (!attention_write_table(g, e))
+        return false;
     if (b->n <= FEW_ROWS && !g->few_in_tiles)
         return true;
     struct run *runs = mem_new((size_t)g->params.n_seqs + 1, sizeof *runs);

@@ -84,10 +84,11 @@ struct step {
     struct many_rows many;
 };
 
-/* Cache of one attention layer. */
+/* Cache of one attention layer, in pages (exec_kv_rows). */
 struct gpu_cache {
-    struct vk_buffer keys, values; /* [n_seqs][n_kv_head][n_rows] rows; latents: no values */
-    uint32_t n_rows;               /* position p is in row p modulo this, see exec_kv_rows */
+    struct vk_buffer keys, values; /* [pages][n_kv_head][n_rows] rows; latents: no values */
+    uint32_t n_rows;               /* of a page */
+    const struct pages *table;
 };
 
 /* State of one recurrent layer. */
@@ -131,6 +132,7 @@ struct step_rows {
 struct gpu_ahead {
     bool is_begun;         /* a step is under way that nobody asked for yet: */
     struct step_rows next; /* it has these rows */
+    uint64_t n_moves;      /* of the pages, when it was begun */
     uint32_t side;         /* of the newest */
     const struct recording *recording;
 };
@@ -178,7 +180,8 @@ struct gpu {
     uint32_t n_ropes;
     struct gpu_pick pick;
     struct gpu_ahead ahead;
-    uint32_t logits_side; /* where gpu_row finds those of the last run */
+    uint32_t logits_side;    /* where gpu_row finds those of the last run */
+    uint64_t n_page_changes; /* of the table that is in the inputs */
 
     struct recording recordings[N_RECORDINGS];
     uint64_t n_runs;
@@ -215,8 +218,7 @@ bool gpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, stru
                    struct err *e);
 /* Of gpu.saved. */
 uint64_t gpu_saved_bytes(const struct plan *p, const struct exec_params *params);
-bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                  struct err *e);
+bool gpu_page_copy(void *state, const struct page_copy *copy, struct err *e);
 
 /* program.c: fills steps and specs. False for ops or sizes that the device cannot do. */
 bool program_make(struct gpu *g, struct err *e);
@@ -237,6 +239,8 @@ uint32_t attention_keys(uint32_t n_keys);
 /* All inputs, those of attention at the end; and those written. */
 uint64_t attention_input_bytes(const struct exec_params *params);
 bool attention_write_inputs(struct gpu *g, const struct batch *b, struct err *e);
+/* Of these the table of pages, where it changed. Steps that are under way may go on reading it. */
+bool attention_write_table(struct gpu *g, struct err *e);
 
 /* latent.c: the same. */
 uint64_t latent_ready_floats(const struct gpu *g);

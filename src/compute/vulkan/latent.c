@@ -70,12 +70,13 @@ static void add_rows(struct gpu *g, const struct op *op)
     struct step *s = step_add(g, STEP_LATENT, op);
     s->touched.reads = step_slot(o->q) | step_slot(o->kv_in);
     s->touched.writes = 1ull << BIT_CACHE;
-    s->pipeline[0] = s->pipeline[1] =
-        step_spec(g, &(struct vk_pipeline_spec){
-                         .shader = VK_SHADER_LATENT,
-                         .n_consts = 6,
-                         .consts = {o->n_latent, o->rope->n_rot, gpu_cache_type(g->params.type_k),
-                                    o->n_head, o->n_nope, o->rope->pairs == ROPE_ADJACENT}});
+    struct vk_pipeline_spec spec = {
+        .shader = VK_SHADER_LATENT,
+        .consts = {o->n_latent, o->rope->n_rot, gpu_cache_type(g->params.type_k), o->n_head,
+                   o->n_nope, o->rope->pairs == ROPE_ADJACENT},
+    };
+    attention_pages(g, o->kv, &spec);
+    s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
 }
 
 static void add_attend(struct gpu *g, const struct op *op)
@@ -89,11 +90,13 @@ static void add_attend(struct gpu *g, const struct op *op)
     s->n_groups = o->n_head / tile.heads;
     s->n_tile_rows = tile.rows;
     s->n_tokens[0] = s->n_tokens[1] = tile.rows / tile.heads;
-    s->pipeline[0] = s->pipeline[1] = step_spec(
-        g, &(struct vk_pipeline_spec){.shader = VK_SHADER_FLASH,
-                                      .n_consts = 15,
-                                      .consts = {width(o), o->n_latent, type, type, s->n_groups,
-                                                 tile.heads, tile.rows, tile.keys, [14] = true}});
+    struct vk_pipeline_spec spec = {
+        .shader = VK_SHADER_FLASH,
+        .consts = {width(o), o->n_latent, type, type, s->n_groups, tile.heads, tile.rows,
+                   tile.keys, [14] = true},
+    };
+    attention_pages(g, o->kv, &spec);
+    s->pipeline[0] = s->pipeline[1] = step_spec(g, &spec);
 }
 
 /* The queries that are ready and the sums before the last product lie in scratch of this op alone,
@@ -123,7 +126,7 @@ void latent_rows(struct recorder *r, const struct step *s)
     const struct op_attend_mla *o = &s->op->attend_mla;
     const struct gpu_cache *cache = &r->g->caches[o->kv];
     const struct {
-        address q, kv, norm, rotations, keys, ready, pos, seq;
+        address q, kv, norm, rotations, keys, ready, pos, seq, table;
         uint32_t n_cache;
         float eps, scale;
     } push = {
@@ -137,6 +140,7 @@ void latent_rows(struct recorder *r, const struct step *s)
         .ready = r->g->scratch.address + r->g->ready_at,
         .pos = recorder_input(r, INPUT_POS),
         .seq = recorder_input(r, INPUT_SEQ),
+        .table = attention_table(r),
         .scale = o->scale,
     };
     DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, 2, r->n_rows, 1);

@@ -80,6 +80,7 @@ bool predict_work(const struct plan *p, const struct exec_params *params, uint32
     struct exec_params filled = *params;
     filled.n_seqs = (uint32_t)num_max(params->n_seqs, 1);
     filled.n_ubatch = (uint32_t)num_max(params->n_ubatch, 1);
+    filled.page = PAGE_POSITIONS;
     struct gpu *g = gpu_new(p, &filled, vk, e);
     if (g)
         count(g, n_keys, out);

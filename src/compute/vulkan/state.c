@@ -1,4 +1,4 @@
-/* What sequences keep, copied: from one to another; and as saved states, which are the recurrent
+/* What sequences keep, copied: pages; and as saved states, which are the recurrent
  * states, then of every ring the positions that the row to come sees. The device gathers either in
  * one submit. Caches that the host could read are uncached
  * memory as a rule, so they too go through a buffer made for reading. */
@@ -39,7 +39,7 @@ uint64_t gpu_rows_bytes(const struct plan *p, const struct exec_params *params, 
     struct cache_shape s;
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < p->n_ops; i++)
-        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_saved(&p->kv[s.kv], params) == 0)
+        if (gpu_cache_shape(&p->ops[i], params, &s) && !exec_kv_is_ring(&p->kv[s.kv], params))
             n_bytes += n * position_bytes(&s);
     return n_bytes;
 }
@@ -51,6 +51,11 @@ uint64_t gpu_saved_bytes(const struct plan *p, const struct exec_params *params)
 {
     return num_max(gpu_state_bytes(p, params), gpu_rows_bytes(p, params, ROWS_AT_ONCE));
 }
+
+/* Of a sequence. */
+struct positions {
+    uint32_t seq, first, end;
+};
 
 /* A copy being recorded: what comes next lies at `at` of gpu.saved. */
 struct copying {
@@ -72,17 +77,18 @@ static void copy_part(struct copying *c, const struct vk_buffer *b, uint64_t off
     c->at += n_bytes;
 }
 
-/* Positions [first, end) of all heads: at most two runs of rows each, round the ring's end. */
-static void copy_rows(struct copying *c, const struct vk_buffer *b, uint64_t row_bytes,
-                      uint32_t n_rows, uint64_t first_head, uint32_t n_heads, uint32_t first,
-                      uint32_t end)
+/* Positions [first, end) of all heads of a sequence: runs of rows, each within a page. */
+static void copy_rows(struct copying *c, const struct gpu_cache *cache, const struct vk_buffer *b,
+                      uint64_t row_bytes, uint32_t n_heads, const struct positions *p)
 {
-    const uint32_t from = first % n_rows;
-    const uint32_t n = (uint32_t)num_min(end - first, n_rows - from);
-    for (uint64_t head = first_head; head < first_head + n_heads; head++) {
-        copy_part(c, b, (head * n_rows + from) * row_bytes, n * row_bytes);
-        copy_part(c, b, head * n_rows * row_bytes, (end - first - n) * row_bytes);
-    }
+    const uint32_t n_rows = cache->n_rows;
+    for (uint32_t head = 0; head < n_heads; head++)
+        for (uint32_t at = p->first; at < p->end; at += n_rows - at % n_rows) {
+            const uint64_t page = exec_kv_page(cache->table, p->seq, at);
+            const uint64_t row = (page * n_heads + head) * n_rows + at % n_rows;
+            const uint64_t n = num_min(p->end - at, n_rows - at % n_rows);
+            copy_part(c, b, row * row_bytes, n * row_bytes);
+        }
 }
 
 /* Those behind n_tokens tokens. */
@@ -99,14 +105,12 @@ static void copy_states(struct copying *c, uint32_t seq, uint32_t n_tokens)
     }
 }
 
-/* Keys and values of positions [first, end). */
-static void copy_layer(struct copying *c, const struct cache_shape *s, uint32_t seq, uint32_t first,
-                       uint32_t end)
+/* Keys and values. */
+static void copy_layer(struct copying *c, const struct cache_shape *s, const struct positions *p)
 {
     const struct gpu_cache *cache = &c->g->caches[s->kv];
-    const uint64_t head = (uint64_t)seq * s->n_heads;
-    copy_rows(c, &cache->keys, s->key, cache->n_rows, head, s->n_heads, first, end);
-    copy_rows(c, &cache->values, s->value, cache->n_rows, head, s->n_heads, first, end);
+    copy_rows(c, cache, &cache->keys, s->key, s->n_heads, p);
+    copy_rows(c, cache, &cache->values, s->value, s->n_heads, p);
 }
 
 static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
@@ -115,18 +119,20 @@ static void copy_rings(struct copying *c, uint32_t seq, uint32_t n_tokens)
     const struct exec_params *params = &c->g->params;
     struct cache_shape s;
     for (size_t i = 0; i < p->n_ops; i++)
-        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_saved(&p->kv[s.kv], params))
-            copy_layer(c, &s, seq, exec_window_first(p->kv[s.kv].window, n_tokens), n_tokens);
+        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_is_ring(&p->kv[s.kv], params))
+            copy_layer(c, &s,
+                       &(struct positions){seq, exec_window_first(p->kv[s.kv].window, n_tokens),
+                                           n_tokens});
 }
 
-static void copy_whole(struct copying *c, uint32_t seq, uint32_t first, uint32_t end)
+static void copy_whole(struct copying *c, const struct positions *of)
 {
     const struct plan *p = c->g->plan;
     const struct exec_params *params = &c->g->params;
     struct cache_shape s;
     for (size_t i = 0; i < p->n_ops; i++)
-        if (gpu_cache_shape(&p->ops[i], params, &s) && exec_kv_saved(&p->kv[s.kv], params) == 0)
-            copy_layer(c, &s, seq, first, end);
+        if (gpu_cache_shape(&p->ops[i], params, &s) && !exec_kv_is_ring(&p->kv[s.kv], params))
+            copy_layer(c, &s, of);
 }
 
 /* Through gpu.saved, one way or the other; frees what was recorded. */
@@ -167,47 +173,38 @@ bool gpu_rows_copy(void *state, uint32_t seq, uint32_t first, uint32_t end, stru
         struct copying c = {g, vk_cmds_begin(g->vk, e), copy->to != NULL, 0};
         if (!c.cmds)
             return false;
-        copy_whole(&c, seq, at, (uint32_t)num_min(at + most, end));
+        copy_whole(&c, &(struct positions){seq, at, (uint32_t)num_min(at + most, end)});
         if (!submit_copy(&c, copy, e))
             return false;
     }
     return true;
 }
 
-/* Rows [first, end) of all heads of a sequence to the same rows of another. */
-struct row_range {
-    uint32_t from, to, first, end;
-};
-
-static void copy_between(struct vk_cmds *cmds, const struct vk_buffer *b, uint64_t row_bytes,
-                         uint32_t n_rows, uint32_t n_heads, const struct row_range *r)
+static void copy_page(struct vk_cmds *cmds, const struct vk_buffer *b, uint64_t row_bytes,
+                      uint32_t n_heads, uint32_t n_rows, const struct page_copy *copy)
 {
-    for (uint32_t head = 0; head < n_heads; head++) {
-        const uint64_t from = ((uint64_t)r->from * n_heads + head) * n_rows + r->first;
-        const uint64_t to = ((uint64_t)r->to * n_heads + head) * n_rows + r->first;
-        vk_cmds_copy(cmds, b, from * row_bytes, b, to * row_bytes, (r->end - r->first) * row_bytes);
+    for (uint64_t head = 0; head < n_heads; head++) {
+        const uint64_t from = (copy->from * (uint64_t)n_heads + head) * n_rows;
+        const uint64_t to = (copy->to * (uint64_t)n_heads + head) * n_rows;
+        vk_cmds_copy(cmds, b, from * row_bytes, b, to * row_bytes, copy->n_rows * row_bytes);
     }
 }
 
-bool gpu_seq_copy(void *state, uint32_t from, uint32_t to, uint32_t first, uint32_t end,
-                  struct err *e)
+bool gpu_page_copy(void *state, const struct page_copy *copy, struct err *e)
 {
     struct gpu *g = state;
-    const struct row_range range = {from, to, first, end};
-    if (first == end)
-        return true;
     struct vk_cmds *cmds = ahead_drop(g, e) ? vk_cmds_begin(g->vk, e) : NULL;
     if (!cmds)
         return false;
     struct cache_shape s;
     for (size_t i = 0; i < g->plan->n_ops; i++) {
         if (!gpu_cache_shape(&g->plan->ops[i], &g->params, &s) ||
-            exec_kv_saved(&g->plan->kv[s.kv], &g->params))
+            exec_kv_is_ring(&g->plan->kv[s.kv], &g->params))
             continue;
         const struct gpu_cache *cache = &g->caches[s.kv];
-        copy_between(cmds, &cache->keys, s.key, cache->n_rows, s.n_heads, &range);
+        copy_page(cmds, &cache->keys, s.key, s.n_heads, cache->n_rows, copy);
         if (s.value)
-            copy_between(cmds, &cache->values, s.value, cache->n_rows, s.n_heads, &range);
+            copy_page(cmds, &cache->values, s.value, s.n_heads, cache->n_rows, copy);
     }
     const bool ok = vk_cmds_end(cmds, e) && gpu_submit(g, cmds, e);
     vk_cmds_free(cmds);

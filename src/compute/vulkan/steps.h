@@ -82,6 +82,10 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e);
 /* The sequences of the batch: first of INPUT_ORDER, number of rows (0: the end), position of the
  * first, sequence. Written for more than FEW_TOKENS rows. */
 address attention_runs(const struct recorder *r);
+/* The table of pages, see shaders/cache.glsl. */
+address attention_table(const struct recorder *r);
+/* Constants of shaders/cache.glsl, whose other ones come before them. */
+void attention_pages(const struct gpu *g, uint32_t kv, struct vk_pipeline_spec *spec);
 void attention_heads(struct recorder *r, const struct step *s);
 void attention_attend(struct recorder *r, const struct step *s);
 void attention_flash(struct recorder *r, const struct step *s);

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "compute/vulkan/vk_api.h"
 
-enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 21 };
+enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24 };
 
 /* ---- devices ----------------------------------------------------------------------------------
  */

@@ -262,6 +262,7 @@ static bool make_caches(struct gpu *g, struct err *e)
         struct gpu_cache *c = &g->caches[shape.kv];
         const uint64_t n = cache_rows(g, &shape);
         c->n_rows = exec_kv_rows(&g->plan->kv[shape.kv], &g->params);
+        c->table = exec_kv_table(&g->plan->kv[shape.kv], &g->params);
         if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, n * shape.key, "kv cache", &c->keys, e))
             return false;
         if (shape.value &&
@@ -372,7 +373,7 @@ const struct backend backend_vulkan = {
     .slot_put = gpu_slot_put,
     .state_bytes = gpu_state_bytes,
     .state_copy = gpu_state_copy,
-    .seq_copy = gpu_seq_copy,
+    .page_copy = gpu_page_copy,
     .rows_bytes = gpu_rows_bytes,
     .rows_copy = gpu_rows_copy,
     .profile = gpu_profile,

@@ -25,22 +25,20 @@ const uint SCORES = (N_QUERIES + SCORE_GROUPS - 1) / SCORE_GROUPS;
 const uint SUM_GROUPS = THREADS / QUADS;
 const uint SUMS = (N_QUERIES + SUM_GROUPS - 1) / SUM_GROUPS;
 
-void load_tile(uint first, uint end, out Eight keys[LOADS_K], out Eight values[LOADS_V])
+void load_tile(const Tile tile, uint first, uint end, out Eight keys[LOADS_K],
+               out Eight values[LOADS_V])
 {
-    const uint row = first % p.n_cache;
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
         const uint at = min(thread() + i * THREADS, TILE * HEAD_DIM / 8 - 1);
-        const uint pos = cache_row(row, min(at / (HEAD_DIM / 8), end - 1 - first));
-        keys[i] = cache_load(KEY_TYPE,
-                               keys_at + uint64_t(pos) * cache_row_bytes(KEY_TYPE, HEAD_DIM),
-                               HEAD_DIM, at % (HEAD_DIM / 8));
+        const uint row = min(at / (HEAD_DIM / 8), end - 1 - first);
+        keys[i] = cache_load(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
+                             at % (HEAD_DIM / 8));
     }
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
         const uint at = min(thread() + i * THREADS, TILE * HEAD_DIM_V / 8 - 1);
-        const uint pos = cache_row(row, min(at / (HEAD_DIM_V / 8), end - 1 - first));
-        values[i] = cache_load(VALUE_TYPE,
-                                 values_at + uint64_t(pos) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V),
-                                 HEAD_DIM_V, at % (HEAD_DIM_V / 8));
+        const uint row = min(at / (HEAD_DIM_V / 8), end - 1 - first);
+        values[i] = cache_load(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
+                               HEAD_DIM_V, at % (HEAD_DIM_V / 8));
     }
 }
 
@@ -199,9 +197,12 @@ void weigh(inout vec4 sum[SUMS])
 void main()
 {
     find_positions(TILE);
+    const Tile tile = tile_of(first, TILE);
+    if (FUSED != 0)
+        fetch_rows();
     Eight keys[LOADS_K], values[LOADS_V];
     if (first < end)
-        load_tile(first, end, keys, values);
+        load_tile(tile, first, end, keys, values);
     make_queries(end == pos + 1 && first < end);
     for (uint q = thread(); q < N_QUERIES; q += THREADS) {
         s_most[q] = LEAST;
@@ -212,13 +213,14 @@ void main()
     [[unroll]] for (uint i = 0; i < SUMS; i++)
         sum[i] = vec4(0);
     for (uint at = first; at < end; at += TILE) {
+        const Tile next = tile_of(at + TILE, TILE);
         const uint fresh = FUSED != 0 && pos < at + TILE ? pos - at : TILE;
         put_tile(keys, values, end - at, fresh);
         if (fresh < TILE)
             put_fresh(fresh);
         barrier();
         if (at + TILE < end)
-            load_tile(at + TILE, end, keys, values);
+            load_tile(next, at + TILE, end, keys, values);
         score(at, end);
         barrier();
         soften(at, end);

@@ -23,6 +23,7 @@ layout(constant_id = 12) const uint EPS_BITS = 0;   // of a float
 layout(constant_id = 13) const uint SCALE_BITS = 0; // of a float: FUSED queries are multiplied with it
 layout(constant_id = 14) const uint N_UBATCH = 1;
 layout(constant_id = 15) const uint SHARE = 1; // groups that have a key head in common
+layout(constant_id = 23) const uint TABLE_AT = 0; // words from the positions to the table, see cache.glsl
 const uint N_KV_HEADS = N_GROUPS / SHARE;
 
 layout(push_constant) uniform Push
@@ -31,7 +32,7 @@ layout(push_constant) uniform Push
     Floats q, k, v;          // as they came
     uint64_t q_norm, k_norm; // 0 or [HEAD_DIM]
     uint64_t rotations;      // [position][N_ROT / 2] cosine, sine
-    uint64_t keys, values;   // [sequence][N_KV_HEADS][n_cache] rows
+    uint64_t keys, values;   // rows, see cache.glsl
     uint64_t sinks;          // 0 or [heads]
     Float4sOut to;           // [..][heads][HEAD_DIM_V]
     SharedFloat4s sums;      // [..][N_GROUPS][splits][N_QUERIES][HEAD_DIM_V]
@@ -55,7 +56,11 @@ uint source_row;
 const uint QUADS = HEAD_DIM_V / 4;
 const float LEAST = -1e30;
 
-uint64_t keys_at, values_at; // of the sequence and head
+// Without a window tiles begin at multiples of their length.
+const bool ALIGNED = PAGE != 0 && WINDOW == 0;
+
+Cache cache; // of the sequence and head
+uint fresh_row; // of the row's position
 uint token, group, split;
 uint pos, first, end; // the row's position, and those of the workgroup
 
@@ -70,23 +75,40 @@ void find_positions(uint step)
     const uint span = ((last - start + p.n_splits - 1) / p.n_splits + step - 1) / step * step;
     first = start + split * span;
     end = min(first + span, last);
-    const uint64_t slot = uint64_t(p.pos.v[N_UBATCH + token] * N_KV_HEADS + group / SHARE) * p.n_cache;
-    keys_at = p.keys + slot * cache_row_bytes(KEY_TYPE, HEAD_DIM);
-    values_at = p.values + slot * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V);
+    cache = Cache(Words(uint64_t(p.pos) + 4ul * TABLE_AT), p.n_cache, N_KV_HEADS, group / SHARE,
+                  p.pos.v[N_UBATCH + token]);
+    if (FUSED != 0)
+        fresh_row = cache_row(cache, pos);
 }
 
-// The row of a position that lies `n` behind the one of row `row`, less than a cache.
-uint cache_row(uint row, uint n)
+// Of n positions from `at` on. To be asked for early: it waits for the table.
+Tile tile_of(uint at, uint n)
 {
-    const uint next = row + n;
-    return next < p.n_cache ? next : next - p.n_cache;
+    return cache_tile(cache, min(at, pos), min(at + n - 1, pos), ALIGNED);
 }
 
 // ---- queries -----------------------------------------------------------------------------------
 
-// Eight threads per query, then eight for the new key, eight for the new value: to s_query,
-// normalised, the queries times the scale.
+// FUSED: eight threads per query, then eight for the new key, eight for the new value.
+float fetched[HEAD_DIM / 8];
+
+// Begins to load a query or the new key. Before what waits for anything else.
 void fetch_rows()
+{
+    const uint q = thread() / 8, lane = thread() % 8;
+    if (q > N_QUERIES)
+        return;
+    const bool is_key = q == N_QUERIES;
+    const uint step = GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM;
+    const uint from = is_key ? (token * N_KV_HEADS + group / SHARE) * HEAD_DIM
+                             : ((token * N_GROUPS + group) * N_QUERIES + q) * step;
+    Floats in_row = Floats(is_key ? uint64_t(p.k) : uint64_t(p.q));
+    [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++)
+        fetched[i] = in_row.v[from + 8 * i + lane];
+}
+
+// To s_query, normalised, the queries times the scale.
+void put_rows()
 {
     const uint q = thread() / 8, lane = thread() % 8;
     if (q == N_QUERIES + 1)
@@ -96,16 +118,10 @@ void fetch_rows()
     if (q > N_QUERIES)
         return;
     const bool is_key = q == N_QUERIES;
-    const uint step = GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM;
-    const uint from = is_key ? (token * N_KV_HEADS + group / SHARE) * HEAD_DIM
-                             : ((token * N_GROUPS + group) * N_QUERIES + q) * step;
     const uint64_t norm = is_key ? p.k_norm : p.q_norm;
-    Floats in_row = Floats(is_key ? uint64_t(p.k) : uint64_t(p.q));
-    float x[HEAD_DIM / 8], squares = 0;
-    [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++) {
-        x[i] = in_row.v[from + 8 * i + lane];
-        squares += x[i] * x[i];
-    }
+    float squares = 0;
+    [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++)
+        squares += fetched[i] * fetched[i];
     float factor = is_key ? 1 : uintBitsToFloat(SCALE_BITS);
     if (norm != 0) {
         [[unroll]] for (uint s = 1; s < 8; s *= 2)
@@ -114,7 +130,7 @@ void fetch_rows()
     }
     [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++)
         s_query[q * HEAD_DIM + 8 * i + lane] =
-            x[i] * factor * (norm != 0 ? Floats(norm).v[8 * i + lane] : 1);
+            fetched[i] * factor * (norm != 0 ? Floats(norm).v[8 * i + lane] : 1);
 }
 
 void rotate_rows()
@@ -134,16 +150,12 @@ void rotate_rows()
 void store_fresh()
 {
     source_row = N_QUERIES * HEAD_DIM;
-    store_row(KEY_TYPE,
-              keys_at + uint64_t(pos % p.n_cache) * cache_row_bytes(KEY_TYPE, HEAD_DIM),
-              HEAD_DIM);
+    store_row(KEY_TYPE, p.keys + uint64_t(fresh_row) * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM);
     source_row = QUERY_ROWS * HEAD_DIM;
-    store_row(VALUE_TYPE,
-              values_at + uint64_t(pos % p.n_cache) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V),
-              HEAD_DIM_V);
+    store_row(VALUE_TYPE, p.values + uint64_t(fresh_row) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V);
 }
 
-// owns: the new position is one of the workgroup's.
+// Behind fetch_rows. owns: the new position is one of the workgroup's.
 void make_queries(bool owns)
 {
     if (FUSED == 0) {
@@ -155,7 +167,7 @@ void make_queries(bool owns)
         }
         return;
     }
-    fetch_rows();
+    put_rows();
     barrier();
     if (N_ROT != 0)
         rotate_rows();

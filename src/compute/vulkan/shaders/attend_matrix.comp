@@ -70,24 +70,22 @@ uint number(uint load)
     return gl_SubgroupInvocationID + load * SUBGROUP;
 }
 
-void load_keys(uint at, out Eight keys[LOADS_K])
+void load_keys(const Tile tile, uint at, out Eight keys[LOADS_K])
 {
-    const uint row = at % p.n_cache;
-    [[unroll]] for (uint i = 0; i < LOADS_K; i++)
-        keys[i] = cache_load(KEY_TYPE,
-                             keys_at + uint64_t(cache_row(row, min(number(i) / EIGHTS_K, end - 1 - at))) *
-                                           cache_row_bytes(KEY_TYPE, HEAD_DIM),
-                             HEAD_DIM, number(i) % EIGHTS_K);
+    [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
+        const uint row = min(number(i) / EIGHTS_K, end - 1 - at);
+        keys[i] = cache_load(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
+                             number(i) % EIGHTS_K);
+    }
 }
 
-void load_values(uint at, out Eight values[LOADS_V])
+void load_values(const Tile tile, uint at, out Eight values[LOADS_V])
 {
-    const uint row = at % p.n_cache;
-    [[unroll]] for (uint i = 0; i < LOADS_V; i++)
-        values[i] = cache_load(VALUE_TYPE,
-                               values_at + uint64_t(cache_row(row, min(number(i) / EIGHTS_V, end - 1 - at))) *
-                                               cache_row_bytes(VALUE_TYPE, HEAD_DIM_V),
+    [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
+        const uint row = min(number(i) / EIGHTS_V, end - 1 - at);
+        values[i] = cache_load(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
                                HEAD_DIM_V, number(i) % EIGHTS_V);
+    }
 }
 
 // ---- to shared memory --------------------------------------------------------------------------
@@ -240,6 +238,7 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
     [[dont_unroll]] for (uint i = 0; i < n_rounds; i++) {
         const uint at = first + i * STRIDE + walker() * KEYS, next = at + STRIDE;
         const bool has_tile = works(at), has_next = works(next);
+        const Tile tile = tile_of(next, KEYS);
         float x[WIDTH], top;
         bool leaps = false;
         MATRIX_ROWS weights[KEYS / K];
@@ -252,7 +251,7 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
             put_fresh(at, N_QUERIES * HEAD_DIM, HEAD_DIM);
         subgroupBarrier();
         if (has_next)
-            load_keys(next, keys);
+            load_keys(tile, next, keys);
         if (has_tile)
             score();
         subgroupBarrier();
@@ -278,7 +277,7 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
             put_fresh(at, QUERY_ROWS * HEAD_DIM, HEAD_DIM_V);
         subgroupBarrier();
         if (has_next)
-            load_values(next, values);
+            load_values(tile, next, values);
         if (has_tile) {
             [[unroll]] for (uint k = 0; k < KEYS / K; k++)
                 weigh(k, weights[k]);
@@ -354,10 +353,13 @@ void main()
 {
     find_positions(KEYS);
     const uint at = first + walker() * KEYS;
+    const Tile tile = tile_of(at, KEYS);
+    if (FUSED != 0)
+        fetch_rows();
     Eight keys[LOADS_K], values[LOADS_V];
     if (works(at)) {
-        load_keys(at, keys);
-        load_values(at, values);
+        load_keys(tile, at, keys);
+        load_values(tile, at, values);
     }
     make_queries(end == pos + 1 && first < end);
     if (FUSED == 0)

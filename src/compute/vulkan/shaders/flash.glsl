@@ -26,13 +26,14 @@ layout(push_constant) uniform Push
 {
     Float4s ready;         // [..][heads][HEAD_DIM], scaled
     Floats q;              // as they came
-    uint64_t keys, values; // [sequence][N_KV_HEADS][n_cache] rows
+    uint64_t keys, values; // rows, see cache.glsl
     uint64_t sinks;        // 0 or [heads]
     Float4sOut to;         // [..][heads][HEAD_DIM_V]
     SharedFloat4s sums;    // [tiles][N_KV_HEADS][splits][ROWS][HEAD_DIM_V]
     Counters counters;     // [tiles][N_KV_HEADS]
     Words order;           // rows of the batch, those of a sequence side by side
     Vec4s runs;            // sequences: first of order, how many (0: the end), position, sequence
+    Words table;           // see cache.glsl
     uint totals;           // floats behind sums: [tiles][N_KV_HEADS][splits][ROWS] maximum, total
     uint n_cache;
     uint n_splits;
@@ -43,6 +44,8 @@ const uint KEY_EIGHTS = HEAD_DIM / 8, VALUE_EIGHTS = HEAD_DIM_V / 8;
 const uint LOADS_K = (KEYS * KEY_EIGHTS + THREADS - 1) / THREADS;
 const uint LOADS_V = LATENT != 0 ? 1 : (KEYS * VALUE_EIGHTS + THREADS - 1) / THREADS;
 const uint QUADS = HEAD_DIM_V / 4;
+// Without a window tiles begin at multiples of their length.
+const bool ALIGNED = PAGE != 0 && WINDOW == 0;
 const float LEAST = -1e30;
 const float LOG2_E = 1.4426950408889634;
 
@@ -99,25 +102,30 @@ bool sees(uint row, uint pos)
     return pos <= own && (WINDOW == 0 || pos + WINDOW > own);
 }
 
-void load_tile(uint first, uint end, out Eight keys[LOADS_K], out Eight values[LOADS_V])
+// Of KEYS positions from `at` on, of which those before the end count. To be asked for early: it waits for the table.
+Tile tile_of(uint at, uint end)
 {
-    const uint n_cache = p.n_cache;
-    const uint64_t slot =
-        uint64_t(LATENT != 0 ? sequence : sequence * N_KV_HEADS + kv_head) * n_cache;
+    Cache cache = Cache(p.table, p.n_cache, LATENT != 0 ? 1 : N_KV_HEADS,
+                              LATENT != 0 ? 0 : kv_head, sequence);
+    return cache_tile(cache, min(at, end - 1), min(at + KEYS, end) - 1, ALIGNED);
+}
+
+void load_tile(const Tile tile, uint first, uint end, out Eight keys[LOADS_K],
+               out Eight values[LOADS_V])
+{
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
         const uint at = min(thread() + i * THREADS, KEYS * KEY_EIGHTS - 1);
-        const uint pos = min(first + at / KEY_EIGHTS, end - 1) % n_cache;
-        keys[i] = cache_load(KEY_TYPE, p.keys + (slot + pos) * cache_row_bytes(KEY_TYPE, HEAD_DIM),
-                             HEAD_DIM, at % KEY_EIGHTS);
+        const uint row = min(at / KEY_EIGHTS, end - 1 - first);
+        keys[i] = cache_load(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
+                             at % KEY_EIGHTS);
     }
     if (LATENT != 0)
         return;
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
         const uint at = min(thread() + i * THREADS, KEYS * VALUE_EIGHTS - 1);
-        const uint pos = min(first + at / VALUE_EIGHTS, end - 1) % n_cache;
-        values[i] =
-            cache_load(VALUE_TYPE, p.values + (slot + pos) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V),
-                       HEAD_DIM_V, at % VALUE_EIGHTS);
+        const uint row = min(at / VALUE_EIGHTS, end - 1 - first);
+        values[i] = cache_load(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
+                               HEAD_DIM_V, at % VALUE_EIGHTS);
     }
 }
 
@@ -232,14 +240,15 @@ void main()
 
     Eight keys[LOADS_K], values[LOADS_V];
     if (first < end)
-        load_tile(first, end, keys, values);
+        load_tile(tile_of(first, end), first, end, keys, values);
     begin_rows();
     barrier();
     for (uint at = first; at < end; at += KEYS) {
+        const Tile next = tile_of(at + KEYS, end);
         put_tile(keys, values, end - at);
         barrier();
         if (at + KEYS < end)
-            load_tile(at + KEYS, end, keys, values);
+            load_tile(next, at + KEYS, end, keys, values);
         attend_tile(at, end, at + KEYS <= own && (WINDOW == 0 || at + WINDOW >= last));
         barrier();
     }

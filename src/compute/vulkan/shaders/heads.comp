@@ -19,10 +19,11 @@ layout(push_constant) uniform Push
     Floats q, k, v;
     uint64_t q_norm, k_norm; // 0 or [HEAD_DIM]
     uint64_t rotations;      // [position][N_ROT / 2] cosine, sine
-    uint64_t keys, values;   // [sequence][N_KV_HEADS][n_cache] rows
+    uint64_t keys, values;   // rows, see cache.glsl
     FloatsOut ready;         // [..][N_HEADS][HEAD_DIM]
     Words pos, seq;          // [..]
-    uint n_cache;            // positions per sequence
+    Words table;             // see cache.glsl
+    uint n_cache;            // positions of a ring
     float eps;
     float scale;
 } p;
@@ -60,7 +61,7 @@ void main()
 {
     const uint t = thread(), token = gl_WorkGroupID.y, head = gl_WorkGroupID.x;
     const uint pos = p.pos.v[token];
-    const uint slot = p.seq.v[token] * N_KV_HEADS;
+    const uint sequence = p.seq.v[token];
     if (head < N_HEADS) {
         const uint step = GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM;
         for (uint i = t; i < HEAD_DIM; i += THREADS)
@@ -73,7 +74,7 @@ void main()
         for (uint i = t; i < HEAD_DIM_V; i += THREADS)
             s_head[i] = p.v.v[(token * N_KV_HEADS + h) * HEAD_DIM_V + i];
         barrier();
-        const uint64_t at = uint64_t(slot + h) * p.n_cache + pos % p.n_cache;
+        const uint64_t at = cache_row(Cache(p.table, p.n_cache, N_KV_HEADS, h, sequence), pos);
         store_row(VALUE_TYPE, p.values + at * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V);
         return;
     }
@@ -88,6 +89,7 @@ void main()
             p.ready.v[(token * N_HEADS + head) * HEAD_DIM + i] = s_head[i] * p.scale;
         return;
     }
-    const uint64_t at = uint64_t(slot + head - N_HEADS) * p.n_cache + pos % p.n_cache;
+    const uint64_t at =
+        cache_row(Cache(p.table, p.n_cache, N_KV_HEADS, head - N_HEADS, sequence), pos);
     store_row(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM);
 }

@@ -18,9 +18,10 @@ layout(push_constant) uniform Push
     Floats kv;          // [..][N_LATENT | N_ROT]
     Floats norm;        // [N_LATENT]
     uint64_t rotations; // [position][N_ROT / 2] cosine, sine
-    uint64_t keys;      // [sequence][n_cache] rows
+    uint64_t keys;      // rows, see cache.glsl
     FloatsOut ready;    // [..][N_HEADS][N_LATENT | N_ROT], scaled
     Words pos, seq;     // [..]
+    Words table;        // see cache.glsl
     uint n_cache;
     float eps;
     float scale;
@@ -83,6 +84,6 @@ void main()
         return;
     }
     make_row(token, pos);
-    const uint64_t at = uint64_t(p.seq.v[token]) * p.n_cache + pos % p.n_cache;
+    const uint64_t at = cache_row(Cache(p.table, p.n_cache, 1, 0, p.seq.v[token]), pos);
     store_row(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, WIDTH), WIDTH);
 }
