@@ -61,7 +61,7 @@ const struct backend *backend_choose(const char *name, const char *device, struc
     return b;
 }
 
-/* ---- rings -----------------------------------------------------------------------------------
+/* ---- caches ----------------------------------------------------------------------------------
  */
 
 bool exec_kv_is_ring(const struct kv_layer *kv, const struct exec_params *params)

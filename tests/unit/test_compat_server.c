@@ -177,6 +177,8 @@ TEST(metrics_count_what_was_done)
     CHECK_INT(metric(&in, "tawny_requests_total{end=\"length\"}"), 2);
     CHECK_INT(metric(&in, "tawny_time_to_first_token_seconds_count"), 2);
     CHECK_INT(metric(&in, "llamacpp:requests_processing"), 0);
+    CHECK_INT(metric(&in, "tawny_kv_pages"), 2); /* two sessions of a few tokens */
+    CHECK_INT(metric(&in, "tawny_kv_pages_limit"), 2 * 2048 / 256);
     buf_free(&in);
     kit_server_close(s);
 }
