@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/loop.h"
+#include "engine/pace.h"
 #include "engine/session.h"
 #include "engine/store.h"
 
@@ -80,7 +81,7 @@ struct engine {
     struct mover mover;
     uint64_t n_disk_tokens; /* that came back from files */
     uint64_t n_jobs;
-    double ns_per_row;     /* of the last piece of prefill; 0: not measured yet */
+    struct pace pace;      /* of prompts */
     uint64_t ns_per_step;  /* of the last step of replies; 0: not measured yet */
     uint64_t n_since_loss; /* rows run since the device was lost (revive.c) */
     bool was_lost;

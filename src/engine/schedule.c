@@ -4,23 +4,19 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "engine/share.h"
 
 /* A cancelled batch stops at the next op, so the longest op bounds the wait: a piece of a prompt is
  * made so small that this op should take a third of the 300 ms promised. The longest one is taken
  * to be four times the mean. The first piece of an engine's life measures.
  * STALL_NS: what a piece should take at most while other jobs are at work. */
-enum { LONGEST_OP_NS = 100000000, LONGEST_OP_PART = 4, FIRST_PIECE = 32, STALL_NS = 150000000 };
+enum { LONGEST_OP_NS = 100000000, LONGEST_OP_PART = 4, STALL_NS = 150000000 };
 
-static uint32_t piece_rows(const struct engine *g, bool alone)
+static uint32_t piece_rows(const struct engine *g, const struct turn *t, bool alone)
 {
-    if (g->ns_per_row <= 0)
-        return (uint32_t)num_min(FIRST_PIECE, g->n_ubatch);
     const double part = fmin(1, (double)LONGEST_OP_PART / (double)g->model->plan.n_ops);
     const double ns = alone ? LONGEST_OP_NS / part : fmin(STALL_NS, LONGEST_OP_NS / part);
-    const double rows = fmax(ns / g->ns_per_row, fmin(TURN_MEASURE, g->n_ubatch));
-    return rows < g->n_ubatch ? (uint32_t)rows : g->n_ubatch;
+    return pace_rows(&g->pace, g->sessions[t->seq].n, ns, g->n_ubatch);
 }
 
 /* ---- who is at work ---------------------------------------------------------------------------
@@ -198,7 +194,7 @@ void *engine_thread(void *engine)
         join_readers(g);
         struct turn *t = was_long && in_replies(g) ? NULL : next_reader(g);
         if (t)
-            turn_read(g, t, piece_rows(g, count_turns(g) == 1));
+            turn_read(g, t, piece_rows(g, t, count_turns(g) == 1));
     }
     return NULL;
 }

@@ -259,9 +259,7 @@ void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
         return;
     }
     const uint64_t end = clock_ns();
-    /* A few rows say nothing about the speed of many. */
-    if (n >= TURN_MEASURE)
-        g->ns_per_row = (double)(end - start) / n;
+    pace_put(&g->pace, s->n - n, n, end - start);
     keep_snapshots(&t->keeper);
     job_post_prefill(t->job, &t->usage, s->n);
     if (n < left)

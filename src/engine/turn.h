@@ -3,9 +3,6 @@
 #pragma once
 #include "engine/keep.h"
 
-/* Rows of a piece from which on its time is taken as the speed of prompts. */
-enum { TURN_MEASURE = 8 };
-
 /* Turn i belongs to session i. */
 struct turn {
     struct job *job; /* NULL: nobody is in the session. Written under engine.lock */
