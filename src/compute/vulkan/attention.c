@@ -12,7 +12,7 @@
 enum { PAGE_CONSTS = 21 };
 
 enum {
-    ATTEND_SHARED = 1024,
+    ATTEND_SHARED = 2048, /* beside what is counted: parts of scores among it */
     MOST_HEAD = 512,
     FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
     MOST_KEYS = 1 << 13, /* more make no more splits */

@@ -23,16 +23,26 @@ enum {
 
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
-uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *spec)
+/* The size of subgroups where a shader asks for none: the largest one, which is what drivers for
+ * AMD and NVIDIA take. Intel's choose among three by the registers that a shader needs: 0. */
+static uint32_t usual_subgroup(const struct vk_caps *c)
 {
+    return c->subgroup_max <= 2 * c->subgroup_min ? c->subgroup_max : 0;
+}
+
+uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *asked)
+{
+    struct vk_pipeline_spec spec = *asked;
+    if (!spec.subgroup)
+        spec.subgroup = usual_subgroup(vk_caps(g->vk));
     for (uint32_t i = 0; i < g->n_specs; i++)
-        if (!memcmp(&g->specs[i], spec, sizeof *spec))
+        if (!memcmp(&g->specs[i], &spec, sizeof spec))
             return i;
     if (g->n_specs == g->specs_room) {
         g->specs_room = g->specs_room ? 2 * g->specs_room : 32;
         g->specs = mem_grow(g->specs, g->specs_room, sizeof *g->specs);
     }
-    g->specs[g->n_specs] = *spec;
+    g->specs[g->n_specs] = spec;
     return g->n_specs++;
 }
 

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "compute/vulkan/vk_api.h"
 
-enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24 };
+enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24, VK_CONST_SUBGROUP = 31 };
 
 /* ---- devices ----------------------------------------------------------------------------------
  */
@@ -133,7 +133,7 @@ struct vk_pipeline_spec {
     uint16_t shader; /* enum vk_shader */
     uint16_t n_consts;
     uint32_t subgroup; /* required size, then full: local_size_x is a multiple of it; 0: the device
-                          chooses */
+                          chooses. Also specialisation constant VK_CONST_SUBGROUP */
     uint32_t consts[VK_MAX_CONSTS]; /* specialisation constants 0, 1, 2, ...; 32-bit */
 };
 /* Makes n pipelines with as many threads as there are processors. out[i] stays valid until

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,16 +74,19 @@ static bool create_module(struct vk *vk, uint16_t shader, struct err *e)
     return r == VK_SUCCESS || vk_failed(vk, r, e, vk_shader_name(shader));
 }
 
+#define SPEC_AT(member) ((uint32_t)offsetof(struct vk_pipeline_spec, member))
+
 static VkResult create(struct vk *vk, struct pipeline *p)
 {
-    VkSpecializationMapEntry entries[VK_MAX_CONSTS];
+    VkSpecializationMapEntry entries[VK_MAX_CONSTS + 1];
     for (uint32_t i = 0; i < p->spec.n_consts; i++)
-        entries[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
+        entries[i] = (VkSpecializationMapEntry){i, SPEC_AT(consts) + 4 * i, 4};
+    entries[p->spec.n_consts] = (VkSpecializationMapEntry){VK_CONST_SUBGROUP, SPEC_AT(subgroup), 4};
     const VkSpecializationInfo constants = {
-        .mapEntryCount = p->spec.n_consts,
+        .mapEntryCount = p->spec.n_consts + 1,
         .pMapEntries = entries,
-        .dataSize = 4ull * p->spec.n_consts,
-        .pData = p->spec.consts,
+        .dataSize = sizeof p->spec,
+        .pData = &p->spec,
     };
     const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,

@@ -16,7 +16,7 @@ void act_store(uint row_word, uint col, vec4 x)
     most = max(most, subgroupShuffleXor(most, 2));
     most = max(most, subgroupShuffleXor(most, 4));
     const float d = most / 127;
-    const float inverse = most > 0 ? 127 / most : 0;
+    const float inverse = most > 1e-36 ? 127 / most : 0; // below it overflows
     const ivec4 q = ivec4(roundEven(x * inverse)) & 255;
     s_act[row_word + col / 4] = uint(q.x | q.y << 8 | q.z << 16 | q.w << 24);
     if (col % 32 == 0)
@@ -35,8 +35,8 @@ void act_load(Float4s from, uint row, uint first, out vec4 x[ACT_BATCH])
             x[i] = from.v[row * ACT_VECS + min(thread() + (first + i) * THREADS, ACT_VECS - 1)];
 }
 
-// Row `row` of from as it is.
-void act_row(Float4s from, uint row, uint row_word)
+// Row `row` of from as it is, to row n of the workgroup's.
+void act_row(Float4s from, uint row, uint n)
 {
     for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
         vec4 x[ACT_BATCH];
@@ -44,34 +44,40 @@ void act_row(Float4s from, uint row, uint row_word)
         [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
             const uint at = thread() + (first + i) * THREADS;
             if (at < ACT_VECS)
-                act_store(row_word, at * 4, x[i]);
+                act_store(n * ROW_WORDS, at * 4, x[i]);
         }
     }
 }
 
-// The same, times norm / sqrt(mean square + eps); returns that root's inverse.
-float act_normed(Float4s from, Float4s norm, float eps, uint row, uint row_word)
+// The same, times norm. What is still to be multiplied with is row_root: it needs the whole row, and nothing waits for
+// it but the results.
+shared float s_squares[N_TOKENS * SUBGROUPS];
+
+void act_normed(Float4s from, Float4s norm, uint row, uint n)
 {
-    vec4 x[ACT_BATCH], w[ACT_BATCH];
     float squares = 0;
-    act_load(norm, 0, 0, w);
     for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
+        vec4 x[ACT_BATCH], w[ACT_BATCH];
         act_load(from, row, first, x);
-        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++)
-            if (thread() + (first + i) * THREADS < ACT_VECS)
-                squares += dot(x[i], x[i]);
-    }
-    const float root = inversesqrt(workgroup_sum(squares) / N_COLS + eps);
-    for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
-        if (ACT_STEPS > ACT_BATCH) { // else both are there
-            act_load(from, row, first, x);
-            act_load(norm, 0, first, w);
-        }
+        act_load(norm, 0, first, w);
         [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
             const uint at = thread() + (first + i) * THREADS;
-            if (at < ACT_VECS)
-                act_store(row_word, at * 4, x[i] * root * w[i]);
+            if (at < ACT_VECS) {
+                squares += dot(x[i], x[i]);
+                act_store(n * ROW_WORDS, at * 4, x[i] * w[i]);
+            }
         }
     }
-    return root;
+    squares = subgroupAdd(squares);
+    if (gl_SubgroupInvocationID == 0)
+        s_squares[n * SUBGROUPS + gl_SubgroupID] = squares;
+}
+
+// 1 / sqrt(mean square + eps) of row n of the workgroup's; a barrier() must lie between.
+float row_root(uint n, float eps)
+{
+    float squares = 0;
+    [[unroll]] for (uint i = 0; i < n_subgroups(); i++)
+        squares += s_squares[n * SUBGROUPS + i];
+    return inversesqrt(squares / N_COLS + eps);
 }

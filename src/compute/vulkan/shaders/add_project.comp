@@ -43,7 +43,7 @@ void main()
     float factor = 1;
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
-        act_row(p.from, token, n * ROW_WORDS);
+        act_row(p.from, token, n);
         if (p.gate != 0) {
             const float g = gate_of(token);
             if (t / 16 == n)

@@ -13,17 +13,33 @@ const uint KEY_VECS = HEAD_DIM / PER_WORD / 4 + 1; // uvec4 per row
 const uint VALUE_VECS = HEAD_DIM_V / PER_WORD / 4;
 shared uvec4 s_keys[TILE * KEY_VECS];
 shared uvec4 s_values[TILE * VALUE_VECS];
-shared float s_score[N_QUERIES * TILE];
+
+// Scores: a thread has one position of every SCORE_STEP-th query; where threads are left over, a part of the elements.
+const uint SCORE_GROUPS = THREADS / TILE;
+const uint VECS = KEY_VECS - 1;
+const uint VECS_BY = VECS % 4 == 0 ? 4 : VECS % 2 == 0 ? 2 : 1;
+const uint SPARE_SCORES = SCORE_GROUPS / N_QUERIES < VECS_BY ? SCORE_GROUPS / N_QUERIES : VECS_BY;
+const uint SCORE_PARTS = SPARE_SCORES >= 4 ? 4 : SPARE_SCORES >= 2 ? 2 : 1;
+const uint SCORE_STEP = SCORE_GROUPS / SCORE_PARTS;
+const uint SCORES = (N_QUERIES + SCORE_STEP - 1) / SCORE_STEP;
+shared float s_score[SCORE_PARTS * N_QUERIES * TILE]; // then, in the first part, weights
+// Weights: so many threads a query.
+const uint SOFT_THREADS = ROW_THREADS < TILE ? ROW_THREADS : TILE;
+const uint SOFTS = TILE / SOFT_THREADS;
+// Sums: a thread has four elements of every SUM_STEP-th query; where threads are left over, of some of the positions.
+// Slices of these are added up where the keys were.
+const uint SUM_GROUPS = THREADS / QUADS;
+const uint PLACES = TILE * KEY_VECS / (N_QUERIES * QUADS);
+const uint MOST_SLICES = PLACES < TILE / 8 ? PLACES : TILE / 8;
+const uint SPARE_SUMS = SUM_GROUPS / N_QUERIES < MOST_SLICES ? SUM_GROUPS / N_QUERIES : MOST_SLICES;
+const uint SLICES = SPARE_SUMS >= 8 ? 8 : SPARE_SUMS >= 4 ? 4 : SPARE_SUMS >= 2 ? 2 : 1;
+const uint SUM_STEP = SUM_GROUPS / SLICES;
+const uint SUMS = (N_QUERIES + SUM_STEP - 1) / SUM_STEP;
+
 shared float s_most[N_QUERIES], s_total[N_QUERIES], s_keep[N_QUERIES];
 
 const uint LOADS_K = (TILE * HEAD_DIM / 8 + THREADS - 1) / THREADS;
 const uint LOADS_V = (TILE * HEAD_DIM_V / 8 + THREADS - 1) / THREADS;
-// Scores: a thread has one position and every SCORE_GROUPS-th query.
-const uint SCORE_GROUPS = THREADS / TILE;
-const uint SCORES = (N_QUERIES + SCORE_GROUPS - 1) / SCORE_GROUPS;
-// Sums: a thread has four elements of every SUM_GROUPS-th query.
-const uint SUM_GROUPS = THREADS / QUADS;
-const uint SUMS = (N_QUERIES + SUM_GROUPS - 1) / SUM_GROUPS;
 
 void load_tile(const Tile tile, uint first, uint end, out Eight keys[LOADS_K],
                out Eight values[LOADS_V])
@@ -90,9 +106,7 @@ void put_tile(const Eight keys[LOADS_K], const Eight values[LOADS_V], uint n, ui
 // Four elements of s_query as the words of a tile: rounded as the cache rounds them.
 uvec4 fresh_words(uint type, uint first)
 {
-    vec4 x[2];
-    [[unroll]] for (uint k = 0; k < 8; k++)
-        x[k / 4][k % 4] = s_query[first + min(k, IS_WIDE ? 3 : 7)];
+    vec4 x[2] = vec4[](s_query[first / 4], s_query[first / 4 + (IS_WIDE ? 0 : 1)]);
     if (!IS_WIDE)
         return uvec4(packHalf2x16(x[0].xy), packHalf2x16(x[0].zw), packHalf2x16(x[1].xy),
                      packHalf2x16(x[1].zw));
@@ -112,20 +126,21 @@ void put_fresh(uint fresh)
 
 vec4 query(uint q, uint i)
 {
-    return vec4(s_query[q * HEAD_DIM + 4 * i], s_query[q * HEAD_DIM + 4 * i + 1],
-                s_query[q * HEAD_DIM + 4 * i + 2], s_query[q * HEAD_DIM + 4 * i + 3]);
+    return s_query[q * (HEAD_DIM / 4) + i];
 }
 
-void score(uint first, uint end)
+void score()
 {
-    const uint row = thread() % TILE, from = thread() / TILE;
+    const uint row = thread() % TILE, group_of = thread() / TILE;
+    const uint part = group_of % SCORE_PARTS, from = group_of / SCORE_PARTS;
+    const uint n = VECS / SCORE_PARTS;
     float s[SCORES];
     [[unroll]] for (uint i = 0; i < SCORES; i++)
         s[i] = 0;
-    [[dont_unroll]] for (uint vec = 0; vec < KEY_VECS - 1; vec++) {
+    [[dont_unroll]] for (uint vec = part * n; vec < part * n + n; vec++) {
         const uvec4 w = s_keys[row * KEY_VECS + vec];
         [[unroll]] for (uint i = 0; i < SCORES; i++) {
-            const uint q = min(from + i * SCORE_GROUPS, N_QUERIES - 1);
+            const uint q = min(from + i * SCORE_STEP, N_QUERIES - 1);
             if (IS_WIDE) {
                 s[i] += dot(uintBitsToFloat(w), query(q, vec));
             } else {
@@ -135,31 +150,35 @@ void score(uint first, uint end)
         }
     }
     [[unroll]] for (uint i = 0; i < SCORES; i++) {
-        const uint q = from + i * SCORE_GROUPS;
+        const uint q = from + i * SCORE_STEP;
         if (q < N_QUERIES)
-            s_score[q * TILE + row] = first + row < end ? s[i] : LEAST;
+            s_score[(part * N_QUERIES + q) * TILE + row] = s[i];
     }
 }
 
-// Eight threads per query: scores become weights.
-void soften(uint first, uint end)
+// Scores become weights. The first n positions count.
+void soften(uint n)
 {
-    const uint q = thread() / 8, lane = thread() % 8;
+    const uint q = thread() / SOFT_THREADS, lane = thread() % SOFT_THREADS;
     if (q >= N_QUERIES)
         return;
-    float most = s_most[q];
-    [[unroll]] for (uint i = 0; i < TILE; i += 8)
-        most = max(most, s_score[q * TILE + i + lane]);
-    [[unroll]] for (uint x = 1; x < 8; x *= 2)
+    float s[SOFTS], most = s_most[q], total = 0;
+    [[unroll]] for (uint i = 0; i < SOFTS; i++) {
+        const uint row = i * SOFT_THREADS + lane;
+        s[i] = 0;
+        [[unroll]] for (uint part = 0; part < SCORE_PARTS; part++)
+            s[i] += s_score[(part * N_QUERIES + q) * TILE + row];
+        most = row < n ? max(most, s[i]) : most;
+    }
+    [[unroll]] for (uint x = 1; x < SOFT_THREADS; x *= 2)
         most = max(most, subgroupShuffleXor(most, x));
-    float total = 0;
-    [[unroll]] for (uint i = 0; i < TILE; i += 8) {
-        const uint at = q * TILE + i + lane;
-        const float w = first + i + lane < end ? exp(s_score[at] - most) : 0;
-        s_score[at] = w;
+    [[unroll]] for (uint i = 0; i < SOFTS; i++) {
+        const uint row = i * SOFT_THREADS + lane;
+        const float w = row < n ? exp(s[i] - most) : 0;
+        s_score[q * TILE + row] = w;
         total += w;
     }
-    [[unroll]] for (uint x = 1; x < 8; x *= 2)
+    [[unroll]] for (uint x = 1; x < SOFT_THREADS; x *= 2)
         total += subgroupShuffleXor(total, x);
     if (lane == 0) {
         const float keep = exp(s_most[q] - most);
@@ -178,19 +197,52 @@ vec4 value(uint row, uint quad)
     return vec4(unpackHalf2x16(h.x), unpackHalf2x16(h.y));
 }
 
+// What of the sums a thread has.
+struct Share {
+    uint quad, query, slice; // of the queries the first
+    bool is_any;
+};
+
+Share share_of()
+{
+    const uint from = thread() / QUADS;
+    return Share(thread() % QUADS, from % SUM_STEP, from / SUM_STEP, from < SLICES * SUM_STEP);
+}
+
 void weigh(inout vec4 sum[SUMS])
 {
-    const uint quad = thread() % QUADS, from = thread() / QUADS;
-    if (from >= SUM_GROUPS)
+    const Share own = share_of();
+    if (!own.is_any)
         return;
     [[unroll]] for (uint i = 0; i < SUMS; i++)
-        sum[i] *= s_keep[min(from + i * SUM_GROUPS, N_QUERIES - 1)];
-    [[dont_unroll]] for (uint first = 0; first < TILE; first += 8) {
+        sum[i] *= s_keep[min(own.query + i * SUM_STEP, N_QUERIES - 1)];
+    [[dont_unroll]] for (uint first = 8 * own.slice; first < TILE; first += 8 * SLICES) {
         [[unroll]] for (uint row = first; row < first + 8; row++) {
-            const vec4 v = value(row, quad);
+            const vec4 v = value(row, own.quad);
             [[unroll]] for (uint i = 0; i < SUMS; i++)
-                sum[i] += s_score[min(from + i * SUM_GROUPS, N_QUERIES - 1) * TILE + row] * v;
+                sum[i] += s_score[min(own.query + i * SUM_STEP, N_QUERIES - 1) * TILE + row] * v;
         }
+    }
+}
+
+// The slices' sums, in rising order, to the first one's.
+void add_slices(inout vec4 sum[SUMS])
+{
+    const Share own = share_of();
+    if (SLICES == 1)
+        return;
+    [[unroll]] for (uint i = 0; i < SUMS; i++) {
+        const uint q = own.query + i * SUM_STEP;
+        if (own.is_any && own.slice != 0 && q < N_QUERIES)
+            s_keys[(own.slice * N_QUERIES + q) * QUADS + own.quad] = floatBitsToUint(sum[i]);
+    }
+    barrier();
+    [[unroll]] for (uint i = 0; i < SUMS; i++) {
+        const uint q = own.query + i * SUM_STEP;
+        if (own.slice != 0 || q >= N_QUERIES)
+            continue;
+        [[unroll]] for (uint slice = 1; slice < SLICES; slice++)
+            sum[i] += uintBitsToFloat(s_keys[(slice * N_QUERIES + q) * QUADS + own.quad]);
     }
 }
 
@@ -221,19 +273,20 @@ void main()
         barrier();
         if (at + TILE < end)
             load_tile(next, at + TILE, end, keys, values);
-        score(at, end);
+        score();
         barrier();
-        soften(at, end);
+        soften(end - at);
         barrier();
         weigh(sum);
         barrier();
     }
 
-    const uint quad = thread() % QUADS, from = thread() / QUADS;
+    add_slices(sum);
+    const Share own = share_of();
     [[unroll]] for (uint i = 0; i < SUMS; i++) {
-        const uint q = from + i * SUM_GROUPS;
-        if (from < SUM_GROUPS && q < N_QUERIES)
-            put_part(q, quad, sum[i], s_most[q], s_total[q]);
+        const uint q = own.query + i * SUM_STEP;
+        if (own.is_any && own.slice == 0 && q < N_QUERIES)
+            put_part(q, own.quad, sum[i], s_most[q], s_total[q]);
     }
     end_row();
 }

@@ -29,7 +29,7 @@ const uint N_KV_HEADS = N_GROUPS / SHARE;
 layout(push_constant) uniform Push
 {
     Float4s ready;           // [..][heads][HEAD_DIM], scaled; not FUSED
-    Floats q, k, v;          // as they came
+    Float4s q, k, v;         // as they came
     uint64_t q_norm, k_norm; // 0 or [HEAD_DIM]
     uint64_t rotations;      // [position][N_ROT / 2] cosine, sine
     uint64_t keys, values;   // rows, see cache.glsl
@@ -45,12 +45,13 @@ layout(push_constant) uniform Push
 
 // The queries; FUSED: then the new key and the new value.
 const uint QUERY_ROWS = N_QUERIES + FUSED;
-shared float s_query[QUERY_ROWS * HEAD_DIM + FUSED * HEAD_DIM_V];
+shared vec4 s_query[(QUERY_ROWS * HEAD_DIM + FUSED * HEAD_DIM_V) / 4];
+#define QUERY(i) s_query[(i) / 4][(i) % 4]
 const uint MOST_SPLITS = 32; // of src/compute/vulkan/gpu.h
 shared float s_weight[MOST_SPLITS * N_QUERIES];
 
 uint source_row;
-#define SOURCE(i) s_query[source_row + (i)]
+#define SOURCE(i) QUERY(source_row + (i))
 #include "store.glsl"
 
 const uint QUADS = HEAD_DIM_V / 4;
@@ -89,61 +90,79 @@ Tile tile_of(uint at, uint n)
 
 // ---- queries -----------------------------------------------------------------------------------
 
-// FUSED: eight threads per query, then eight for the new key, eight for the new value.
-float fetched[HEAD_DIM / 8];
+// FUSED: threads of a subgroup that share a query, the new key or the new value.
+const uint ROWS = N_QUERIES + 2;
+const uint ROOM = SUBGROUP_SIZE < THREADS / ROWS ? SUBGROUP_SIZE : THREADS / ROWS;
+const uint ROW_THREADS = ROOM >= 32 ? 32 : ROOM >= 16 ? 16 : 8;
+const uint ROW_FOURS = (HEAD_DIM / 4 + ROW_THREADS - 1) / ROW_THREADS; // of a thread
+vec4 fetched[ROW_FOURS], fetched_norm[ROW_FOURS];
+// Turns of a thread: a pair of a query or of the new key each.
+const uint PAIRS = N_ROT != 0 ? N_ROT / 2 : 1;
+const uint TURNS = (QUERY_ROWS * PAIRS + THREADS - 1) / THREADS;
+vec2 turns[TURNS];
 
-// Begins to load a query or the new key. Before what waits for anything else.
+// Begins to load a query or the new key and what they are turned by. Before what waits for anything else.
 void fetch_rows()
 {
-    const uint q = thread() / 8, lane = thread() % 8;
+    const uint q = thread() / ROW_THREADS, lane = thread() % ROW_THREADS;
+    if (N_ROT != 0) {
+        [[unroll]] for (uint i = 0; i < TURNS; i++)
+            turns[i] = uintBitsToFloat(
+                Vec2s(p.rotations).v[pos * PAIRS + (thread() + i * THREADS) % PAIRS]);
+    }
     if (q > N_QUERIES)
         return;
     const bool is_key = q == N_QUERIES;
-    const uint step = GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM;
-    const uint from = is_key ? (token * N_KV_HEADS + group / SHARE) * HEAD_DIM
+    const uint step = (GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM) / 4;
+    const uint from = is_key ? (token * N_KV_HEADS + group / SHARE) * (HEAD_DIM / 4)
                              : ((token * N_GROUPS + group) * N_QUERIES + q) * step;
-    Floats in_row = Floats(is_key ? uint64_t(p.k) : uint64_t(p.q));
-    [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++)
-        fetched[i] = in_row.v[from + 8 * i + lane];
+    const uint64_t norm = is_key ? p.k_norm : p.q_norm;
+    Float4s in_row = Float4s(is_key ? uint64_t(p.k) : uint64_t(p.q));
+    [[unroll]] for (uint i = 0; i < ROW_FOURS; i++) {
+        const uint at = min(lane + i * ROW_THREADS, HEAD_DIM / 4 - 1);
+        fetched[i] = in_row.v[from + at];
+        fetched_norm[i] = norm != 0 ? Float4s(norm).v[at] : vec4(1);
+    }
 }
 
 // To s_query, normalised, the queries times the scale.
 void put_rows()
 {
-    const uint q = thread() / 8, lane = thread() % 8;
+    const uint q = thread() / ROW_THREADS, lane = thread() % ROW_THREADS;
     if (q == N_QUERIES + 1)
-        for (uint i = lane; i < HEAD_DIM_V; i += 8)
-            s_query[QUERY_ROWS * HEAD_DIM + i] =
-                p.v.v[(token * N_KV_HEADS + group / SHARE) * HEAD_DIM_V + i];
+        for (uint i = lane; i < QUADS; i += ROW_THREADS)
+            s_query[QUERY_ROWS * HEAD_DIM / 4 + i] = p.v.v[(token * N_KV_HEADS + group / SHARE) * QUADS + i];
     if (q > N_QUERIES)
         return;
     const bool is_key = q == N_QUERIES;
     const uint64_t norm = is_key ? p.k_norm : p.q_norm;
     float squares = 0;
-    [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++)
-        squares += fetched[i] * fetched[i];
+    [[unroll]] for (uint i = 0; i < ROW_FOURS; i++)
+        if (lane + i * ROW_THREADS < HEAD_DIM / 4)
+            squares += dot(fetched[i], fetched[i]);
     float factor = is_key ? 1 : uintBitsToFloat(SCALE_BITS);
     if (norm != 0) {
-        [[unroll]] for (uint s = 1; s < 8; s *= 2)
+        [[unroll]] for (uint s = 1; s < ROW_THREADS; s *= 2)
             squares += subgroupShuffleXor(squares, s);
         factor *= inversesqrt(squares / HEAD_DIM + uintBitsToFloat(EPS_BITS));
     }
-    [[unroll]] for (uint i = 0; i < HEAD_DIM / 8; i++)
-        s_query[q * HEAD_DIM + 8 * i + lane] =
-            fetched[i] * factor * (norm != 0 ? Floats(norm).v[8 * i + lane] : 1);
+    [[unroll]] for (uint i = 0; i < ROW_FOURS; i++)
+        if (lane + i * ROW_THREADS < HEAD_DIM / 4)
+            s_query[q * (HEAD_DIM / 4) + lane + i * ROW_THREADS] =
+                fetched[i] * factor * fetched_norm[i];
 }
 
 void rotate_rows()
 {
-    const uint n = N_ROT / 2;
-    for (uint i = thread(); i < QUERY_ROWS * n; i += THREADS) {
-        const uint pair = i % n, row = i / n * HEAD_DIM;
+    [[unroll]] for (uint i = 0; i < TURNS; i++) {
+        const uint at = thread() + i * THREADS, pair = at % PAIRS, row = at / PAIRS * HEAD_DIM;
+        if (at >= QUERY_ROWS * PAIRS)
+            continue;
         const uint a = row + (ADJACENT != 0 ? 2 * pair : pair);
-        const uint b = ADJACENT != 0 ? a + 1 : a + n;
-        const vec2 turn = uintBitsToFloat(Vec2s(p.rotations).v[pos * n + pair]);
-        const vec2 x = vec2(s_query[a], s_query[b]);
-        s_query[a] = x.x * turn.x - x.y * turn.y;
-        s_query[b] = x.x * turn.y + x.y * turn.x;
+        const uint b = ADJACENT != 0 ? a + 1 : a + PAIRS;
+        const vec2 x = vec2(QUERY(a), QUERY(b));
+        QUERY(a) = x.x * turns[i].x - x.y * turns[i].y;
+        QUERY(b) = x.x * turns[i].y + x.y * turns[i].x;
     }
 }
 
@@ -160,11 +179,8 @@ void make_queries(bool owns)
 {
     if (FUSED == 0) {
         const uint n = N_QUERIES * HEAD_DIM / 4;
-        for (uint i = thread(); i < n; i += THREADS) {
-            const vec4 x = p.ready.v[(token * N_GROUPS + group) * n + i];
-            [[unroll]] for (uint k = 0; k < 4; k++)
-                s_query[4 * i + k] = x[k];
-        }
+        for (uint i = thread(); i < n; i += THREADS)
+            s_query[i] = p.ready.v[(token * N_GROUPS + group) * n + i];
         return;
     }
     put_rows();
@@ -181,10 +197,8 @@ void make_queries(bool owns)
 void put(uint q, uint quad, vec4 x)
 {
     const uint row = (token * N_GROUPS + group) * N_QUERIES + q;
-    if (GATED != 0) {
-        [[unroll]] for (uint k = 0; k < 4; k++)
-            x[k] /= 1 + exp(-p.q.v[row * 2 * HEAD_DIM + HEAD_DIM + 4 * quad + k]);
-    }
+    if (GATED != 0)
+        x /= 1 + exp(-p.q.v[(row * 2 + 1) * (HEAD_DIM / 4) + quad]);
     p.to.v[row * QUADS + quad] = x;
 }
 

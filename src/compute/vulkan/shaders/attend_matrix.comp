@@ -115,15 +115,14 @@ void put_values(const Eight values[LOADS_V])
     }
 }
 
-// FUSED: the row of the new position, `n` elements from s_query on, and of those behind it: what the cache has there is
+// FUSED: the row of the new position, `n` elements from s_query[from] on, and of those behind it: what the cache has there is
 // nobody's, and counts nothing.
 void put_fresh(uint at, uint from, uint n)
 {
     [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < KEYS * (n / 4); i += SUBGROUP) {
-        const uint row = i / (n / 4), quad = i % (n / 4), x = from + 4 * quad;
+        const uint row = i / (n / 4), quad = i % (n / 4);
         if (at + row >= pos)
-            s_tile[place() + row * PITCH + quad] =
-                f16vec4(vec4(s_query[x], s_query[x + 1], s_query[x + 2], s_query[x + 3]));
+            s_tile[place() + row * PITCH + quad] = f16vec4(s_query[from + quad]);
     }
 }
 
@@ -134,12 +133,8 @@ void take_queries()
 {
     for (uint i = thread(); i < M * (HEAD_DIM / 4); i += THREADS) {
         const uint row = i / (HEAD_DIM / 4), quad = i % (HEAD_DIM / 4);
-        vec4 x = vec4(0);
-        if (row < N_QUERIES) {
-            [[unroll]] for (uint k = 0; k < 4; k++)
-                x[k] = LOG2_E * s_query[row * HEAD_DIM + 4 * quad + k];
-        }
-        s_tile[row * PITCH + quad] = f16vec4(x);
+        s_tile[row * PITCH + quad] =
+            f16vec4(row < N_QUERIES ? LOG2_E * s_query[row * (HEAD_DIM / 4) + quad] : vec4(0));
     }
     barrier();
     [[unroll]] for (uint k = 0; k < HEAD_DIM / K; k++)
@@ -248,7 +243,7 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
         if (FUSED != 0)
             subgroupBarrier();
         if (has_fresh)
-            put_fresh(at, N_QUERIES * HEAD_DIM, HEAD_DIM);
+            put_fresh(at, N_QUERIES * HEAD_DIM / 4, HEAD_DIM);
         subgroupBarrier();
         if (has_next)
             load_keys(tile, next, keys);
@@ -274,7 +269,7 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
         if (FUSED != 0)
             subgroupBarrier();
         if (has_fresh)
-            put_fresh(at, QUERY_ROWS * HEAD_DIM, HEAD_DIM_V);
+            put_fresh(at, QUERY_ROWS * HEAD_DIM / 4, HEAD_DIM_V);
         subgroupBarrier();
         if (has_next)
             load_values(tile, next, values);
@@ -333,7 +328,7 @@ void add_sums()
             float sum = 0;
             [[unroll]] for (uint w = 0; w < WALKERS; w++)
                 sum += s_scores[(w * M + row) * SCORE_PITCH + column];
-            s_query[row * HEAD_DIM_V + d * N + column] = sum;
+            QUERY(row * HEAD_DIM_V + d * N + column) = sum;
         }
         barrier();
     }
@@ -342,10 +337,8 @@ void add_sums()
 void put_sums()
 {
     [[dont_unroll]] for (uint i = thread(); i < N_QUERIES * QUADS; i += THREADS) {
-        const uint row = i / QUADS, at = 4 * i;
-        const vec2 own = most_and_total(row);
-        put_part(row, i % QUADS, vec4(s_query[at], s_query[at + 1], s_query[at + 2], s_query[at + 3]),
-                 own.x, own.y);
+        const vec2 own = most_and_total(i / QUADS);
+        put_part(i / QUADS, i % QUADS, s_query[i], own.x, own.y);
     }
 }
 

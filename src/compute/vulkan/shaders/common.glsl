@@ -13,9 +13,21 @@
 layout(local_size_x = 256) in;
 const uint THREADS = 256;
 
+// Where the host knows the size of subgroups, loops over lanes and subgroups have constant bounds.
+layout(constant_id = 31) const uint SUBGROUP_SIZE = 0; // 0: it does not
+uint subgroup_size()
+{
+    return SUBGROUP_SIZE != 0 ? SUBGROUP_SIZE : gl_SubgroupSize;
+}
+
+uint n_subgroups()
+{
+    return SUBGROUP_SIZE != 0 ? THREADS / SUBGROUP_SIZE : gl_NumSubgroups;
+}
+
 uint thread()
 {
-    return gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    return gl_SubgroupID * subgroup_size() + gl_SubgroupInvocationID;
 }
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Vec4s { uvec4 v[]; };
@@ -43,7 +55,7 @@ float workgroup_sum(float x)
         s_reduce[gl_SubgroupID] = x;
     barrier();
     x = s_reduce[0];
-    for (uint i = 1; i < gl_NumSubgroups; i++)
+    [[unroll]] for (uint i = 1; i < n_subgroups(); i++)
         x += s_reduce[i];
     barrier();
     return x;

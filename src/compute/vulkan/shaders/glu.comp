@@ -55,9 +55,9 @@ void take_rows(uint first_token)
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
         if (HAS_NORM != 0)
-            act_normed(p.from, p.norm, p.eps, token, n * ROW_WORDS);
+            act_normed(p.from, p.norm, token, n);
         else
-            act_row(p.from, token, n * ROW_WORDS);
+            act_row(p.from, token, n);
     }
 }
 
@@ -97,12 +97,14 @@ void main()
     place_group = up_group;
     if (PART == 0)
         matrix_add(UP_TYPE, up_ahead, 0, end, up);
-    const vec2 both = matrix_sum_pair(gate, up);
-    float g = both.x, u = PART == 1 ? both.x : both.y;
+    vec2 both = matrix_sum_pair(gate, up);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;
     if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
         const uint to = (token * p.n_used + j) * p.n_out + o;
+        if (HAS_NORM != 0)
+            both *= row_root(t / 16, p.eps);
+        float g = both.x, u = PART == 1 ? both.x : both.y;
         if (p.gate_bias != 0)
             g += Floats(p.gate_bias).v[expert * p.n_out + o];
         if (PART == 2)

@@ -402,7 +402,7 @@ shared float s_rows[2 * SUBGROUPS * 16];
 // Sums of a subgroup to half `half` of s_rows.
 void rows_put(vec4 x, uint part)
 {
-    for (uint lane = 4; lane < gl_SubgroupSize; lane *= 2)
+    [[unroll]] for (uint lane = 4; lane < subgroup_size(); lane *= 2)
         x += subgroupShuffleXor(x, lane);
     if (gl_SubgroupInvocationID < 4) {
         const uint row = (part * SUBGROUPS + gl_SubgroupID) * 16 + gl_SubgroupInvocationID * 4;
@@ -414,7 +414,7 @@ void rows_put(vec4 x, uint part)
 float rows_get(uint part)
 {
     float x = 0;
-    for (uint i = 0; i < gl_NumSubgroups; i++)
+    [[unroll]] for (uint i = 0; i < n_subgroups(); i++)
         x += s_rows[(part * SUBGROUPS + i) * 16 + thread() % 16];
     return x;
 }

@@ -51,9 +51,9 @@ void main()
         if (HAS_MAP != 0)
             row = p.map.v[row];
         if (HAS_NORM != 0)
-            act_normed(p.from, p.norm, p.eps, row, n * ROW_WORDS);
+            act_normed(p.from, p.norm, row, n);
         else
-            act_row(p.from, row, n * ROW_WORDS);
+            act_row(p.from, row, n);
     }
     barrier();
 
@@ -68,6 +68,8 @@ void main()
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;
     if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out[i]) {
+        if (HAS_NORM != 0)
+            result *= row_root(t / 16, p.eps);
         if (p.outs[i].bias != 0)
             result += Floats(p.outs[i].bias).v[o];
         FloatsOut(p.outs[i].to).v[token * p.n_out[i] + o] = result;

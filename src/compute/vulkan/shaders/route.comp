@@ -44,8 +44,9 @@ void main()
     if (first < end)
         ahead = matrix_ahead(TYPE, first, end);
     table_fill();
-    const float root = act_normed(p.x, p.norm, p.eps, token, 0);
+    act_normed(p.x, p.norm, token, 0);
     barrier();
+    const float root = row_root(0, p.eps);
     if (gl_WorkGroupID.x == 0)
         for (uint i = t; i < N_COLS / 4; i += THREADS)
             p.normed.v[token * (N_COLS / 4) + i] =
@@ -55,7 +56,7 @@ void main()
     sum[0] = vec4(0);
     if (first < end)
         matrix_add(TYPE, ahead, first, end, sum);
-    const float logit = matrix_sum(sum);
+    const float logit = matrix_sum(sum) * root;
     const uint e = group * 16 + t;
     if (t < 16 && e < N_EXPERTS)
         p.partials.v[(token * N_SPLITS + split) * N_EXPERTS + e] = logit;

@@ -6,39 +6,64 @@ layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.
 layout(constant_id = 10) const uint N_SPLITS = 1; // parts of a logit, added in order
 
 // Many experts are ranked in pieces first, then the N_USED first of each among one another.
-const uint PIECE = N_EXPERTS > 128 ? 64 : (N_EXPERTS + 7) / 8 * 8; // a multiple of 8
+const uint PIECE = N_EXPERTS > 128 ? 64 : (N_EXPERTS + 15) / 16 * 16; // a multiple of 16
 const uint N_PIECES = (N_EXPERTS + PIECE - 1) / PIECE;
 const uint N_FIRST = N_PIECES > 1 ? (N_PIECES * N_USED + 7) / 8 * 8 : 0;
 
 // What is ranked: the pieces, then the first ones, whose experts s_first has. What fills them up comes last.
 const uint FIRST_AT = N_PIECES * PIECE;
-shared vec4 s_ranked[(FIRST_AT + N_FIRST) / 4];
+shared ivec4 s_ranked[(FIRST_AT + N_FIRST) / 4]; // see order_of
 shared uint s_first[N_FIRST + 1];
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 shared uint s_ids[N_USED];
 
-// Position of number `own` in falling order of [from, from + n) of s_ranked, ties: lower number first.
+const int LAST = -0x7fffffff;
+
+// An integer for a float, in the same order: less than it by one is just less.
+int order_of(float x)
+{
+    const int bits = floatBitsToInt(x);
+    return max(bits ^ (bits >> 31 & 0x7fffffff), LAST);
+}
+
+// How many of [from, from + n) of s_ranked come before number `own`, which may be one of them: larger ones, and as
+// large ones with a lower number.
 uint rank_of(uint own, uint from, uint n)
 {
-    const float mine = s_ranked[own / 4][own % 4];
+    const int mine = s_ranked[own / 4][own % 4];
     uint rank = 0;
     [[dont_unroll]] for (uint i = from / 4; i < (from + n) / 4; i += 2)
         [[unroll]] for (uint k = i; k < i + 2; k++) {
-            const vec4 x = s_ranked[k];
+            const ivec4 x = s_ranked[k];
+            const int least = k < own / 4 ? mine - 1 : mine;
             [[unroll]] for (uint c = 0; c < 4; c++)
-                rank += uint(x[c] > mine || x[c] == mine && 4 * k + c < own);
+                rank += uint(x[c] > least);
         }
+    if (own - from < n) {
+        const ivec4 x = s_ranked[own / 4];
+        [[unroll]] for (uint c = 0; c < 3; c++)
+            rank += uint(c < own % 4 && x[c] == mine);
+    }
+    return rank;
+}
+
+// The same for the piece of number `own`, by SHARES threads of a subgroup beside one another.
+const uint SHARES = 2 * N_EXPERTS <= THREADS ? 2 : 1;
+uint rank_in_piece(uint own, uint share)
+{
+    const uint n = PIECE / SHARES;
+    uint rank = rank_of(own, own / PIECE * PIECE + share * n, n);
+    if (SHARES == 2)
+        rank += subgroupShuffleXor(rank, 1);
     return rank;
 }
 
 void fill_up()
 {
     const uint t = thread();
-    if (t < N_USED)
-        s_ids[t] = 0; // what is no number has no rank
     for (uint i = N_EXPERTS + t; i < FIRST_AT + N_FIRST; i += THREADS)
-        s_ranked[i / 4][i % 4] = -1e38;
+        s_ranked[i / 4][i % 4] = LAST;
     for (uint i = t; i < N_FIRST; i += THREADS)
         s_first[i] = 0;
 }
@@ -55,7 +80,8 @@ void load_logits(uint token)
             logit += Floats(p.router_bias).v[e];
         const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
         s_scores[e] = score;
-        s_ranked[e / 4][e % 4] = score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0);
+        s_ranked[e / 4][e % 4] =
+            order_of(score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0));
     }
 }
 
@@ -73,8 +99,8 @@ void choose(uint token)
     fill_up();
     load_logits(token);
     barrier();
-    for (uint e = thread(); e < N_EXPERTS; e += THREADS) {
-        const uint piece = e / PIECE, rank = rank_of(e, piece * PIECE, PIECE);
+    for (uint work = thread(); work < N_EXPERTS * SHARES; work += THREADS) {
+        const uint e = work / SHARES, piece = e / PIECE, rank = rank_in_piece(e, work % SHARES);
         if (N_PIECES == 1) {
             take(rank, e);
         } else if (rank < N_USED) {

@@ -28,7 +28,7 @@ float workgroup_max(float x)
         s_reduce[gl_SubgroupID] = x;
     barrier();
     x = s_reduce[0];
-    for (uint i = 1; i < gl_NumSubgroups; i++)
+    [[unroll]] for (uint i = 1; i < n_subgroups(); i++)
         x = max(x, s_reduce[i]);
     barrier();
     return x;
