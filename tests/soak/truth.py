@@ -1,0 +1,77 @@
+"""How far the tokens of an answer are from the likeliest ones. Prompt and answer are read once more as one prompt, in large pieces, by
+a process of its own (`tawny debug logits`): no cache, no neighbours, no steps ahead, and not the kernels of single rows, which round
+activations to 8 bits. Standard library only."""
+import array
+import http.client
+import json
+import os
+import subprocess
+
+PIECE = 512
+PADDING = 16  # tokens behind the last one, which no earlier row sees: a batch of 8 rows would take the kernels of single rows
+ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|return|>")
+
+
+def call(port, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body),
+                       {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    text = reply.read().decode()
+    connection.close()
+    if reply.status != 200:
+        raise RuntimeError(f"{path}: {reply.status} {text}")
+    return text
+
+
+class Truth:
+    """port: a server of the model, for its tokens; device: the index of the one that reads."""
+
+    def __init__(self, port, tawny, model, device, folder):
+        self.port, self.known = port, {}
+        self.ids_file, self.logits_file = (os.path.join(folder, name) for name in ("ids", "logits"))
+        self.command = [tawny, "debug", "logits", model, "--backend", "vulkan", "--device", str(device), "--tokens", self.ids_file,
+                        "--out", self.logits_file, "--batch"]
+        ends = (json.loads(call(port, "/props"))["eos_token"], *ENDS)
+        self.ends = [ids[0] for ids in (self.tokens(text) for text in ends if text) if len(ids) == 1]
+
+    def tokens(self, text, special=False):
+        """The ids of a text; special: with what begins every prompt."""
+        if (text, special) not in self.known:
+            body = {"content": text, "add_special": special, "parse_special": True}
+            self.known[text, special] = json.loads(call(self.port, "/tokenize", body))["tokens"]
+        return self.known[text, special]
+
+    def distances(self, answer):
+        """Of each token of the answer, and of its end where that is the model's own: the largest logit less its own. Shorter where
+        the tokens behind cannot be told from the text: those of parts of a character."""
+        prompt, reply = self.tokens(answer.prompt, True), []
+        if len(prompt) != answer.n_prompt:
+            raise RuntimeError(f"a prompt of {answer.n_prompt} tokens is cut into {len(prompt)}: {answer.prompt[:200]!r}")
+        for piece in answer.pieces:
+            ids = self.tokens(piece)
+            if len(ids) != 1 or "\ufffd" in piece:
+                break
+            reply.append(ids[0])
+        rows = self.read(prompt + reply, len(prompt) - 1)
+        found = [max(row) - row[i] for row, i in zip(rows, reply)]
+        if answer.finish == "stop" and len(reply) + 1 == answer.n_tokens and self.ends:
+            found.append(max(rows[-1]) - max(rows[-1][i] for i in self.ends))
+        return found
+
+    def read(self, ids, first):
+        """Rows of logits from `first` on."""
+        n = len(ids) + PADDING
+        n_pieces = -(-n // PIECE)
+        with open(self.ids_file, "wb") as f:
+            array.array("i", ids + [ids[-1]] * PADDING).tofile(f)
+        ran = subprocess.run([*self.command, str(-(-n // n_pieces))], stderr=subprocess.PIPE, text=True, check=False)
+        if ran.returncode:
+            raise RuntimeError(f"debug logits: {ran.stderr.strip()[-300:]}")
+        n_bytes = os.path.getsize(self.logits_file) // n
+        rows = []
+        with open(self.logits_file, "rb") as f:
+            f.seek(first * n_bytes)
+            for _ in range(first, len(ids)):
+                rows.append(array.array("f", f.read(n_bytes)))
+        return rows
