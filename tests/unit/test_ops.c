@@ -630,7 +630,7 @@ static void add_delta_net(struct rig *r, const struct delta_shape *s, enum head_
 TEST(ops_delta_net_matches_ref)
 {
     static const struct delta_shape shapes[] = {
-        {16, 32, 128, 128, 4}, {2, 4, 64, 64, 4}, {1, 3, 32, 64, 2}, {4, 4, 48, 16, 3}};
+        {16, 32, 128, 128, 4}, {2, 4, 64, 64, 4}, {1, 3, 31, 33, 2}, {4, 4, 48, 16, 3}};
     static const uint32_t lengths[] = {1, 9, 64, 130};
     struct rig_count count = {0};
     for (uint64_t i = 0; i < 16; i++) {

@@ -105,8 +105,8 @@ void delta_conv(struct recorder *r, const struct step *s)
         .pos = recorder_input(r, INPUT_POS),
         .seq = recorder_input(r, INPUT_SEQ),
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, (n_channels(o) + THREADS - 1) / THREADS,
-             r->n_rows, 1);
+    const uint32_t n = n_channels(o) % 4 == 0 ? n_channels(o) / 4 : n_channels(o);
+    DISPATCH(r, r->g->pipelines[s->pipeline[1]], push, (n + THREADS - 1) / THREADS, r->n_rows, 1);
 }
 
 void delta_recur(struct recorder *r, const struct step *s)

@@ -72,11 +72,14 @@ uint next_row(uint row, uint seq)
 // Of a row: the thread's elements of s_mine.
 void fetch(uint row, uint head, uint piece, out float mine[FETCHES])
 {
+    uint at[N_CONV];
+    if (FUSED != 0)
+        find_inputs(p.seq, p.pos.v[row], row, at);
     [[unroll]] for (uint i = 0; i < FETCHES; i++) {
         const uint c = channel_of(thread() + i * THREADS, head, piece);
         mine[i] = 0;
         if (c < CHANNELS)
-            mine[i] = FUSED != 0 ? convolved(p.qkv, p.taps, p.history, p.seq, p.pos.v[row], row, c)
+            mine[i] = FUSED != 0 ? convolved(p.qkv, p.taps, p.history, at, c)
                                  : p.ready.v[row * CHANNELS + c];
     }
 }

@@ -45,24 +45,38 @@ int row_before(Words seq, int row)
     return row;
 }
 
-// Taps of channel c, times its newest N_CONV inputs; those from before the batch stand in the
-// history, [N_CONV][CHANNELS] of the sequence: the input of position p in row p modulo N_CONV.
-float convolved(Floats qkv, Floats taps, FloatsOut history, Words seq, uint pos, uint row, uint c)
+// Where the newest N_CONV inputs of a row are: a row of the batch, or, those from before it, of the history, with a bit.
+// The history is [N_CONV][CHANNELS] of the sequence: the input of position p in row p modulo N_CONV.
+const uint IN_HISTORY = 0x80000000, NOWHERE = 0xffffffff;
+
+void find_inputs(Words seq, uint pos, uint row, out uint at[N_CONV])
 {
-    float sum = 0, x[N_CONV];
-    int at = int(row);
+    int in_batch = int(row);
     [[unroll]] for (uint i = 0; i < N_CONV; i++) {
-        const uint old = (pos + N_CONV - i) % N_CONV;
-        x[i] = i > pos   ? 0
-               : at >= 0 ? qkv.v[uint(at) * CHANNELS + c]
-                         : history.v[(seq.v[row] * N_CONV + old) * CHANNELS + c];
-        if (i + 1 < N_CONV && at >= 0)
-            at = row_before(seq, at);
+        const uint old = seq.v[row] * N_CONV + (pos + N_CONV - i) % N_CONV;
+        at[i] = i > pos ? NOWHERE : in_batch >= 0 ? uint(in_batch) : IN_HISTORY | old;
+        if (i + 1 < N_CONV && in_batch >= 0)
+            in_batch = row_before(seq, in_batch);
     }
-    [[unroll]] for (uint i = N_CONV; i > 0; i--)
-        sum += taps.v[(N_CONV - i) * CHANNELS + c] * x[i - 1];
-    return sum * sigmoid(sum);
 }
+
+// Taps times these inputs, of channel c or of the four from 4 c on.
+#define CONVOLVED(NAME, TYPE, FLOATS, FLOATS_OUT, WIDTH)                                        \
+    TYPE NAME(FLOATS qkv, FLOATS taps, FLOATS_OUT history, const uint at[N_CONV], uint c)       \
+    {                                                                                           \
+        TYPE sum = TYPE(0), x[N_CONV];                                                          \
+        [[unroll]] for (uint i = 0; i < N_CONV; i++) {                                          \
+            const uint k = (at[i] & ~IN_HISTORY) * (CHANNELS / WIDTH) + c;                      \
+            x[i] = TYPE(0);                                                                     \
+            if (at[i] != NOWHERE)                                                               \
+                x[i] = (at[i] & IN_HISTORY) != 0 ? history.v[k] : qkv.v[k];                     \
+        }                                                                                       \
+        [[unroll]] for (uint i = N_CONV; i > 0; i--)                                            \
+            sum += taps.v[(N_CONV - i) * (CHANNELS / WIDTH) + c] * x[i - 1];                    \
+        return sum / (1 + exp(-sum));                                                           \
+    }
+CONVOLVED(convolved, float, Floats, FloatsOut, 1)
+CONVOLVED(convolved_quad, vec4, Float4s, Float4sOut, 4)
 
 // to = rms(to) * norm * silu(z) for a head of a row, both at `at`, in two parts: the squares of every `stride`-th element
 // from `first` on; these elements, once all squares are added up.
