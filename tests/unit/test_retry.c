@@ -73,13 +73,15 @@ TEST(a_request_sent_again_while_the_first_one_runs_waits_for_what_they_share)
     struct kit_server *s = kit_server_open(&(struct kit_server_params){0});
     struct buf body = {0};
     long n_prompt, n_cached;
-    kit_chat_body(400, fields, &body);
+    kit_chat_body(1500, fields, &body);
     const int first = begin(s, buf_view(&body)), second = kit_dial(s);
     kit_send_request(second, "POST", "/v1/chat/completions", "", buf_view(&body));
     end(first, &n_prompt, &n_cached);
     CHECK_INT(n_cached, 0);
     end(second, &n_prompt, &n_cached);
-    CHECK_INT(n_cached, n_prompt - 1);
+    /* Nobody waits for fewer than 64 tokens (engine/share.c), and the last one is always read. */
+    printf("    %ld of %ld tokens were known\n", n_cached, n_prompt);
+    CHECK(n_cached >= n_prompt - 64);
     buf_free(&body);
     kit_server_close(s);
 }
