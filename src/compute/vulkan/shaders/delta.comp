@@ -96,7 +96,7 @@ vec2 gates(uint row, uint head)
 void sum_slices(inout vec4 known, inout vec4 asked, inout vec4 dots)
 {
     const uint quad = thread() % QUADS;
-    for (uint lane = QUADS; lane < gl_SubgroupSize; lane *= 2) {
+    for (uint lane = QUADS; lane < subgroup_size(); lane *= 2) {
         known += subgroupShuffleXor(known, lane);
         asked += subgroupShuffleXor(asked, lane);
         dots += subgroupShuffleXor(dots, lane);
@@ -108,7 +108,7 @@ void sum_slices(inout vec4 known, inout vec4 asked, inout vec4 dots)
     }
     barrier();
     known = asked = dots = vec4(0);
-    for (uint i = 0; i < gl_NumSubgroups; i++) {
+    for (uint i = 0; i < n_subgroups(); i++) {
         known += s_known[i * QUADS + quad];
         asked += s_asked[i * QUADS + quad];
         dots += s_dots[i * QUADS + quad];
