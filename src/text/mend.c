@@ -35,9 +35,9 @@ static void put_unknown(struct mend *m, struct buf *out)
 /* The first half of a pair stood alone. */
 static void drop_high(struct mend *m, struct buf *out)
 {
-    if (m->high)
+    if (m->high[0])
         put_unknown(m, out);
-    m->high = 0;
+    m->high[0] = 0;
 }
 
 /* Could more bytes make a UTF-8 sequence of s, which has at least one and is none yet? */
@@ -134,18 +134,19 @@ static void escape_byte(struct mend *m, char c, struct buf *out)
 /* Four digits were read. */
 static void put_unicode(struct mend *m, uint32_t unit, struct buf *out)
 {
-    bool is_low = unit >= 0xdc00 && unit < 0xe000;
-    if (m->high && is_low)
-        buf_fmt(out, "\\u%04x", m->high);
-    else
-        drop_high(m, out);
-    if (unit >= 0xd800 && unit < 0xdc00)
-        m->high = unit;
-    else if ((is_low && !m->high) || (unit == 0 && m->in_name))
+    bool is_high = unit >= 0xd800 && unit < 0xdc00, is_low = unit >= 0xdc00 && unit < 0xe000;
+    bool is_pair = is_low && m->high[0];
+    if (is_pair) {
+        buf_fmt(out, "\\u%.4s", m->high);
+        m->high[0] = 0;
+    }
+    drop_high(m, out);
+    if (is_high)
+        memcpy(m->high, m->held, sizeof m->high);
+    else if ((is_low && !is_pair) || (unit == 0 && m->in_name))
         put_unknown(m, out);
     else
         buf_fmt(out, "\\u%.4s", m->held);
-    m->high = unit >= 0xd800 && unit < 0xdc00 ? unit : 0;
 }
 
 static void unicode_byte(struct mend *m, char c, struct buf *out)

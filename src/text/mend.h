@@ -43,7 +43,7 @@ struct mend {
     char stack[MEND_MAX_DEPTH]; /* '{' or '[' */
     char quote;                 /* of the string */
     bool in_name;               /* the string is a member's name */
-    uint32_t high;              /* a surrogate that waits for its second half; 0: none */
+    char high[4];               /* digits of a surrogate that waits for its second half; 0: none */
     char held[MEND_MAX_WORD];   /* see the states; in strings: a UTF-8 sequence not complete yet */
     uint32_t n_held;
 };

@@ -75,6 +75,7 @@ TEST(mend_leaves_sound_json_as_it_is)
     sound("{ \"a\" : [1, -2.5e+3, true,\n\tfalse , null], \"\" : {\"b\": \"\"} }");
     sound(
         "[\"caf\xc3\xa9 \\u00e9 \\ud83d\\ude80 \\\" \\\\ \\/ \\b\\f\\n\\r\\t \xf0\x9f\x9a\x80\"]");
+    sound("[\"\\uD83D\\uDE80 \\uD83d\\udE80 \\u00E9\"]");
     sound("{\"a\": \"it's </tool_call>\"}");
 }
 
