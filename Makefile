@@ -151,13 +151,16 @@ check-cli: $(BUILD)/tawny $(BUILD)/unit-tests ## the command line: golden tests,
 unit: $(BUILD)/unit-tests ## build and run the unit tests (T=text filters)
 	@$(BUILD)/unit-tests $(if $(T),--filter $(T))
 
-# New inputs are kept in build/fuzz/corpus; what breaks a target is left in build/fuzz.
+# New inputs are kept in build/fuzz/corpus; what breaks a target is left in build/fuzz. What libFuzzer learns from
+# comparisons holds addresses, which differ between runs: with a seed it does without, so that the inputs are the same.
 FUZZ_SECONDS ?= 60
-fuzz: $(FUZZ:%=fuzz-%) ## run every fuzz target for FUZZ_SECONDS; `make fuzz-NAME` runs one
+FUZZ_SEED    ?=
+fuzz: $(FUZZ:%=fuzz-%) ## run every fuzz target for FUZZ_SECONDS (FUZZ_SEED=N repeats); `make fuzz-NAME` runs one
 fuzz-%:
 	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build/fuzz/fuzz_$*
 	@mkdir -p build/fuzz/corpus/$*
 	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 \
+	    $(if $(FUZZ_SEED),-seed=$(FUZZ_SEED) -use_cmp=0 -reload=0) \
 	    -malloc_limit_mb=16 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/$*- \
 	    build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
