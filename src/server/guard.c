@@ -57,7 +57,7 @@ bool guard_origin_ok(str header, str bound_host)
     static const str web[] = {STR("http://"), STR("https://")};
     str origin = str_trim(header);
     for (size_t i = 0; i < 2; i++)
-        if (str_starts(origin, web[i]))
+        if (same_name(str_sub(origin, 0, web[i].n), web[i]))
             return known_name(without_port(str_sub(origin, web[i].n, origin.n)), bound_host);
     return !str_eq(origin, STR("null"));
 }

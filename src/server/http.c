@@ -137,19 +137,22 @@ static enum MHD_Result on_head(struct http_request *r)
     return r->answer ? queue_refusal(r) : MHD_YES;
 }
 
-/* Takes in body bytes; those of a request that is already refused are thrown away. */
-static enum MHD_Result on_body(struct http_request *r, const char *bytes, size_t n)
+/* Takes in body bytes. libmicrohttpd takes no answer in the middle of a body: what comes of a
+ * request that is refused (a chunked upload does not say before that it is too long) is thrown
+ * away. */
+static void on_body(struct http_request *r, const char *bytes, size_t n)
 {
+    const struct http_params *p = &r->http->params;
     if (r->answer)
-        return MHD_YES;
-    if (!http_hold(r, n)) {
-        buf_free(&r->body);
-        r->http->params.too_many(r->http->params.ctx, r);
-        return MHD_YES;
-    }
-    buf_put(&r->body, bytes, n);
-    /* A chunked upload over the limit: libmicrohttpd takes no answer in the middle of a body. */
-    return r->body.over ? MHD_NO : MHD_YES;
+        return;
+    const bool held = http_hold(r, n);
+    if (held)
+        buf_put(&r->body, bytes, n);
+    if (held && !r->body.over)
+        return;
+    buf_free(&r->body);
+    http_release(r, r->n_held);
+    (held ? p->too_large : p->too_many)(p->ctx, r);
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
@@ -170,7 +173,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     if (*n_upload) {
         size_t n = *n_upload;
         *n_upload = 0;
-        return on_body(r, upload, n);
+        on_body(r, upload, n);
+        return MHD_YES;
     }
     if (r->queued)
         return MHD_YES;

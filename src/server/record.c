@@ -67,8 +67,10 @@ static void write_file(struct recorder *r, struct waiting *w)
     bool ok = r->n_written + w->text.n <= MAX_WRITTEN ||
               err_set(&e, ERR_LIMIT, "%s: %llu bytes were recorded, which is the limit of one run",
                       r->folder, (unsigned long long)r->n_written);
-    ok = ok && file_create(&f, path.p, &e) && file_write_at(&f, 0, w->text.p, w->text.n, &e) &&
-         file_commit(&f, &e);
+    /* For the user alone, also where the folder was there before and others may look into it. */
+    ok = ok && file_create(&f, path.p, &e) &&
+         (fchmod(f.fd, 0600) == 0 || err_sys(&e, "%s", path.p)) &&
+         file_write_at(&f, 0, w->text.p, w->text.n, &e) && file_commit(&f, &e);
     if (ok)
         r->n_written += w->text.n;
     else

@@ -129,32 +129,30 @@ static const struct route {
     const char *methods; /* OPTIONS is answered by admit */
     bool open;           /* needs no key */
     void (*handle)(const struct server *s, struct http_request *http);
-    void (*error_body)(const struct openai_error *e, struct buf *out); /* NULL: OpenAI's shape */
 } routes[] = {
-    {"/health", "GET, HEAD, OPTIONS", true, get_health, NULL},
-    {"/v1/models", "GET, HEAD, OPTIONS", false, get_models, NULL},
-    {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model, NULL},
-    {"/v1/chat/completions", "POST, OPTIONS", false, post_chat, NULL},
-    {"/v1/completions", "POST, OPTIONS", false, post_completion, NULL},
-    {"/v1/messages", "POST, OPTIONS", false, anthropic_serve, anthropic_error_body},
-    {"/v1/messages/count_tokens", "POST, OPTIONS", false, anthropic_serve_count,
-     anthropic_error_body},
-    {"/v1/responses", "POST, OPTIONS", false, responses_serve, NULL},
-    {"/v1/responses/input_tokens", "POST, OPTIONS", false, responses_serve_count, NULL},
-    {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response, NULL},
-    {"/v1/health", "GET, HEAD, OPTIONS", true, get_health, NULL},
-    {"/props", "GET, HEAD, OPTIONS", false, llama_serve_props, NULL},
-    {"/slots", "GET, HEAD, OPTIONS", false, llama_serve_slots, NULL},
-    {"/metrics", "GET, HEAD, OPTIONS", false, llama_serve_metrics, NULL},
-    {"/tokenize", "POST, OPTIONS", false, llama_serve_tokenize, NULL},
-    {"/detokenize", "POST, OPTIONS", false, llama_serve_detokenize, NULL},
-    {"/apply-template", "POST, OPTIONS", false, llama_serve_template, NULL},
-    {"/api/version", "GET, HEAD, OPTIONS", true, ollama_serve_version, ollama_error_body},
-    {"/api/tags", "GET, HEAD, OPTIONS", false, ollama_serve_tags, ollama_error_body},
-    {"/api/ps", "GET, HEAD, OPTIONS", false, ollama_serve_ps, ollama_error_body},
-    {"/api/show", "POST, OPTIONS", false, ollama_serve_show, ollama_error_body},
-    {"/api/chat", "POST, OPTIONS", false, post_ollama_chat, ollama_error_body},
-    {"/api/generate", "POST, OPTIONS", false, post_ollama_generate, ollama_error_body},
+    {"/health", "GET, HEAD, OPTIONS", true, get_health},
+    {"/v1/models", "GET, HEAD, OPTIONS", false, get_models},
+    {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model},
+    {"/v1/chat/completions", "POST, OPTIONS", false, post_chat},
+    {"/v1/completions", "POST, OPTIONS", false, post_completion},
+    {"/v1/messages", "POST, OPTIONS", false, anthropic_serve},
+    {"/v1/messages/count_tokens", "POST, OPTIONS", false, anthropic_serve_count},
+    {"/v1/responses", "POST, OPTIONS", false, responses_serve},
+    {"/v1/responses/input_tokens", "POST, OPTIONS", false, responses_serve_count},
+    {"/v1/responses/", "GET, HEAD, DELETE, OPTIONS", false, kept_response},
+    {"/v1/health", "GET, HEAD, OPTIONS", true, get_health},
+    {"/props", "GET, HEAD, OPTIONS", false, llama_serve_props},
+    {"/slots", "GET, HEAD, OPTIONS", false, llama_serve_slots},
+    {"/metrics", "GET, HEAD, OPTIONS", false, llama_serve_metrics},
+    {"/tokenize", "POST, OPTIONS", false, llama_serve_tokenize},
+    {"/detokenize", "POST, OPTIONS", false, llama_serve_detokenize},
+    {"/apply-template", "POST, OPTIONS", false, llama_serve_template},
+    {"/api/version", "GET, HEAD, OPTIONS", true, ollama_serve_version},
+    {"/api/tags", "GET, HEAD, OPTIONS", false, ollama_serve_tags},
+    {"/api/ps", "GET, HEAD, OPTIONS", false, ollama_serve_ps},
+    {"/api/show", "POST, OPTIONS", false, ollama_serve_show},
+    {"/api/chat", "POST, OPTIONS", false, post_ollama_chat},
+    {"/api/generate", "POST, OPTIONS", false, post_ollama_generate},
 };
 
 static const struct route *find_route(str path)
@@ -168,11 +166,23 @@ static const struct route *find_route(str path)
     return NULL;
 }
 
+/* Whose error it is, also at paths that are not here: what several protocols share (/v1/models) is
+ * told from Anthropic's by the header that its clients send everywhere. */
+static void error_body(struct http_request *http, const struct openai_error *e, struct buf *out)
+{
+    static const str anthropic = STR("/v1/messages"), ollama = STR("/api/");
+    if (str_starts(http_path(http), anthropic) || http_header(http, "anthropic-version").n)
+        anthropic_error_body(e, out);
+    else if (str_starts(http_path(http), ollama))
+        ollama_error_body(e, out);
+    else
+        openai_error_body(e, out);
+}
+
 void server_refuse(struct http_request *http, const struct openai_error *e)
 {
-    const struct route *route = find_route(http_path(http));
     struct buf body = {0};
-    (route && route->error_body ? route->error_body : openai_error_body)(e, &body);
+    error_body(http, e, &body);
     http_send(http, e->status, "application/json", buf_view(&body));
     buf_free(&body);
 }

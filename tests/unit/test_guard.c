@@ -36,6 +36,8 @@ TEST(guard_takes_origins_of_local_pages_and_editors)
     CHECK(guard_origin_ok(STR("https://127.0.0.1"), bound));
     CHECK(guard_origin_ok(STR("vscode-webview://abc"), bound));
     CHECK(!guard_origin_ok(STR("https://evil.example"), bound));
+    CHECK(!guard_origin_ok(STR("HTTP://evil.example"), bound));
+    CHECK(!guard_origin_ok(STR("http://localhost@evil.example"), bound));
     CHECK(!guard_origin_ok(STR("http://localhost.evil.example"), bound));
     CHECK(!guard_origin_ok(STR("null"), bound));
 }

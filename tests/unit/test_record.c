@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -51,6 +52,8 @@ static struct json *folder_read(const struct folder *f, int i, struct buf *text)
     buf_fmt(&path, "%s/%s", f->path, f->names[i]);
     buf_clear(text);
     CHECK_OK(file_read_all(path.p, 1 << 24, text, &e));
+    struct stat st;
+    CHECK(stat(path.p, &st) == 0 && (st.st_mode & 0777) == 0600);
     struct json *v = json_parse(buf_view(text), &e);
     if (!v)
         test_fail(__FILE__, __LINE__, "%s", e.msg);

@@ -34,6 +34,8 @@ static const struct {
     {"POST", "/api/chat", "{\"error\":\""},
     {"POST", "/api/generate", "{\"error\":\""},
     {"GET", "/nowhere", "{\"error\":{"},
+    {"GET", "/v1/messages/batches", "{\"type\":\"error\",\"error\":{"},
+    {"GET", "/api/embed", "{\"error\":\""},
 };
 enum { N_ROUTES = sizeof routes / sizeof *routes };
 
