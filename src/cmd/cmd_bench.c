@@ -14,6 +14,7 @@
 #include "cmd/opts.h"
 #include "cmd/term.h"
 #include "compute/exec.h"
+#include "compute/place.h"
 
 enum { MAX_LIST = 64, MAX_TESTS = 4096, MAX_TOKENS = 1 << 22 };
 
@@ -49,7 +50,7 @@ static const struct opt more_table[] = {
      AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
      AT(type_v), 0, 0},
-    {"--backend", "NAME", MODEL_BACKENDS, "cpu, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
+    {"--backend", "NAME", MODEL_BACKENDS, MODEL_PLACE, OPT_TEXT, AT(backend), 0, 0},
     {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
     {"--requant", "SPEC", "load weights in other types: head=q6_k,attn=iq4_nl", "as they are",
      OPT_REQUANT, AT(requant), 0, 0},
@@ -185,10 +186,9 @@ struct bench {
     const struct backend *backend;
     struct exec *exec;
     char cache_path[TERM_MAX_PATH];
-    uint32_t exec_threads; /* that exec was opened with */
-    uint32_t n_ctx;        /* of the longest test */
-    int32_t *ids;          /* [n_batch] */
-    uint32_t *pos;         /* [n_batch] */
+    struct exec_params params; /* that exec was opened with, or will be */
+    int32_t *ids;              /* [n_batch] */
+    uint32_t *pos;             /* [n_batch] */
     struct rng rng;
     struct bar bar;
     size_t i_test, n_tests;
@@ -261,8 +261,10 @@ static void tell_work(const struct bench *b, struct bench_result *r)
 {
     const struct bench_opts *o = b->opts;
     const uint32_t depth = r->test.n_depth + (r->test.n_gen + 1) / 2;
-    const struct exec_params params = {
-        .n_ctx = b->n_ctx, .type_k = o->type_k, .type_v = o->type_v, .n_ubatch = o->n_ubatch};
+    const struct exec_params params = {.n_ctx = b->params.n_ctx,
+                                       .type_k = o->type_k,
+                                       .type_v = o->type_v,
+                                       .n_ubatch = o->n_ubatch};
     struct err e;
     r->bytes_per_token = 0;
     r->work = (struct predict_work){0};
@@ -333,38 +335,46 @@ static void close_exec(struct bench *b)
 
 static bool open_exec(struct bench *b, uint32_t n_threads, struct err *e)
 {
-    if (b->exec && b->exec_threads == n_threads)
+    if (b->exec && b->params.n_threads == (int)n_threads)
         return true;
     close_exec(b);
     struct bar bar;
     const struct log log = term_log(false);
-    const struct exec_params params = {.n_ctx = b->n_ctx,
-                                       .n_ubatch = b->opts->n_ubatch,
-                                       .type_k = b->opts->type_k,
-                                       .type_v = b->opts->type_v,
-                                       .n_threads = (int)n_threads,
-                                       .device = b->opts->device,
-                                       .cache_path = model_cache_path(b->cache_path),
-                                       .profile = b->opts->profile};
     bar_open(&bar, "Loading", BAR_BYTES);
     const struct progress progress = bar_progress(&bar);
-    b->exec_threads = n_threads;
-    b->exec = exec_open(b->backend, &b->model->plan, &params, &log, &progress, e);
+    b->params.n_threads = (int)n_threads;
+    b->exec = exec_open(b->backend, &b->model->plan, &b->params, &log, &progress, e);
+    b->params.opened = NULL; /* the exec's now */
     bar_close(&bar);
     return b->exec != NULL;
 }
 
-static bool open_model(struct bench *b, const char *path, struct err *e)
+static uint32_t longest(const struct tests *t)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < t->n; i++)
+        n = (uint32_t)num_max(n, t->at[i].n_prompt + t->at[i].n_gen + t->at[i].n_depth + 1);
+    return n;
+}
+
+static bool open_model(struct bench *b, const char *path, const struct tests *t, struct err *e)
 {
     const struct log log = term_log(false);
-    b->backend = backend_choose(b->opts->backend, b->opts->device, e);
-    if (!b->backend)
-        return err_within(e, "bench");
+    b->params = (struct exec_params){.n_ctx = longest(t),
+                                     .n_ubatch = b->opts->n_ubatch,
+                                     .type_k = b->opts->type_k,
+                                     .type_v = b->opts->type_v,
+                                     .device = b->opts->device,
+                                     .cache_path = model_cache_path(b->cache_path),
+                                     .profile = b->opts->profile};
     b->file = gguf_open(path, &log, e);
     const struct model_params how = {.requant = b->opts->requant};
     b->model = b->file ? model_open_with(b->file, &how, &log, e) : NULL;
     if (!b->model)
         return false;
+    b->backend = place_choose(b->opts->backend, &b->model->plan, &b->params, &log, e);
+    if (!b->backend)
+        return err_within(e, "bench");
     b->setup = (struct bench_setup){.model = b->model,
                                     .path = path,
                                     .backend = b->backend->name,
@@ -392,9 +402,6 @@ static bool run_all(struct bench *b, const struct tests *t, enum bench_format f,
     struct buf out = {0}, predictions = {0};
     bool ok = true;
     b->n_tests = t->n;
-    for (size_t i = 0; i < t->n; i++)
-        b->n_ctx =
-            (uint32_t)num_max(b->n_ctx, t->at[i].n_prompt + t->at[i].n_gen + t->at[i].n_depth + 1);
     bench_begin(f, &out);
     for (b->i_test = 0; ok && b->i_test < t->n; b->i_test++) {
         r->test = t->at[b->i_test];
@@ -450,11 +457,12 @@ int cmd_bench(int argc, char **argv)
     snprintf(threads, sizeof threads, "%d", pool_default_size());
     bar_open(&b.bar, "Measuring", BAR_COUNT);
     bool ok = format_of(o.format, &format, &e) && make_tests(&o, tests, &e) &&
-              (path = model_path(o.model, &e)) != NULL && open_model(&b, path, &e) &&
+              (path = model_path(o.model, &e)) != NULL && open_model(&b, path, tests, &e) &&
               run_all(&b, tests, format, &e);
     bar_close(&b.bar);
     status = ok ? EXIT_OK : term_fail(&e);
     close_exec(&b);
+    exec_device_close(b.backend, &b.params);
     model_close(b.model);
     gguf_close(b.file);
     free(b.ids);

@@ -22,7 +22,7 @@ static const struct opt launch_table[] = {
      AT(start.model), 0, 0},
     {"-c --ctx-size", "TOKENS", "its context; 0: as 'tawny serve' has it", "65536", OPT_U32,
      AT(start.n_ctx), 0, 1 << 24},
-    {"--backend", "NAME", "what it runs on: " MODEL_BACKENDS, "the fastest", OPT_TEXT,
+    {"--backend", "NAME", "what it runs on: " MODEL_BACKENDS, MODEL_PLACE, OPT_TEXT,
      AT(start.backend), 0, 0},
     {"--device", "GPU", MODEL_DEVICES, "the largest", OPT_TEXT, AT(start.device), 0, 0},
     {"--port", "N", "the server's port on 127.0.0.1", "8383", OPT_U32, AT(start.port), 1, 65535},

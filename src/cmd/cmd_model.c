@@ -20,7 +20,7 @@ static const struct opt model_table[] = {
      AT(type_k), 0, 0},
     {"-ctv --cache-type-v", "TYPE", "values in the cache: f16, q8_0, q4_0", "f16", OPT_CACHE_TYPE,
      AT(type_v), 0, 0},
-    {"--backend", "NAME", MODEL_BACKENDS, "cpu, with --device vulkan", OPT_TEXT, AT(backend), 0, 0},
+    {"--backend", "NAME", MODEL_BACKENDS, MODEL_PLACE, OPT_TEXT, AT(backend), 0, 0},
     {"-dev --device", "NAME", MODEL_DEVICES, NULL, OPT_TEXT, AT(device), 0, 0},
     {"--requant", "SPEC", "load weights in other types: head=q6_k,attn=iq4_nl", "as they are",
      OPT_REQUANT, AT(requant), 0, 0},

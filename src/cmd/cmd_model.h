@@ -21,6 +21,7 @@ struct model_opts {
 };
 /* The words that --backend and --device take, for tables of other commands too. */
 #define MODEL_BACKENDS "cpu, vulkan, or ref: slow and exact"
+#define MODEL_PLACE    "a GPU with room for the model, else cpu"
 #define MODEL_DEVICES  "GPU by index or part of its name, see 'tawny devices'"
 /* The file that compiled kernels are kept in; NULL where there is no home for it. */
 const char *model_cache_path(char out[TERM_MAX_PATH]);

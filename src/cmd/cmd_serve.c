@@ -159,9 +159,9 @@ static void show_ready(void *ctx, const char *url)
     const struct serving *serving = ctx;
     const struct engine *g = serving->engine;
     state_ready(serving->state, url);
-    fprintf(stderr, "tawny: %s is served on %s%s, context %u tokens; Ctrl-C ends\n",
+    fprintf(stderr, "tawny: %s is served on %s%s by %s, context %u tokens; Ctrl-C ends\n",
             gguf_path(engine_file(g)), url, str_starts(str_of(url), STR("http")) ? "/v1" : "",
-            engine_n_ctx(g));
+            engine_backend(g), engine_n_ctx(g));
 }
 
 static int64_t cache_bytes(int32_t mib)

@@ -38,6 +38,7 @@ struct engine_params show_params(const struct shown *s, uint32_t n_ctx)
     struct engine_params p = model_params(s->opts, gguf_path(s->file));
     p.n_sessions = s->n_sessions;
     p.n_ctx = n_ctx;
+    p.backend = s->backend ? s->backend->name : p.backend;
     p.opened = s->device.opened;
     return p;
 }
@@ -113,13 +114,14 @@ static void put_json(const struct shown *s, bool tensors, struct buf *out)
 }
 
 /* On a device that stays open for the questions that follow. */
-static bool plan_memory(struct shown *s)
+static bool plan_memory(struct shown *s, const struct log *log)
 {
-    s->backend = backend_choose(s->opts->backend, s->opts->device, &s->why);
-    s->device = (struct exec_params){.device = s->opts->device};
-    if (!s->backend || !exec_device_open(s->backend, &s->device, NULL, &s->why))
-        return false;
     struct engine_params p = show_params(s, s->opts->n_ctx);
+    p.log = *log;
+    s->backend = engine_place(s->model, &p, &s->device, &s->why);
+    if (!s->backend)
+        return false;
+    p = show_params(s, s->opts->n_ctx);
     if (!engine_memory(s->model, &p, &s->memory, &s->why))
         return false;
     s->n_ctx = p.n_ctx;
@@ -137,7 +139,7 @@ static bool shown_open(struct shown *s, const char *path, const struct log *log,
         s->n_params += gguf_tensor_at(s->file, i)->n_elems;
     const struct model_params how = {.requant = s->opts->requant};
     s->model = model_open_with(s->file, &how, log, &s->why);
-    s->planned = s->model && plan_memory(s);
+    s->planned = s->model && plan_memory(s, log);
     if (s->why.code == ERR_USAGE) /* of the options, not of the file */
         *e = s->why;
     return s->why.code != ERR_USAGE;
@@ -149,9 +151,9 @@ static bool measure(struct shown *s, const struct show_opts *o, struct err *e)
         return true;
     if (requant_is_empty(&s->opts->requant))
         return err_set(e, ERR_USAGE, "show: --text: there is nothing to compare without --requant");
-    if (!s->model)
+    if (!s->backend)
         *e = s->why;
-    return s->model && show_measure(s, o->text, o->n_tokens, e);
+    return s->backend && show_measure(s, o->text, o->n_tokens, e);
 }
 
 int cmd_show(int argc, char **argv)

@@ -144,12 +144,11 @@ bool show_measure(struct shown *s, const char *path, size_t max_tokens, struct e
     const struct log log = term_log(false);
     struct bar load, run;
     struct tok_ids ids = {0};
-    const struct backend *backend = backend_choose(s->opts->backend, s->opts->device, e);
     struct model *stored = NULL;
     bar_open(&load, "loading", BAR_BYTES);
     bar_open(&run, "running", BAR_COUNT);
     const struct progress loading = bar_progress(&load), running = bar_progress(&run);
-    const struct quality_params params = {.backend = backend,
+    const struct quality_params params = {.backend = s->backend,
                                           .device = s->opts->device,
                                           .cache_path =
                                               *s->opts->cache_path ? s->opts->cache_path : NULL,
@@ -159,8 +158,7 @@ bool show_measure(struct shown *s, const char *path, size_t max_tokens, struct e
                                           .log = &log,
                                           .loading = &loading,
                                           .running = &running};
-    bool ok = backend && read_ids(s, path, max_tokens, &ids, e) &&
-              (stored = model_open(s->file, NULL, e)) &&
+    bool ok = read_ids(s, path, max_tokens, &ids, e) && (stored = model_open(s->file, NULL, e)) &&
               quality_measure(stored, s->model, ids.ids, ids.n, &params, &s->quality, e);
     s->measured = ok;
     bar_close(&load);

@@ -49,7 +49,7 @@ const struct backend *backend_find(const char *name)
 const struct backend *backend_choose(const char *name, const char *device, struct err *e)
 {
     if (!name)
-        name = device ? "vulkan" : "cpu";
+        name = "vulkan";
     const struct backend *b = backend_find(name);
     if (!b)
         err_set(e, ERR_USAGE, "there is no backend '%s'", name);

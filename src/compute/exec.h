@@ -205,8 +205,9 @@ extern const struct backend backend_cpu;    /* SIMD, threads */
 extern const struct backend backend_vulkan; /* GPUs */
 /* "ref", "cpu", ... or NULL. */
 const struct backend *backend_find(const char *name);
-/* The same for what a user asked for: name NULL is "vulkan" where a device is named, else "cpu".
- * NULL and ERR_USAGE for other names, and for a device where the backend has none to choose. */
+/* The same for what a user asked for, one of both at least: name NULL is "vulkan", which has
+ * device. NULL and ERR_USAGE for other names, and for a device where the backend has none to
+ * choose. */
 const struct backend *backend_choose(const char *name, const char *device, struct err *e);
 
 /* Opens the device that params name, once for several questions: params->opened, which exec_memory

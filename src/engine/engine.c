@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,22 +29,69 @@ static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
     return at != NULL;
 }
 
+/* Has a GPU that nobody asked for run a token: drivers fail, and some compute nonsense. */
+static bool try_out(struct engine *g, struct err *e)
+{
+    const int32_t id = 0;
+    const uint32_t pos = 0;
+    const struct batch b = {.n = 1, .ids = &id, .pos = &pos};
+    if (!exec_run(g->exec, &b, e))
+        return false;
+    const float *logits = exec_logits(g->exec, 0);
+    for (uint32_t i = 0; i < g->model->plan.n_vocab; i++)
+        if (!isfinite(logits[i]))
+            return err_set(e, ERR_DEVICE, "logit %u of its first token is %g", i,
+                           (double)logits[i]);
+    return true;
+}
+
+static bool is_found_gpu(const struct engine_params *p, const struct fit *f)
+{
+    return !p->backend && !p->device && f->backend != &backend_cpu;
+}
+
+/* Nothing is left of what failed. */
+static bool load(struct engine *g, const struct engine_params *p, struct fit *f, struct err *e)
+{
+    fit_log(f, &p->log);
+    f->params.allowed = g->allowed;
+    if (!mem_table_check(&f->table, e)) {
+        fit_close(f);
+        return false;
+    }
+    g->exec = exec_open(f->backend, &g->model->plan, &f->params, &p->log, &p->progress, e);
+    if (!g->exec || !is_found_gpu(p, f) || try_out(g, e))
+        return g->exec != NULL;
+    exec_close(g->exec);
+    g->exec = NULL;
+    return false;
+}
+
+/* Is it a failure that the processor need not have? */
+static bool is_of_gpu(const struct err *e)
+{
+    return e->code == ERR_MEMORY || e->code == ERR_DEVICE || e->code == ERR_UNSUPPORTED;
+}
+
 static bool open_exec(struct engine *g, const struct engine_params *p, struct err *e)
 {
     struct fit f;
+    struct engine_params on_cpu = *p;
+    on_cpu.backend = backend_cpu.name;
     if (!fit_open(&f, g->model, p, e))
         return false;
-    fit_log(&f, &p->log);
-    f.params.allowed = g->allowed;
+    if (!load(g, p, &f, e)) {
+        if (!is_found_gpu(p, &f) || !is_of_gpu(e))
+            return false;
+        log_warn(&p->log, "the processor runs the model, not the GPU: %s", e->msg);
+        if (!fit_open(&f, g->model, &on_cpu, e) || !load(g, &on_cpu, &f, e))
+            return false;
+    }
+    g->backend = f.backend->name;
     g->n_ctx = f.params.n_ctx;
     g->n_sessions = f.params.n_seqs;
     g->n_ubatch = f.params.n_ubatch;
-    if (!mem_table_check(&f.table, e)) {
-        fit_close(&f);
-        return false;
-    }
-    g->exec = exec_open(f.backend, &g->model->plan, &f.params, &p->log, &p->progress, e);
-    if (!g->exec || !open_snapshots(g, &f, e))
+    if (!open_snapshots(g, &f, e))
         return false;
     cold_open(g, p, &f);
     return true;
@@ -232,6 +280,11 @@ const struct tok *engine_tok(const struct engine *g)
 uint32_t engine_n_sessions(const struct engine *g)
 {
     return g->n_sessions;
+}
+
+const char *engine_backend(const struct engine *g)
+{
+    return g->backend;
 }
 
 uint32_t engine_n_ctx(const struct engine *g)

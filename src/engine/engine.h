@@ -21,9 +21,9 @@
 /* Zero fields take the default in brackets. */
 struct engine_params {
     const char *path;                /* GGUF file */
-    const char *backend;             /* [backend_choose] */
+    const char *backend;             /* [engine_place's, and cpu where that one fails] */
     const char *device, *cache_path; /* as in exec_params; until engine_close */
-    void *opened;   /* for engine_memory alone: the device, open, as in exec_params; borrowed */
+    void *opened;   /* for engine_memory alone, with its backend: the device, open; borrowed */
     uint32_t n_ctx; /* tokens per session [the model's context, cut to what fits into memory, at
                        most 32768] */
     uint32_t
@@ -39,12 +39,19 @@ struct engine_params {
     int64_t disk_bytes;
     uint64_t disk_least_free; /* of the file system, left to others [1 GiB] */
     int n_threads;
-    atomic_int *lose_in;    /* for tests, as in exec_params */
+    bool allow_software;    /* for tests, as in exec_params */
+    atomic_int *lose_in;    /* the same */
     struct requant requant; /* weights get other types while they are loaded [none] */
     struct log log;
     struct progress progress; /* loading, in bytes */
 };
 
+/* The backend that engine_open would take for m, and the device open in device->opened, which the
+ * caller closes (exec_device_close). Where p names none, place_choose finds one, and takes a GPU
+ * only where 8192 tokens (or p->n_ctx, or all that m was trained for) fit, in two sessions (or
+ * p->n_sessions). NULL and e. */
+const struct backend *engine_place(const struct model *m, const struct engine_params *p,
+                                   struct exec_params *device, struct err *e);
 /* The memory that engine_open would plan for p and a model that is already read: nothing is loaded.
  * p->n_ctx and p->n_sessions become what the defaults came to. Does not fit where out->total is
  * over out->available. */
@@ -62,6 +69,7 @@ const struct gguf *engine_file(const struct engine *g);
 const struct model *engine_model(const struct engine *g);
 const struct tok *engine_tok(const struct engine *g); /* NULL: the file has no tokenizer */
 uint32_t engine_n_ctx(const struct engine *g);
+const char *engine_backend(const struct engine *g); /* "cpu", "vulkan", ...: never freed */
 uint32_t engine_n_sessions(const struct engine *g);
 /* What a session holds, as of the last step of a reply or piece of a prompt. */
 struct session_info {

@@ -2,8 +2,11 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "compute/place.h"
 
 enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 4, LEAST_SESSIONS = 2 };
+/* With less than this a GPU is no use to an agent: then rather the processor. */
+enum { LEAST_GPU_CTX = 8192 };
 
 /* Snapshots of what cannot be cut back: as many as these bytes hold, in all sessions together, and
  * as there is memory for beside the rest; enough for a conversation to go back one turn. */
@@ -103,6 +106,7 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
                                      .n_threads = p->n_threads,
                                      .device = p->device,
                                      .cache_path = p->cache_path,
+                                     .allow_software = p->allow_software,
                                      .lose_in = p->lose_in,
                                      .opened = p->opened};
     f->n_train = m->hp.n_ctx_train;
@@ -119,10 +123,37 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
     return true;
 }
 
+const struct backend *engine_place(const struct model *m, const struct engine_params *p,
+                                   struct exec_params *device, struct err *e)
+{
+    const uint32_t n_ctx = (uint32_t)num_min(m->hp.n_ctx_train, LEAST_GPU_CTX);
+    *device = (struct exec_params){.n_ctx = p->n_ctx ? p->n_ctx : n_ctx,
+                                   .n_seqs = p->n_sessions ? p->n_sessions : LEAST_SESSIONS,
+                                   .n_ubatch = p->n_ubatch,
+                                   .type_k = p->type_k ? p->type_k : BLOCK_F16,
+                                   .type_v = p->type_v ? p->type_v : BLOCK_F16,
+                                   .device = p->device,
+                                   .cache_path = p->cache_path,
+                                   .allow_software = p->allow_software,
+                                   .lose_in = p->lose_in};
+    return place_choose(p->backend, &m->plan, device, &p->log, e);
+}
+
 bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e)
 {
-    const struct backend *b = backend_choose(p->backend, p->device, e);
-    return b && fit_with(f, b, m, p, e);
+    struct exec_params device;
+    struct engine_params on = *p;
+    if (p->opened)
+        return fit_with(f, backend_find(p->backend), m, p, e);
+    const struct backend *b = engine_place(m, p, &device, e);
+    on.opened = device.opened;
+    if (b && fit_with(f, b, m, &on, e)) {
+        f->opened_here = device.opened != NULL;
+        return true;
+    }
+    if (b)
+        exec_device_close(b, &device);
+    return false;
 }
 
 void fit_close(struct fit *f)

@@ -17,11 +17,11 @@ struct fit {
     bool opened_here; /* params.opened, which is then to be closed or handed to exec_open */
 };
 
-/* Fills f from what was asked for. Without n_ctx: the model's context as far as memory goes; when
- * not even the smallest step fits, that much, with fits false. The device is opened once, for all
- * questions and for exec_open. */
+/* Fills f from what was asked for, on the backend that engine_place finds. Without n_ctx: the
+ * model's context as far as memory goes; when not even the smallest step fits, that much, with fits
+ * false. The device is opened once, for all questions and for exec_open. */
 bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e);
-/* The same on a backend that p does not name. */
+/* The same on this backend. */
 bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
               const struct engine_params *p, struct err *e);
 /* Closes the device again, where exec_open did not take it over. */

@@ -58,6 +58,7 @@ struct engine {
     struct model *model;
     struct tok *tok;
     struct exec *exec;
+    const char *backend;
     uint32_t n_ctx, n_sessions, n_ubatch;
     struct sampling defaults;
     unsigned char *allowed; /* [n_vocab] tokens that may be drawn */

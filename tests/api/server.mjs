@@ -18,7 +18,7 @@ export class Server {
   /** Starts it with further options of `tawny serve`; resolves when it accepts connections. */
   static async start(...options) {
     const server = new Server();
-    server.process = spawn(tawny, ['serve', model, '--port', '0', '-v', '--cache-disk', '0', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
+    server.process = spawn(tawny, ['serve', model, '--port', '0', '-v', '--cache-disk', '0', '--backend', 'cpu', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
     running.add(server.process);
     server.ended = new Promise((resolve) => server.process.on('exit', (code) => {
       running.delete(server.process);

@@ -27,7 +27,7 @@ function check(name, ok, detail) {
 
 async function startServer() {
   const server = spawn(process.env.TAWNY ?? `${root}/tawny`, ['serve', process.env.TAWNY_MODEL ?? `${root}/share/tawny-demo.gguf`, '--port', '0',
-    '-c', '8192', '-np', '6', '--cache-disk', '0', ...positionals], { stdio: ['ignore', 'ignore', 'pipe'] });
+    '-c', '8192', '-np', '6', '--cache-disk', '0', '--backend', 'cpu', ...positionals], { stdio: ['ignore', 'ignore', 'pipe'] });
   process.on('exit', () => server.kill('SIGKILL'));
   const ended = new Promise((resolve) => { server.on('exit', (code, signal) => resolve(code ?? signal)); });
   const lines = createInterface({ input: server.stderr });
