@@ -547,6 +547,22 @@ TEST(vk_caps_describe_the_device)
     close_clean(vk);
 }
 
+/* Of lavapipe, as many threads as its vectors have floats. */
+TEST(vk_refuses_a_device_with_subgroups_of_four)
+{
+    struct err e = {0};
+    setenv("LP_NATIVE_VECTOR_WIDTH", "128", true);
+    struct vk *vk = vk_open(&(struct vk_params){.device = SOFTWARE}, &to_stderr, &e);
+    if (vk) {
+        CHECK(vk_caps(vk)->subgroup_max >= 8);
+        test_skip("a driver that takes no width of vectors");
+    }
+    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    if (!strstr(e.msg, SOFTWARE))
+        test_skip("no software Vulkan device");
+    CHECK(strstr(e.msg, " has subgroups of 4 threads, the shaders need 8: "));
+}
+
 TEST(vk_buffers_that_do_not_fit_are_errors_with_numbers)
 {
     struct err e;

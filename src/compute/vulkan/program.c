@@ -24,10 +24,12 @@ enum {
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
 /* The size of subgroups where a shader asks for none: the largest one, which is what drivers for
- * AMD and NVIDIA take. Intel's choose among three by the registers that a shader needs: 0. */
+ * AMD and NVIDIA take. Intel's choose among three by the registers that a shader needs: 0. Where
+ * one of them is less than the 8 threads that share a block of activations, they do not. */
 static uint32_t usual_subgroup(const struct vk_caps *c)
 {
-    return c->subgroup_max <= 2 * c->subgroup_min ? c->subgroup_max : 0;
+    enum { LEAST = 8 };
+    return c->subgroup_max <= 2 * c->subgroup_min || c->subgroup_min < LEAST ? c->subgroup_max : 0;
 }
 
 uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *asked)

@@ -15,6 +15,9 @@
 #include "compute/vulkan/vk_api.h"
 
 enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24, VK_CONST_SUBGROUP = 31 };
+/* Threads of a subgroup, at least: so many share a block of 32 activations, and look into one
+ * another's registers. A device may have smaller ones beside such. */
+enum { VK_LEAST_LANES = 8 };
 
 /* ---- devices ----------------------------------------------------------------------------------
  */

@@ -65,6 +65,23 @@ static void chain(struct vk_features *f, const struct vk_physical *p)
         *tail = &f->executable;
 }
 
+enum { LEAST_THREADS = 256 }; /* of a workgroup */
+
+static bool check_threads(const struct vk_caps *c, struct err *e)
+{
+    if (c->subgroup_max < VK_LEAST_LANES)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "Vulkan: %s (%s) has subgroups of %u threads, the shaders need %d: choose "
+                       "another device or run on the CPU",
+                       c->name, c->driver, c->subgroup_max, VK_LEAST_LANES);
+    if (c->max_workgroup < LEAST_THREADS)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "Vulkan: %s (%s) has workgroups of %u threads, the shaders need %d: choose "
+                       "another device or run on the CPU",
+                       c->name, c->driver, c->max_workgroup, LEAST_THREADS);
+    return true;
+}
+
 bool vk_features_choose(const struct vk *vk, const struct vk_physical *p, struct vk_features *f,
                         struct err *e)
 {
@@ -76,6 +93,8 @@ bool vk_features_choose(const struct vk *vk, const struct vk_physical *p, struct
                        VK_API_VERSION_MINOR(p->core.apiVersion));
     if (!p->has_family)
         return err_set(e, ERR_UNSUPPORTED, "Vulkan: %s has no queue that computes", p->caps.name);
+    if (!check_threads(&p->caps, e))
+        return false;
     chain(&have, p);
     chain(f, p);
     vk->api.GetPhysicalDeviceFeatures2(p->handle, &have.core);
