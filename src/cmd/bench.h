@@ -52,3 +52,9 @@ void bench_line(enum bench_format f, const struct bench_setup *s, const struct b
                 bool first, struct buf *out);
 void bench_prediction(enum bench_format f, const struct bench_result *r, struct buf *out);
 void bench_end(enum bench_format f, struct buf *out);
+
+/* Appends what x ran when (exec_events) as trace events of process `number`, named as the backend
+ * is; nothing where x measures nothing. */
+void bench_trace(const struct exec *x, const char *backend, uint32_t number, struct buf *out);
+/* Writes them to a file, which is there as a whole or not at all. */
+bool bench_trace_write(const char *path, const struct buf *events, struct err *e);

@@ -19,7 +19,8 @@
 enum { MAX_LIST = 64, MAX_TESTS = 4096, MAX_TOKENS = 1 << 22 };
 
 struct bench_opts {
-    const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend, *device;
+    const char *model, *n_prompt, *n_gen, *n_depth, *pg, *threads, *format, *backend, *device,
+        *trace;
     uint32_t reps, n_batch, n_ubatch;
     enum block_type type_k, type_v;
     struct requant requant;
@@ -58,6 +59,8 @@ static const struct opt more_table[] = {
      0},
     {"--profile", NULL, "where a GPU's time goes, in tables behind the results; slower", NULL,
      OPT_FLAG, AT(profile), 0, 0},
+    {"--trace", "FILE", "every step on the GPU with its time, for chrome://tracing or Perfetto",
+     NULL, OPT_TEXT, AT(trace), 0, 0},
     {"--progress", NULL, "a line on standard error per run", NULL, OPT_FLAG, AT(progress), 0, 0},
     {"-ngl --n-gpu-layers --gpu-layers", "N", "a backend runs all layers", NULL, OPT_IGNORED, 0, 0,
      0},
@@ -192,6 +195,8 @@ struct bench {
     struct rng rng;
     struct bar bar;
     size_t i_test, n_tests;
+    struct buf trace; /* events of all execs so far */
+    uint32_t n_traced;
 };
 
 static int32_t random_token(struct bench *b)
@@ -325,8 +330,10 @@ static void read_cpu_name(char *out, size_t room)
 static void close_exec(struct bench *b)
 {
     struct buf text = {0};
-    if (b->exec)
+    if (b->exec && b->opts->profile)
         exec_profile(b->exec, &text);
+    if (b->exec && b->opts->trace)
+        bench_trace(b->exec, b->backend->name, b->n_traced++, &b->trace);
     fwrite(text.p, 1, text.n, stdout);
     buf_free(&text);
     exec_close(b->exec);
@@ -366,7 +373,7 @@ static bool open_model(struct bench *b, const char *path, const struct tests *t,
                                      .type_v = b->opts->type_v,
                                      .device = b->opts->device,
                                      .cache_path = model_cache_path(b->cache_path),
-                                     .profile = b->opts->profile};
+                                     .profile = b->opts->profile || b->opts->trace};
     b->file = gguf_open(path, &log, e);
     const struct model_params how = {.requant = b->opts->requant};
     b->model = b->file ? model_open_with(b->file, &how, &log, e) : NULL;
@@ -375,6 +382,9 @@ static bool open_model(struct bench *b, const char *path, const struct tests *t,
     b->backend = place_choose(b->opts->backend, &b->model->plan, &b->params, &log, e);
     if (!b->backend)
         return err_within(e, "bench");
+    if (b->opts->trace && !b->backend->events)
+        return err_set(e, ERR_USAGE, "bench: --trace: %s measures no steps, a GPU does (--device)",
+                       b->backend->name);
     b->setup = (struct bench_setup){.model = b->model,
                                     .path = path,
                                     .backend = b->backend->name,
@@ -421,6 +431,15 @@ static bool run_all(struct bench *b, const struct tests *t, enum bench_format f,
     return ok;
 }
 
+static bool write_trace(const struct bench *b, struct err *e)
+{
+    if (!b->opts->trace)
+        return true;
+    if (b->trace.n == 0)
+        return err_set(e, ERR_UNSUPPORTED, "bench: --trace: the device has no timestamps");
+    return bench_trace_write(b->opts->trace, &b->trace, e);
+}
+
 int cmd_bench(int argc, char **argv)
 {
     char threads[16];
@@ -460,11 +479,13 @@ int cmd_bench(int argc, char **argv)
               (path = model_path(o.model, &e)) != NULL && open_model(&b, path, tests, &e) &&
               run_all(&b, tests, format, &e);
     bar_close(&b.bar);
-    status = ok ? EXIT_OK : term_fail(&e);
     close_exec(&b);
+    ok = ok && write_trace(&b, &e);
+    status = ok ? EXIT_OK : term_fail(&e);
     exec_device_close(b.backend, &b.params);
     model_close(b.model);
     gguf_close(b.file);
+    buf_free(&b.trace);
     free(b.ids);
     free(b.pos);
     free(tests);

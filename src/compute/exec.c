@@ -705,6 +705,12 @@ bool exec_slot_put(struct exec *x, slot_id s, uint32_t n_rows, const void *in, s
     return x->backend->slot_put(x->state, s, n_rows, in, e);
 }
 
+const struct exec_event *exec_events(const struct exec *x, size_t *n)
+{
+    *n = 0;
+    return x->params.profile && x->backend->events ? x->backend->events(x->state, n) : NULL;
+}
+
 void exec_profile(const struct exec *x, struct buf *out)
 {
     if (x->params.profile && x->backend->profile)

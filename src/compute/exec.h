@@ -173,8 +173,10 @@ struct backend {
     uint64_t (*rows_bytes)(const struct plan *p, const struct exec_params *params, uint32_t n);
     bool (*rows_copy)(void *state, uint32_t seq, uint32_t first, uint32_t end,
                       struct state_copy *copy, struct err *e);
-    /* Tables of where the time went, as text. NULL: the backend measures nothing. */
+    /* Tables of where the time went, as text, and the single steps, *n of them, until the next run.
+     * NULL, both: the backend measures nothing. */
     void (*profile)(void *state, struct buf *out);
+    const struct exec_event *(*events)(void *state, size_t *n);
     void (*close)(void *state);
 };
 /* For backends, with complete parameters. A KV layer has pages of rows: position p is in row p
@@ -305,6 +307,16 @@ const float *exec_row(struct exec *x, uint32_t i, struct err *e);
  * n_ubatch rows left in them. */
 bool exec_slot_get(struct exec *x, slot_id s, uint32_t n_rows, void *out, struct err *e);
 bool exec_slot_put(struct exec *x, slot_id s, uint32_t n_rows, const void *in, struct err *e);
+/* A step of a run, or the run around them: what is then NULL. */
+struct exec_event {
+    const char *what;
+    uint32_t layer, n_rows; /* of the step; of the run */
+    double begin_us, us;    /* by the device's clock, which begins anywhere; duration */
+};
+/* What ran when, in order, each run before its steps: *n events, of the first EXEC_EVENTS or a few
+ * more; valid until the next run. None where exec_profile has nothing. */
+enum { EXEC_EVENTS = 1 << 18 };
+const struct exec_event *exec_events(const struct exec *x, size_t *n);
 /* Appends tables of where the time of all runs went, as text, where params.profile was set and the
  * backend can tell. */
 void exec_profile(const struct exec *x, struct buf *out);

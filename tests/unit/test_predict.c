@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "base/json.h"
+#include "cmd/bench.h"
 #include "gguf/gguf.h"
 #include "gguf/synth.h"
 #include "kit/models.h"
@@ -72,6 +74,35 @@ static long counted(const struct buf *text, const char *what)
     return strtol(at, NULL, 10);
 }
 
+/* Of two runs of one row, in the order in which they ran; and the file for trace viewers. */
+static void check_events(const struct exec *x)
+{
+    size_t n, n_runs = 0;
+    const struct exec_event *all = exec_events(x, &n), *run = all;
+    struct buf events = {0}, text = {0};
+    struct err e;
+    for (size_t i = 0; i < n; i++) {
+        const struct exec_event *v = &all[i];
+        if (!v->what) {
+            CHECK(v->n_rows == 1 && v->begin_us >= run->begin_us + (i ? run->us : 0));
+            run = v;
+            n_runs++;
+        }
+        CHECK(v->us >= 0 && v->begin_us > run->begin_us - 1);
+        CHECK(v->begin_us + v->us < run->begin_us + run->us + 1);
+        CHECK(i == 0 || v != run + 1 || !strcmp(v->what, "embed"));
+    }
+    CHECK_INT(n_runs, 2);
+    bench_trace(x, "vulkan", 3, &events);
+    buf_fmt(&text, "[%.*s]", STRF(buf_view(&events)));
+    struct json *v = json_parse(buf_view(&text), &e);
+    CHECK_OK(v);
+    CHECK_INT(json_count(v), n + 1); /* and the process's name */
+    json_free(v);
+    buf_free(&events);
+    buf_free(&text);
+}
+
 TEST(predict_counts_what_a_device_is_given)
 {
     static const char *const archs[] = {"qwen3moe", "gpt-oss", "qwen3next", "deepseek2"};
@@ -86,12 +117,12 @@ TEST(predict_counts_what_a_device_is_given)
         struct exec *x = kit_open_exec("vulkan", &m.model->plan, &params);
         if (!x)
             test_skip("no Vulkan here");
-        CHECK_OK(
-            exec_run(x,
-                     &(struct batch){
-                         .n = 1, .ids = (int32_t[]){1}, .pos = (uint32_t[]){0}, .want_best = true},
-                     &e));
+        for (uint32_t pos = 0; pos < 2; pos++)
+            CHECK_OK(exec_run(
+                x, &(struct batch){.n = 1, .ids = (int32_t[]){1}, .pos = &pos, .want_best = true},
+                &e));
         exec_profile(x, &text);
+        check_events(x);
         CHECK_OK(predict_work(&m.model->plan, &params, 1, &w, &e));
         CHECK_INT(counted(&text, "dispatches"), w.n_dispatches);
         CHECK_INT(counted(&text, "barriers"), w.n_phases - 1);

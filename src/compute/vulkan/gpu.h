@@ -187,6 +187,8 @@ struct gpu {
     uint64_t n_runs;
     double ns_per_row; /* of the last run with more than a few; 0: none yet */
     struct profile profiles[2];
+    struct exec_event *events; /* [n_events] */
+    size_t n_events, events_room;
 };
 
 /* profile.c: adds what the last run of the recording took; n_tokens rows were run. */

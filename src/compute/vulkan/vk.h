@@ -186,10 +186,15 @@ void vk_cmds_free(struct vk_cmds *c);
 /* As recorded; barriers without those at the beginning and the end. */
 uint32_t vk_cmds_dispatches(const struct vk_cmds *c);
 uint32_t vk_cmds_barriers(const struct vk_cmds *c);
-/* Time in ns between stamp i - 1 and stamp i of the last run that was waited for; 0 for stamp 0,
- * which has to be asked for first: it fetches all. False past the last and without timestamps. */
-bool vk_cmds_stamp_get(struct vk_cmds *c, uint32_t i, const char **label, uint32_t *layer,
-                       double *ns);
+struct vk_stamp {
+    const char *label;
+    uint32_t layer;
+    double at_ns; /* on the device's clock, which begins anywhere */
+    double ns;    /* since the stamp before; 0 for stamp 0 */
+};
+/* Stamp i of the last run that was waited for; 0 has to be asked for first: it fetches all. False
+ * past the last and without timestamps. */
+bool vk_cmds_stamp_get(struct vk_cmds *c, uint32_t i, struct vk_stamp *out);
 /* Submits; host writes made before are visible to it. One submit of the same cmds at a time. */
 bool vk_submit(struct vk *vk, struct vk_cmds *c, struct err *e);
 /* Waits for the newest submit without spinning. ERR_DEVICE with one line when the device was lost

@@ -172,18 +172,17 @@ static bool read_ticks(struct vk_cmds *c)
     return true;
 }
 
-bool vk_cmds_stamp_get(struct vk_cmds *c, uint32_t i, const char **label, uint32_t *layer,
-                       double *ns)
+bool vk_cmds_stamp_get(struct vk_cmds *c, uint32_t i, struct vk_stamp *out)
 {
     if (i >= c->n_stamps || (i == 0 && !read_ticks(c)))
         return false;
     const struct vk_physical *gpu = &c->vk->gpu;
-    *label = c->stamps[i].label;
-    *layer = c->stamps[i].layer;
     /* The counter may wrap between two. */
-    *ns = i == 0 ? 0
-                 : (double)((c->ticks[i] - c->ticks[i - 1]) & gpu->timestamp_mask) *
-                       gpu->caps.timestamp_ns;
+    const uint64_t since = i ? (c->ticks[i] - c->ticks[i - 1]) & gpu->timestamp_mask : 0;
+    *out = (struct vk_stamp){.label = c->stamps[i].label,
+                             .layer = c->stamps[i].layer,
+                             .at_ns = (double)c->ticks[i] * gpu->caps.timestamp_ns,
+                             .ns = (double)since * gpu->caps.timestamp_ns};
     return true;
 }
 

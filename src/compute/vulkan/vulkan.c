@@ -83,6 +83,7 @@ void gpu_free(struct gpu *g)
     if (g->pool)
         pool_close(g->pool);
     weights_free(&g->weights);
+    free(g->events);
     free(g->arenas);
     free(g->caches);
     free(g->states);
@@ -358,6 +359,13 @@ static void gpu_profile(void *state, struct buf *out)
     profile_print(state, out);
 }
 
+static const struct exec_event *gpu_events(void *state, size_t *n)
+{
+    const struct gpu *g = state;
+    *n = g->n_events;
+    return g->events;
+}
+
 const struct backend backend_vulkan = {
     .name = "vulkan",
     .n_ubatch = 2048,
@@ -377,5 +385,6 @@ const struct backend backend_vulkan = {
     .rows_bytes = gpu_rows_bytes,
     .rows_copy = gpu_rows_copy,
     .profile = gpu_profile,
+    .events = gpu_events,
     .close = gpu_close,
 };
