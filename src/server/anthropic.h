@@ -14,6 +14,7 @@ struct anthropic_request {
     struct json *specs;  /* the tools as functions; what the conversation's point into */
     bool hide_reasoning; /* thinking.display is "omitted": the client carries it unread */
     size_t n_skipped;    /* tools of Anthropic's servers: not offered */
+    str search;          /* it asks for this web search and nothing else; empty: it does not */
 };
 
 /* On failure e is set and out needs no freeing. */
@@ -26,3 +27,5 @@ bool anthropic_parse_messages(struct anthropic_request *r, struct openai_error *
 /* In anthropic_tools.c: "tools", and "tool_choice" when they are known. */
 bool anthropic_parse_tools(struct anthropic_request *r, struct openai_error *e);
 bool anthropic_parse_tool_choice(struct anthropic_request *r, struct openai_error *e);
+/* In anthropic_search.c: is it for a web search alone? */
+void anthropic_find_search(struct anthropic_request *r);

@@ -112,10 +112,13 @@ static bool parse(struct anthropic_request *r, str text, struct openai_error *e)
     q->random_seed = !seed || json_int(seed) == -1;
     if (q->sampling.top_k < 0)
         q->sampling.top_k = 0;
-    return parse_thinking(r, e) &&
-           openai_take_stops(q, json_get(q->body, "stop_sequences"), "stop_sequences", e) &&
-           parse_format(r, e) && anthropic_parse_messages(r, e) && anthropic_parse_tools(r, e) &&
-           anthropic_parse_tool_choice(r, e);
+    if (!parse_thinking(r, e) ||
+        !openai_take_stops(q, json_get(q->body, "stop_sequences"), "stop_sequences", e) ||
+        !parse_format(r, e) || !anthropic_parse_messages(r, e) || !anthropic_parse_tools(r, e) ||
+        !anthropic_parse_tool_choice(r, e))
+        return false;
+    anthropic_find_search(r);
+    return true;
 }
 
 bool anthropic_parse(str body, const struct sampling *defaults, struct anthropic_request *out,

@@ -231,6 +231,51 @@ void anthropic_event(struct anthropic_reply *r, const struct chat_event *event, 
     }
 }
 
+/* A block that is there at once, without its last brace. input: of a call, which streams tell as a
+ * delta; empty: none. */
+static void put_ready(struct anthropic_reply *r, str block, str input, struct buf *out)
+{
+    struct buf *to = out ? out : &r->blocks;
+    end_block(r, out);
+    if (out) {
+        open_block_event(r, "content_block_start", out);
+        buf_str(out, STR(",\"content_block\":"));
+    } else if (r->blocks.n) {
+        buf_byte(&r->blocks, ',');
+    }
+    buf_str(to, block);
+    if (input.n)
+        buf_fmt(to, ",\"input\":%.*s", STRF(out ? STR("{}") : input));
+    buf_byte(to, '}');
+    if (out) {
+        close_event(out);
+        if (input.n)
+            put_delta(r, "input_json_delta", "partial_json", input, out);
+        open_block_event(r, "content_block_stop", out);
+        close_event(out);
+    }
+    r->n_blocks++;
+}
+
+void anthropic_no_search(struct anthropic_reply *r, const char *id, str query, struct buf *out)
+{
+    struct buf call = {0}, input = {0}, result = {0};
+    buf_fmt(&call, "{\"type\":\"server_tool_use\",\"id\":\"srvtoolu_%s\",\"name\":\"web_search\"",
+            id);
+    buf_str(&input, STR("{\"query\":"));
+    json_quote(query, &input);
+    buf_byte(&input, '}');
+    buf_fmt(&result,
+            "{\"type\":\"web_search_tool_result\",\"tool_use_id\":\"srvtoolu_%s\",\"content\":{"
+            "\"type\":\"web_search_tool_result_error\",\"error_code\":\"unavailable\"}",
+            id);
+    put_ready(r, buf_view(&call), buf_view(&input), out);
+    put_ready(r, buf_view(&result), STR(""), out);
+    buf_free(&call);
+    buf_free(&input);
+    buf_free(&result);
+}
+
 /* ---- the reply ---- */
 
 void anthropic_begin(struct anthropic_reply *r, size_t n_prompt, struct buf *out)

@@ -31,6 +31,8 @@ void anthropic_begin(struct anthropic_reply *r, size_t n_prompt, struct buf *out
 void anthropic_idle(const struct reply_progress *at, struct buf *out);
 /* out: NULL when the reply goes out at once. */
 void anthropic_event(struct anthropic_reply *r, const struct chat_event *event, struct buf *out);
+/* The blocks of a web search that could not be made. id: of the call. out: as above. */
+void anthropic_no_search(struct anthropic_reply *r, const char *id, str query, struct buf *out);
 /* The last block's stop, message_delta and message_stop. */
 void anthropic_end(struct anthropic_reply *r, const struct reply_end *end, struct buf *out);
 /* The message object of a reply at once. */

@@ -84,6 +84,23 @@ static bool parse(const struct server *s, struct http_request *http, struct anth
     return true;
 }
 
+/* At once, and without the model. */
+static void refuse_search(struct answer *a, struct http_request *http)
+{
+    const struct reply_end end = {.finish = "stop"};
+    const bool streams = a->request.base.stream;
+    struct buf out = {0};
+    char id[25];
+    server_make_id(id, sizeof id - 1);
+    if (streams)
+        anthropic_begin(&a->reply, 0, &out);
+    anthropic_no_search(&a->reply, id, a->request.search, streams ? &out : NULL);
+    (streams ? anthropic_end : anthropic_whole)(&a->reply, &end, &out);
+    http_send(http, 200, streams ? "text/event-stream" : "application/json", buf_view(&out));
+    buf_free(&out);
+    close_answer(a);
+}
+
 void anthropic_serve(const struct server *s, struct http_request *http)
 {
     struct answer *a = mem_new(1, sizeof *a);
@@ -96,6 +113,10 @@ void anthropic_serve(const struct server *s, struct http_request *http)
         (struct anthropic_reply){.hide_reasoning = a->request.hide_reasoning, .model = s->model_id};
     server_make_id(id, sizeof id - 1);
     snprintf(a->reply.id, sizeof a->reply.id, "msg_%s", id);
+    if (a->request.search.n) {
+        refuse_search(a, http);
+        return;
+    }
     struct reply_request to = {.protocol = &protocol, .state = a, .request = &a->request.base};
     snprintf(to.id, sizeof to.id, "%s", a->reply.id);
     reply_run(s, http, &to);

@@ -91,11 +91,15 @@ test('tool_choice is kept to', async () => {
   assert.equal(any.stop_reason, 'tool_use');
 });
 
-test('a search that only Anthropic runs is answered in words', async () => {
+test('a search that only Anthropic runs is said to be unavailable, streamed and at once', async () => {
   const from = server.lines.length;
-  const reply = await client.messages.create({ ...about, tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }],
-    tool_choice: { type: 'tool', name: 'web_search' } });
-  assert.match(text(reply), /\w/);
+  const search = { ...about, tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }], tool_choice: { type: 'tool', name: 'web_search' } };
+  for (const reply of [await client.messages.create(search), await client.messages.stream(search).finalMessage()]) {
+    const [call, result] = reply.content;
+    assert.deepEqual([call.type, call.input], ['server_tool_use', { query: search.messages.at(-1).content }]);
+    assert.equal(result.tool_use_id, call.id);
+    assert.equal(result.content.error_code, 'unavailable');
+  }
   await server.log(/tool of type 'web_search_20250305' is not offered/, from);
 });
 

@@ -235,6 +235,40 @@ TEST(anthropic_tool_choice)
     }
 }
 
+TEST(anthropic_knows_requests_for_a_web_search_alone)
+{
+#define SEARCH "{\"type\":\"web_search_20260209\",\"name\":\"web_search\"}"
+#define ASK    "Perform a web search for the query: "
+    static const struct {
+        const char *tools, *choice, *text, *query;
+    } rows[] = {
+        {SEARCH, "auto", ASK "owl", "owl"},
+        {SEARCH, "tool", ASK "owl", "owl"},
+        {SEARCH, "any", "owl", "owl"},
+        {SEARCH, "auto", "owl", ""},
+        {SEARCH, "none", ASK "owl", ""},
+        {SEARCH ",{\"name\":\"f\"}", "auto", ASK "owl", ""},
+        {"{\"type\":\"web_fetch_1\",\"name\":\"web_search\"}", "tool", "owl", ""},
+        {"{\"name\":\"web_search\"}", "any", "owl", ""},
+        {"", "auto", ASK "owl", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct anthropic_request r;
+        struct buf body = {0};
+        buf_fmt(&body,
+                "{\"tools\":[%s],\"tool_choice\":{\"type\":\"%s\",\"name\":\"web_search\"},"
+                "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+                "{\"type\":\"text\",\"text\":\"%s\"}]}]}",
+                rows[i].tools, rows[i].choice, rows[i].text);
+        parse(body.p, &r);
+        CHECK_STR(r.search, str_of(rows[i].query));
+        anthropic_request_free(&r);
+        buf_free(&body);
+    }
+#undef SEARCH
+#undef ASK
+}
+
 TEST(anthropic_limits_and_shapes)
 {
     struct anthropic_request r;
