@@ -36,6 +36,12 @@ uint64_t hint_session(const struct http_request *http)
 
 uint64_t hint_of(const struct http_request *http, const struct json *body)
 {
-    const str name = from_headers(http);
-    return number_of(http, name.n ? name : from_body(body));
+    str name = from_headers(http);
+    const struct json *slot = json_get(body, "id_slot");
+    const int64_t n = json_int(slot);
+    if (!name.n)
+        name = from_body(body);
+    if (!name.n && json_type(slot) == JSON_INT && n >= 0)
+        name = (str){(const char *)&n, sizeof n};
+    return number_of(http, name);
 }

@@ -8,11 +8,12 @@
 #include "server/openai.h"
 
 /* 0: the request has no name. In this order, the first that is there:
- *   x-claude-code-session-id, with x-claude-code-agent-id where a sub-agent speaks   Claude Code
- *   x-session-id, session_id                                                          Codex and
- * others "prompt_cache_key"                                            OpenAI's protocols: Codex,
- * OpenCode "metadata.user_id"                                            Anthropic's: older Claude
- * Code "user"                                                        OpenAI's */
+ *   x-claude-code-session-id, with x-claude-code-agent-id where a sub-agent speaks: Claude Code
+ *   x-session-id, session_id: Codex and others
+ *   "prompt_cache_key": OpenAI's protocols; Codex, OpenCode
+ *   "metadata.user_id": Anthropic's; older Claude Code
+ *   "user": OpenAI's
+ *   "id_slot", from 0: llama-server's */
 uint64_t hint_of(const struct http_request *http, const struct json *body);
 /* The same of the headers alone, which name one conversation of one agent; 0: none is there. */
 uint64_t hint_session(const struct http_request *http);

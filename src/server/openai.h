@@ -110,6 +110,7 @@ struct openai_request {
     bool want_logprobs;
     bool want_progress;      /* "return_progress": how much of the prompt was read, in chunks */
     bool want_timings;       /* "timings_per_token" or the above: how long it took, at the end */
+    bool twice_reasoning;    /* "include_reasoning": "reasoning" beside "reasoning_content" */
     bool ignore_stop;        /* "ignore_eos" */
     bool one_call;           /* parallel_tool_calls is false */
     bool random_seed;        /* no seed was given */

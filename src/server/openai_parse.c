@@ -51,6 +51,7 @@ static const struct openai_field chat_fields[] = {
     FIELD_CHECKED("enable_thinking", TYPE_BOOL),
     FIELD_CHECKED("thinking", TYPE_OBJECT),
     FIELD_CHECKED("reasoning", TYPE_OBJECT),
+    FIELD_STORED("include_reasoning", TYPE_BOOL, STORE_BOOL, IN(twice_reasoning)),
 };
 
 static const struct openai_field text_fields[] = {
@@ -98,6 +99,16 @@ bool openai_take_stops(struct openai_request *r, const struct json *stop, const 
 bool openai_parse_stops(struct openai_request *r, struct openai_error *e)
 {
     return openai_take_stops(r, json_get(r->body, "stop"), "stop", e);
+}
+
+/* No limit is -1. */
+static bool check_limit(const struct openai_request *r, struct openai_error *e)
+{
+    const char *name = "max_completion_tokens";
+    if (!json_get(r->body, name))
+        name = "max_tokens";
+    return !json_get(r->body, name) || r->max_tokens != 0 ||
+           openai_refuse(e, name, "'%s' must be 1 or more, or -1 for no limit, not 0.", name);
 }
 
 static bool parse_logit_bias(struct openai_request *r, struct openai_error *e)
@@ -235,8 +246,9 @@ bool openai_parse(str body, bool chat, const struct sampling *defaults, struct o
         goto fail;
     }
     if (!openai_fields(out->body, "", common_fields, FIELD_COUNT(common_fields), out, e) ||
-        !parse_stream_options(out, e) || !openai_parse_stops(out, e) || !parse_logit_bias(out, e) ||
-        !openai_parse_shape(out, e) || !(chat ? parse_chat(out, e) : parse_text(out, e)))
+        !check_limit(out, e) || !parse_stream_options(out, e) || !openai_parse_stops(out, e) ||
+        !parse_logit_bias(out, e) || !openai_parse_shape(out, e) ||
+        !(chat ? parse_chat(out, e) : parse_text(out, e)))
         goto fail;
     const struct json *seed = json_get(out->body, "seed");
     out->random_seed = !seed || json_int(seed) == -1;

@@ -191,7 +191,18 @@ void openai_chunk_finish(const struct openai_head *h, const char *finish,
     close_chunk(h, out);
 }
 
-static void put_delta(const struct chat_event *event, struct buf *out)
+/* As a member of a delta or a message, without a comma before it. */
+static void put_reasoning(const struct openai_head *h, str text, struct buf *out)
+{
+    buf_str(out, STR("\"reasoning_content\":"));
+    json_quote(text, out);
+    if (h->twice_reasoning) {
+        buf_str(out, STR(",\"reasoning\":"));
+        json_quote(text, out);
+    }
+}
+
+static void put_delta(const struct openai_head *h, const struct chat_event *event, struct buf *out)
 {
     switch (event->kind) {
     case CHAT_CONTENT:
@@ -200,8 +211,8 @@ static void put_delta(const struct chat_event *event, struct buf *out)
         buf_byte(out, '}');
         break;
     case CHAT_REASONING:
-        buf_str(out, STR("{\"reasoning_content\":"));
-        json_quote(event->text, out);
+        buf_byte(out, '{');
+        put_reasoning(h, event->text, out);
         buf_byte(out, '}');
         break;
     case CHAT_CALL_BEGIN:
@@ -227,7 +238,7 @@ void openai_chunk_event(const struct openai_head *h, const struct chat_event *ev
     if (!h->chat)
         json_quote(event->text, &delta);
     else
-        put_delta(event, &delta);
+        put_delta(h, event, &delta);
     if (delta.n) {
         put_chunk(h, buf_view(&delta), tokens, n_tokens, NULL, out);
         close_chunk(h, out);
@@ -248,7 +259,7 @@ void openai_chunk_done(struct buf *out)
     buf_str(out, STR("data: [DONE]\n\n"));
 }
 
-static void put_message(const struct openai_reply *r, struct buf *out)
+static void put_message(const struct openai_head *h, const struct openai_reply *r, struct buf *out)
 {
     buf_str(out, STR("{\"role\":\"assistant\",\"content\":"));
     if (r->content.n || !r->n_calls)
@@ -257,8 +268,8 @@ static void put_message(const struct openai_reply *r, struct buf *out)
         buf_str(out, STR("null"));
     buf_str(out, STR(",\"refusal\":null"));
     if (r->reasoning.n) {
-        buf_str(out, STR(",\"reasoning_content\":"));
-        json_quote(r->reasoning, out);
+        buf_byte(out, ',');
+        put_reasoning(h, r->reasoning, out);
     }
     for (size_t i = 0; i < r->n_calls; i++) {
         buf_str(out, i ? STR(",{\"id\":") : STR(",\"tool_calls\":[{\"id\":"));
@@ -277,7 +288,7 @@ void openai_reply_body(const struct openai_head *h, const struct openai_reply *r
     put_head(h, h->chat ? "chat.completion" : "text_completion", out);
     buf_str(out, h->chat ? STR("{\"index\":0,\"message\":") : STR("{\"index\":0,\"text\":"));
     if (h->chat)
-        put_message(r, out);
+        put_message(h, r, out);
     else
         json_quote(r->content, out);
     put_choice_end(h, r->tokens, r->n_tokens, r->finish, out);

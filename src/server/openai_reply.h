@@ -16,6 +16,7 @@ struct openai_head {
     int64_t created; /* seconds since 1970 */
     str model;
     bool timings;         /* as llama-server has them, in the body or the chunk that ends it */
+    bool twice_reasoning; /* as "reasoning", too, for clients that know no "reasoning_content" */
     bool usage_in_chunks; /* include_usage: chunks say "usage":null, as OpenAI's do */
     str warning;          /* for the client, in the body or the chunk with the finish reason */
 };

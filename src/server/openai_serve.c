@@ -118,6 +118,7 @@ void openai_serve(const struct server *s, struct http_request *http, bool chat)
                                    .created = clock_unix(),
                                    .model = s->model_id,
                                    .timings = a->request.want_timings,
+                                   .twice_reasoning = a->request.twice_reasoning,
                                    .usage_in_chunks = a->request.include_usage};
     struct reply_request to = {.protocol = &protocol, .state = a, .request = &a->request};
     snprintf(a->head.id, sizeof a->head.id, "%s%s", chat ? "chatcmpl-" : "cmpl-", id);

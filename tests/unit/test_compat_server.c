@@ -248,6 +248,11 @@ TEST(sessions_have_the_names_that_clients_give_conversations)
     CHECK(strlen(name) == 16 && strcmp(name, want) != 0); /* a sub-agent */
     name_of(s, named[1].path, "", named[1].body, name);
     CHECK_STR(str_of(name), STR("")); /* nobody's */
+    name_of(s, named[1].path, "", "{\"id_slot\":-1," SAY "}", name);
+    CHECK_STR(str_of(name), STR("")); /* any */
+    name_of(s, named[1].path, "", "{\"id_slot\":0," SAY "}", want);
+    name_of(s, named[1].path, "", "{\"id_slot\":1," SAY "}", name);
+    CHECK(strlen(want) == 16 && strlen(name) == 16 && strcmp(name, want) != 0);
     kit_server_close(s);
 }
 
