@@ -21,7 +21,7 @@ struct serve_opts {
     int32_t n_sessions;            /* below 1: the default */
     int32_t cache_mib, disk_mib;   /* below 0: the default */
     char disk_path[TERM_MAX_PATH]; /* "": none */
-    bool verbose;
+    bool force_samplers, verbose;
 };
 
 #define AT(field) offsetof(struct serve_opts, field)
@@ -54,6 +54,8 @@ static const struct opt serve_table[] = {
      "none", OPT_TEXT, AT(state), 0, 0},
     {"--record", "DIR", "keep every request and its answer in DIR, for 'tawny replay'", "none",
      OPT_TEXT, AT(record), 0, 0},
+    {"--force-samplers", NULL, "temperature, top-p and the like from here, whatever requests say",
+     NULL, OPT_FLAG, AT(force_samplers), 0, 0},
     {"-v --verbose", NULL, "say what happens", NULL, OPT_FLAG, AT(verbose), 0, 0},
 };
 #undef AT
@@ -201,6 +203,7 @@ static bool serve(const struct serve_opts *o, const struct model_opts *m,
                                          .api_key = o->key_file ? key.p : o->api_key,
                                          .cors = o->cors,
                                          .record = o->record,
+                                         .force_samplers = o->force_samplers,
                                          .chat_template = buf_view(&template),
                                          .model_id = o->alias,
                                          .log = term_log(o->verbose),

@@ -548,6 +548,36 @@ bool reply_encode(struct reply *r, struct openai_error *e)
     return prompt_encode(r->server, r->request, &r->prompt, e);
 }
 
+static bool same_samplers(const struct sampling *x, const struct sampling *y)
+{
+    return x->temperature == y->temperature && x->top_k == y->top_k && x->top_p == y->top_p &&
+           x->min_p == y->min_p && x->repeat_penalty == y->repeat_penalty &&
+           x->presence_penalty == y->presence_penalty &&
+           x->frequency_penalty == y->frequency_penalty && x->penalty_last_n == y->penalty_last_n;
+}
+
+/* Clients have samplers of their own for models whose names they know (OpenCode for every "qwen"):
+ * the operator sees that, and may have the model's instead. */
+static void settle_samplers(const struct server *s, const char *id, struct sampling *asked)
+{
+    struct sampling ours;
+    engine_sampling_defaults(s->engine, &ours);
+    if (same_samplers(asked, &ours))
+        return;
+    log_info(&s->params.log,
+             "%s: the client asks for temperature %g, top_k %d, top_p %g, min_p %g; the server's "
+             "are %g, %d, %g, %g%s",
+             id, (double)asked->temperature, asked->top_k, (double)asked->top_p,
+             (double)asked->min_p, (double)ours.temperature, ours.top_k, (double)ours.top_p,
+             (double)ours.min_p, s->params.force_samplers ? " and count" : "");
+    if (!s->params.force_samplers)
+        return;
+    ours.seed = asked->seed;
+    ours.bias = asked->bias;
+    ours.n_bias = asked->n_bias;
+    *asked = ours;
+}
+
 struct reply *reply_open(const struct server *s, const struct reply_request *to)
 {
     struct reply *r = mem_new(1, sizeof *r);
@@ -560,6 +590,7 @@ struct reply *reply_open(const struct server *s, const struct reply_request *to)
     r->stops.n = r->request->n_stops;
     if (r->request->random_seed)
         r->request->sampling.seed = server_random();
+    settle_samplers(s, to->id, &r->request->sampling);
     return r;
 }
 

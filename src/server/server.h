@@ -21,6 +21,7 @@ struct server_params {
                                  them, or "*" for all [none] */
     const char *record;       /* a folder that keeps every request and its answer [none] */
     str chat_template;        /* Jinja [the model file's] */
+    bool force_samplers;      /* requests' samplers (but for seed and bias) are not followed */
     const char *model_id;     /* the name clients see [the file's name without .gguf] */
     uint32_t max_connections; /* [128] */
     size_t max_body;          /* bytes of a request, before and after it is unpacked

@@ -90,6 +90,7 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
                                .max_kept = p->max_kept,
                                .cors = p->cors,
                                .record = p->record,
+                               .force_samplers = p->force_samplers,
                                .chat_template = str_of(p->chat_template ? p->chat_template : ""),
                                .model_id = "kit",
                                .log = {on_log, s},

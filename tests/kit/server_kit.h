@@ -16,7 +16,8 @@ struct kit_server_params {
     size_t max_held; /* [the server's] */
     size_t max_kept; /* [the server's] */
     const char *cors;
-    const char *record;        /* a folder */
+    const char *record; /* a folder */
+    bool force_samplers;
     const char *chat_template; /* [ChatML] */
     bool demo; /* the demo model instead, on the cpu backend; skips the test without it */
 };

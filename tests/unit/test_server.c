@@ -290,3 +290,39 @@ TEST(server_looks_for_stop_strings_in_the_answer_alone)
     buf_free(&in);
     kit_server_close(s);
 }
+
+/* What the model says at a temperature, always with the same seed. */
+static void say_at(struct kit_server *s, const char *temperature, struct buf *text)
+{
+    struct buf in = {0}, body = {0};
+    buf_fmt(&body,
+            "{\"prompt\":\"owl\",\"max_tokens\":16,\"ignore_eos\":true,\"seed\":7,"
+            "\"logit_bias\":{\"97\":-100},\"temperature\":%s}",
+            temperature);
+    CHECK_INT(kit_fetch(s, "POST", "/v1/completions", "", buf_view(&body), &in), 200);
+    size_t from = str_find(buf_view(&in), STR("\"text\":"), 0);
+    buf_clear(text);
+    buf_str(text,
+            str_sub(buf_view(&in), from, str_find(buf_view(&in), STR(",\"logprobs\""), from)));
+    buf_free(&in);
+    buf_free(&body);
+}
+
+TEST(server_follows_its_own_samplers_where_it_is_told_to)
+{
+    for (int force = 0; force < 2; force++) {
+        struct kit_server *s =
+            kit_server_open(&(struct kit_server_params){.force_samplers = force});
+        struct buf cold = {0}, hot = {0};
+        say_at(s, "0", &cold);
+        say_at(s, "50", &hot);
+        CHECK_INT(str_eq(buf_view(&cold), buf_view(&hot)), force);
+        CHECK(!kit_has(&hot, "a")); /* a bias is no sampler */
+        kit_log_wait(s, force ? "asks for temperature 50, top_k" : "asks for temperature 0, top_k",
+                     &hot);
+        CHECK_INT(kit_has(&hot, " and count"), force);
+        buf_free(&cold);
+        buf_free(&hot);
+        kit_server_close(s);
+    }
+}
