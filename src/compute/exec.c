@@ -76,8 +76,7 @@ uint32_t exec_kv_rows(const struct kv_layer *kv, const struct exec_params *param
 
 uint64_t exec_kv_pages(const struct kv_layer *kv, const struct exec_params *params)
 {
-    const uint32_t n = exec_kv_is_ring(kv, params) ? 1 : pages_of(params->n_ctx, params->page);
-    return (uint64_t)params->n_seqs * n;
+    return exec_kv_is_ring(kv, params) ? params->n_seqs : params->n_pages;
 }
 
 const struct pages *exec_kv_table(const struct kv_layer *kv, const struct exec_params *params)
@@ -224,6 +223,8 @@ static struct exec_params with_defaults(const struct backend *b, const struct ex
     p.n_ubatch = p.n_ubatch ? p.n_ubatch : b->n_ubatch;
     p.n_ubatch = (uint32_t)num_min(p.n_ubatch, (uint64_t)p.n_ctx * p.n_seqs);
     p.page = (uint32_t)num_min(p.page ? p.page : PAGE_POSITIONS, p.n_ctx);
+    const uint64_t n_all = p.page ? pages_of_all(p.n_seqs, p.n_ctx, p.page) : 0;
+    p.n_pages = (uint32_t)num_min(p.n_pages ? p.n_pages : n_all, num_min(n_all, UINT32_MAX));
     return p;
 }
 
@@ -233,6 +234,9 @@ static bool fill_params(const struct backend *b, const struct plan *p,
     *out = with_defaults(b, given);
     if (out->n_ctx == 0)
         return err_set(e, ERR_USAGE, "the context is 0 tokens, must be at least 1");
+    if (out->n_pages < pages_of(out->n_ctx, out->page))
+        return err_set(e, ERR_USAGE, "%u pages of %u tokens: a context of %u needs %u",
+                       out->n_pages, out->page, out->n_ctx, pages_of(out->n_ctx, out->page));
     return check_cache_type(p, out->type_k, false, e) && check_cache_type(p, out->type_v, true, e);
 }
 
@@ -328,7 +332,7 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
     x->held = mem_new(x->params.n_seqs, sizeof *x->held);
     x->has_rings = b->state_copy && has_rings(p, &x->params);
     assert(x->params.page % EXEC_ROWS_ALIGN == 0 || x->params.page == x->params.n_ctx);
-    pages_make(&x->pages, x->params.n_seqs, x->params.n_ctx, x->params.page);
+    pages_make(&x->pages, x->params.n_seqs, x->params.n_ctx, x->params.page, x->params.n_pages);
     x->params.pages = &x->pages;
     x->want = mem_new(x->params.n_ubatch, sizeof *x->want);
     x->seq = mem_new(x->params.n_ubatch, sizeof *x->seq);
@@ -460,12 +464,17 @@ static void overwrite(const struct exec *x, struct held *h, uint32_t pos)
         h->whole = (uint32_t)num_max(h->whole, pos + 1 - x->params.n_ubatch);
 }
 
-/* Positions [first, end) of a sequence get pages that are its own. False and e where a device fails
- * to copy what it keeps of one: it holds nothing then. */
+/* Positions [first, end) of a sequence get pages that are its own. False and e where there are not
+ * as many, and where a device fails to copy what it keeps of one: it holds nothing then. */
 static bool own_pages(struct exec *x, uint32_t seq, uint32_t first, uint32_t end, struct err *e)
 {
     if (first == end)
         return true;
+    pages_cut(&x->pages, seq, end);
+    const uint32_t n = pages_needed(&x->pages, seq, first, end);
+    if (n > x->pages.n_free)
+        return err_set(e, ERR_LIMIT, "sequence %u needs %u pages for tokens %u to %u, %u are free",
+                       seq, n, first, end - 1, x->pages.n_free);
     const struct page_copy copy = pages_write(&x->pages, seq, first, end);
     if (copy.n_rows == 0 || x->backend->page_copy(x->state, &copy, e))
         return true;
@@ -533,12 +542,15 @@ static bool finds_best(const struct exec *x, const struct batch *b, size_t n_wan
 /* Whether the step behind this batch may be begun: there is room for it. */
 static bool may_go_on(const struct exec *x, const struct batch *b)
 {
+    uint32_t n_pages = 0;
     if (!b->want_best || !b->goes_on)
         return false;
-    for (uint32_t i = 0; i < b->n; i++)
+    for (uint32_t i = 0; i < b->n; i++) {
         if (!wanted(b, i) || row_before(b, i) != i || b->pos[i] + 1 == x->params.n_ctx)
             return false;
-    return true;
+        n_pages += exec_pages_needed(x, seq_of(b, i), b->pos[i], 2);
+    }
+    return exec_pages_suffice(x) || n_pages <= x->pages.n_free;
 }
 
 bool exec_run(struct exec *x, const struct batch *given, struct err *e)
@@ -640,9 +652,39 @@ bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t n, struc
     return take_rows(x, to, n, true);
 }
 
+void exec_seq_cut(struct exec *x, uint32_t seq, uint32_t n)
+{
+    struct held *h = &x->held[seq];
+    if (n == 0)
+        *h = (struct held){0};
+    h->n = (uint32_t)num_min(h->n, n);
+    pages_cut(&x->pages, seq, h->n);
+}
+
 struct exec_pages exec_pages(const struct exec *x)
 {
     return (struct exec_pages){pages_used(&x->pages), x->pages.n_all};
+}
+
+uint32_t exec_pages_held(const struct exec *x, const bool *which)
+{
+    return pages_held(&x->pages, which);
+}
+
+uint32_t exec_pages_own(const struct exec *x, uint32_t seq)
+{
+    return pages_own(&x->pages, seq);
+}
+
+uint32_t exec_pages_needed(const struct exec *x, uint32_t seq, uint32_t first, uint32_t n)
+{
+    return n ? pages_needed(&x->pages, seq, first, first + n) : 0;
+}
+
+bool exec_pages_suffice(const struct exec *x)
+{
+    const struct pages *p = &x->pages;
+    return p->n_all == (uint64_t)p->n_seqs * p->n_in_seq;
 }
 
 uint64_t exec_rows_bytes(const struct backend *b, const struct plan *p,

@@ -26,6 +26,8 @@ struct exec_params {
     int n_threads; /* [one per physical core] */
     uint32_t page; /* positions of a page of the cache, a multiple of EXEC_ROWS_ALIGN, for vulkan of
                       64, or n_ctx at least [PAGE_POSITIONS, or n_ctx where that is less] */
+    uint32_t n_pages; /* that all sequences have together, enough for one of n_ctx at least [as many
+                         as all need that share nothing] */
     uint64_t max_bytes; /* refuse a plan over this [what the backend's memory has
                            left] */
     /* For backends on devices. Strings are borrowed and must outlive the exec. */
@@ -239,7 +241,8 @@ const struct exec_params *exec_params_of(const struct exec *x); /* with defaults
  * that needs it says; this one may be repeated. */
 bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
                  struct err *e);
-/* Runs the rows in pieces of n_ubatch. ERR_USAGE where a sequence cannot go on at its first row.
+/* Runs the rows in pieces of n_ubatch. ERR_USAGE where a sequence cannot go on at its first row,
+ * ERR_LIMIT where pages run out (exec_pages_needed).
  * After a failure (ERR_CANCELLED when b->cancel became true) every sequence of the batch is cut
  * back to its first row of it, and exec_reach says from where it can go on. */
 bool exec_run(struct exec *x, const struct batch *b, struct err *e);
@@ -276,11 +279,23 @@ bool exec_state_restore(struct exec *x, uint32_t seq, uint32_t n_tokens, const v
  * that was saved from `from` (exec_state_restore), or at 0. ERR_USAGE where `from` holds fewer.
  * ERR_DEVICE: `to` is empty. */
 bool exec_seq_copy(struct exec *x, uint32_t from, uint32_t to, uint32_t n, struct err *e);
+/* A sequence keeps its first n tokens at most, and pages behind them are free. It goes on as before
+ * where it still can. */
+void exec_seq_cut(struct exec *x, uint32_t seq, uint32_t n);
 /* Pages of the cache that sequences hold, one that several hold counted once, and all of them. */
 struct exec_pages {
     uint32_t n_used, n_all;
 };
 struct exec_pages exec_pages(const struct exec *x);
+/* Those of the sequences in which[n_seqs], counted likewise. */
+uint32_t exec_pages_held(const struct exec *x, const bool *which);
+/* Those that a sequence alone holds. */
+uint32_t exec_pages_own(const struct exec *x, uint32_t seq);
+/* Free ones that n tokens behind the first ones of a sequence take: a run of them, or their
+ * exec_rows_load. Sequences of one run that hold a page together take no more than the sum. */
+uint32_t exec_pages_needed(const struct exec *x, uint32_t seq, uint32_t first, uint32_t n);
+/* Whether all sequences can be full and share nothing: no run lacks pages then. */
+bool exec_pages_suffice(const struct exec *x);
 /* Out of the backend and back into it: what layers that keep all tokens hold of tokens [first,
  * first + n) of a sequence; first is a multiple of EXEC_ROWS_ALIGN. Beside a saved state this is
  * all that there is of a sequence. */
@@ -293,7 +308,8 @@ uint64_t exec_rows_size(const struct exec *x, uint32_t n); /* of an open one */
 bool exec_rows_save(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, void *out,
                     struct err *e);
 /* Makes a sequence that holds at least `first` tokens hold first + n as if it had read them; it
- * goes on from there as after exec_seq_copy. ERR_DEVICE: the sequence is empty. */
+ * goes on from there as after exec_seq_copy. ERR_DEVICE, ERR_LIMIT where pages run out: the
+ * sequence is empty. */
 bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, const void *in,
                     struct err *e);
 /* Logits of the i-th wanted row of the last run, [plan.n_vocab]; valid until the next run. NULL

@@ -17,11 +17,9 @@ struct pages {
     uint32_t *n_users;  /* [n_all] sequences that hold it */
     uint32_t *free;     /* [n_free] pages that nobody holds */
     uint64_t n_changes; /* of the table, so far */
-    uint64_t n_moves;   /* those that gave positions which were there another page */
+    uint64_t n_moves;   /* those that gave positions which were there another page, or none */
 };
 
-/* Enough for n_seqs sequences of n_ctx positions that share nothing: then pages never run out. */
-void pages_make(struct pages *p, uint32_t n_seqs, uint32_t n_ctx, uint32_t size);
 void pages_free(struct pages *p);
 /* No sequence holds anything. */
 void pages_clear(struct pages *p);
@@ -30,6 +28,13 @@ static inline uint32_t pages_of(uint32_t n, uint32_t size)
 {
     return n / size + (n % size != 0);
 }
+/* Pages that n_seqs sequences of n_ctx positions hold that share nothing: so many never run out. */
+static inline uint64_t pages_of_all(uint32_t n_seqs, uint32_t n_ctx, uint32_t size)
+{
+    return (uint64_t)n_seqs * pages_of(n_ctx, size);
+}
+/* n_all pages, at most pages_of_all. */
+void pages_make(struct pages *p, uint32_t n_seqs, uint32_t n_ctx, uint32_t size, uint32_t n_all);
 /* The page with a sequence's positions from i * size on. */
 static inline uint32_t page_at(const struct pages *p, uint32_t seq, uint32_t i)
 {
@@ -40,6 +45,13 @@ static inline uint32_t pages_used(const struct pages *p)
     return p->n_all - p->n_free;
 }
 
+/* Those that a sequence alone holds: free when it is cut to nothing. */
+uint32_t pages_own(const struct pages *p, uint32_t seq);
+/* Those that sequences of which[n_seqs] hold, one that several do counted once. */
+uint32_t pages_held(const struct pages *p, const bool *which);
+
+/* A sequence holds its first n positions and no more. */
+void pages_cut(struct pages *p, uint32_t seq, uint32_t n);
 /* `to` holds what `from` does of its first n positions, which it has, and nothing behind them. */
 void pages_share(struct pages *p, uint32_t from, uint32_t to, uint32_t n);
 
@@ -47,7 +59,10 @@ void pages_share(struct pages *p, uint32_t from, uint32_t to, uint32_t n);
 struct page_copy {
     uint32_t from, to, n_rows; /* 0: nothing to copy */
 };
+/* Free pages that pages_write would take. */
+uint32_t pages_needed(const struct pages *p, uint32_t seq, uint32_t first, uint32_t end);
 /* Positions [first, end) of a sequence are to be written, first < end; it has those before them,
- * and nothing behind them from now on. Its pages there are its own afterwards. What of one that
- * others hold too it keeps must be copied before. */
+ * and nothing behind them from now on. Its pages there are its own afterwards, of which as many are
+ * free as pages_needed says once those behind `end` are. What of one that others hold too it keeps
+ * must be copied before. */
 struct page_copy pages_write(struct pages *p, uint32_t seq, uint32_t first, uint32_t end);
