@@ -25,22 +25,6 @@ static void put_count(uint64_t n, struct buf *out)
         buf_fmt(out, "\"%.1fM\"", 1e-6 * (double)n);
 }
 
-/* The type that most bytes of the file have. */
-static const char *main_type(const struct gguf *file)
-{
-    enum { N_TYPES = 64 };
-    uint64_t n_bytes[N_TYPES] = {0};
-    uint32_t most = 0;
-    for (size_t i = 0; i < gguf_n_tensors(file); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(file, i);
-        if ((uint32_t)t->type < N_TYPES)
-            n_bytes[t->type] += t->n_bytes;
-    }
-    for (uint32_t i = 0; i < N_TYPES; i++)
-        most = n_bytes[i] > n_bytes[most] ? i : most;
-    return block_type_name(most);
-}
-
 static void put_details(const struct server *s, struct buf *out)
 {
     const struct model *m = engine_model(s->engine);
@@ -49,7 +33,7 @@ static void put_details(const struct server *s, struct buf *out)
             "\"families\":[\"%s\"],\"parameter_size\":",
             m->arch, m->arch);
     put_count(models_n_params(m->file), out);
-    buf_fmt(out, ",\"quantization_level\":\"%s\"}", main_type(m->file));
+    buf_fmt(out, ",\"quantization_level\":\"%s\"}", models_main_type(m->file));
 }
 
 /* Members that /api/tags and /api/ps share. Clients take the digest for the model's identity: this
@@ -126,9 +110,8 @@ static void put_show(const struct server *s, struct buf *out)
             "\"%s.context_length\":%u,\"%s.block_count\":%u,\"%s.embedding_length\":%u},",
             m->arch, (unsigned long long)models_n_params(m->file), m->arch, engine_n_ctx(s->engine),
             m->arch, m->hp.n_layer, m->arch, m->hp.n_embd);
-    buf_fmt(out, "\"capabilities\":[\"completion\"%s%s],\"modified_at\":",
-            s->chat && s->format != CHAT_PLAIN ? ",\"tools\"" : "",
-            s->may_reason ? ",\"thinking\"" : "");
+    models_capabilities(s, out);
+    buf_str(out, STR(",\"modified_at\":"));
     ollama_put_time(s->started_unix, out);
     buf_str(out, STR("}\n"));
 }

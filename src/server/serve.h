@@ -45,12 +45,17 @@ struct server {
     bool loopback;          /* listening on loopback only */
 };
 
-/* The entry of /v1/models, under every name that a client looks for. created: seconds since 1970.
- */
-void models_entry(const struct engine *g, str id, int64_t created, struct buf *out);
-
+/* The entry of /v1/models, under every name that a client looks for. */
+void models_entry(const struct server *s, struct buf *out);
+/* The member "capabilities" as Ollama has it: what the model and its template can do. */
+void models_capabilities(const struct server *s, struct buf *out);
+bool models_has_tools(const struct server *s);
 /* Weights of a file. */
 uint64_t models_n_params(const struct gguf *file);
+/* The type that most bytes of the file have. */
+const char *models_main_type(const struct gguf *file);
+/* LM Studio's list: /api/v0/models. */
+void models_serve_lm_studio(const struct server *s, struct http_request *http);
 
 /* Answers with an error body, in the shape of the path's protocol. */
 void server_refuse(struct http_request *http, const struct openai_error *e);

@@ -147,6 +147,7 @@ static const struct route {
     {"/tokenize", "POST, OPTIONS", false, llama_serve_tokenize},
     {"/detokenize", "POST, OPTIONS", false, llama_serve_detokenize},
     {"/apply-template", "POST, OPTIONS", false, llama_serve_template},
+    {"/api/v0/models", "GET, HEAD, OPTIONS", false, models_serve_lm_studio},
     {"/api/version", "GET, HEAD, OPTIONS", true, ollama_serve_version},
     {"/api/tags", "GET, HEAD, OPTIONS", false, ollama_serve_tags},
     {"/api/ps", "GET, HEAD, OPTIONS", false, ollama_serve_ps},
@@ -394,7 +395,7 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
     s->may_reason = knows_reasoning(engine_file(g), p->chat_template);
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
-    models_entry(g, s->model_id, s->started_unix, &s->model_entry);
+    models_entry(s, &s->model_entry);
     if (!p->record)
         return true;
     s->recorder = recorder_open(p->record, &p->log, e);

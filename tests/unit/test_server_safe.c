@@ -28,6 +28,7 @@ static const struct {
     {"POST", "/detokenize", "{\"error\":{"},
     {"POST", "/apply-template", "{\"error\":{"},
     {"GET", "/api/version", "{\"error\":\""},
+    {"GET", "/api/v0/models", "{\"error\":\""},
     {"GET", "/api/tags", "{\"error\":\""},
     {"GET", "/api/ps", "{\"error\":\""},
     {"POST", "/api/show", "{\"error\":\""},
