@@ -68,11 +68,11 @@ static void put_script(const struct launch_plan *p, const struct opt_words *word
         if (!f->path)
             continue;
         str folder = {f->path, (size_t)(strrchr(f->path, '/') - f->path)};
-        buf_str(out, STR("mkdir -p "));
+        buf_str(out, STR("(umask 077; mkdir -p ")); /* a key may be in it */
         put_word(arena_str(a, folder).p, out);
-        buf_str(out, STR("\ncat >"));
+        buf_str(out, STR("; cat >"));
         put_word(f->path, out);
-        buf_fmt(out, " <<'TAWNY'\n%.*sTAWNY\n", STRF(f->text));
+        buf_fmt(out, ") <<'TAWNY'\n%.*sTAWNY\n", STRF(f->text));
     }
     for (size_t i = 0; i < p->n_env; i++) {
         const char *equals = strchr(p->env[i], '=');
@@ -169,6 +169,8 @@ static bool launch(const struct launch_opts *o, const struct opt_words *words, s
                     : launch_start(&o->start, a, &server, e)) ||
         !launch_plan(words->at[0], &server, folder, a, &plan, e))
         return false;
+    if (plan.warning)
+        fprintf(stderr, "tawny: warning: launch: %s\n", plan.warning);
     if (!only_show)
         return write_files(&plan, e) && become(&plan, words, e);
     bool ok = true;

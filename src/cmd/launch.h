@@ -14,6 +14,7 @@ struct launch_server {
     uint16_t port; /* on 127.0.0.1 */
     str model;     /* views into the arena that launch_probe was given */
     uint32_t n_ctx;
+    bool thinks;     /* it can reason */
     const char *key; /* NULL: none is asked for */
 };
 /* Is there a tawny server (or another with the same /v1/models) on 127.0.0.1? False and e: none
@@ -41,6 +42,7 @@ enum { LAUNCH_MAX_ENV = 32, LAUNCH_MAX_ARGS = 40, LAUNCH_MAX_FILES = 2 };
 struct launch_plan {
     const char *program, *get; /* the command, and how to install it */
     const char *then;          /* the command that uses what --install wrote */
+    const char *warning;       /* what will not work; NULL: nothing */
     const char *env[LAUNCH_MAX_ENV];
     size_t n_env; /* "NAME=VALUE" */
     const char *args[LAUNCH_MAX_ARGS];

@@ -1,6 +1,6 @@
 #include "cmd/launch_plan.h"
 
-/* https://code.claude.com/docs/en/settings; no model name may begin with "claude". The variables
+/* https://code.claude.com/docs/en/settings. The variables
  * stand in a file of settings, too: those of the user's own settings would come before the
  * environment. */
 void plan_claude(const struct plan_in *in)
@@ -21,6 +21,8 @@ void plan_claude(const struct plan_in *in)
         {"ANTHROPIC_DEFAULT_FABLE_MODEL", s->model},
         {"CLAUDE_CODE_SUBAGENT_MODEL", s->model},
         {"ANTHROPIC_CUSTOM_MODEL_OPTION", s->model},
+        {"ANTHROPIC_CUSTOM_MODEL_OPTION_NAME", s->model},
+        {"ANTHROPIC_CUSTOM_MODEL_OPTION_DESCRIPTION", STR("tawny, on this machine")},
         {"CLAUDE_CODE_MAX_CONTEXT_TOKENS", arena_fmt(in->arena, "%u", s->n_ctx)},
         {"CLAUDE_CODE_MAX_OUTPUT_TOKENS", arena_fmt(in->arena, "%u", launch_output(s))},
         {"CLAUDE_CODE_ATTRIBUTION_HEADER", STR("0")},
@@ -47,6 +49,10 @@ void plan_claude(const struct plan_in *in)
     jout_end(&j, '}');
     in->plan->program = in->plan->then = "claude";
     in->plan->get = "npm install -g @anthropic-ai/claude-code";
+    if (str_starts(s->model, STR("claude")))
+        in->plan->warning = "Claude Code takes models whose names begin with 'claude' for "
+                            "Anthropic's and does not ask for their context: give the server "
+                            "another name with --alias";
     plan_args(in, "--settings", plan_file(in, "claude.json", &text, &home, "settings.json", true));
 }
 
@@ -82,6 +88,7 @@ void plan_opencode(const struct plan_in *in)
     jout_u64(&j, "output", launch_output(s));
     jout_end(&j, '}');
     jout_bool(&j, "tool_call", true);
+    jout_bool(&j, "reasoning", s->thinks);
     jout_begin(&j, "interleaved", '{');
     jout_str(&j, "field", STR("reasoning_content"));
     for (int i = 0; i < 6; i++)
@@ -178,7 +185,7 @@ static void pi_provider(const struct plan_in *in, const char *key, struct jout *
     jout_begin(j, NULL, '{');
     jout_str(j, "id", s->model);
     jout_str(j, "name", s->model);
-    jout_bool(j, "reasoning", false);
+    jout_bool(j, "reasoning", s->thinks);
     jout_begin(j, "input", '[');
     jout_str(j, NULL, STR("text"));
     jout_end(j, ']');
@@ -249,6 +256,7 @@ void plan_crush(const struct plan_in *in)
     jout_str(&j, "name", s->model);
     jout_u64(&j, "context_window", s->n_ctx);
     jout_u64(&j, "default_max_tokens", launch_output(s));
+    jout_bool(&j, "can_reason", s->thinks);
     jout_end(&j, '}');
     jout_end(&j, ']');
     jout_end(&j, '}');

@@ -30,7 +30,7 @@ static void catalog(const struct launch_server *s, struct buf *out)
     jout_str(&j, NULL, STR("text"));
     jout_end(&j, ']');
     jout_bool(&j, "supports_parallel_tool_calls", true);
-    jout_bool(&j, "supports_reasoning_summaries", false);
+    jout_bool(&j, "supports_reasoning_summaries", s->thinks);
     jout_begin(&j, "supported_reasoning_levels", '[');
     jout_end(&j, ']');
     jout_bool(&j, "support_verbosity", false);

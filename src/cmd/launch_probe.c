@@ -53,6 +53,14 @@ static bool fetch(uint16_t port, const char *key, struct buf *in)
     return ok && !in->over;
 }
 
+static bool has_word(const struct json *list, str word)
+{
+    for (size_t i = 0; i < json_count(list); i++)
+        if (str_eq(json_str(json_at(list, i)), word))
+            return true;
+    return false;
+}
+
 /* The first model of the list in the body. */
 static bool take_model(str body, struct arena *a, struct launch_server *out, struct err *e)
 {
@@ -64,6 +72,7 @@ static bool take_model(str body, struct arena *a, struct launch_server *out, str
     if (ok) {
         out->model = arena_str(a, id);
         out->n_ctx = (uint32_t)n_ctx;
+        out->thinks = has_word(json_get(entry, "capabilities"), STR("thinking"));
     } else if (v) {
         err_set(e, ERR_FORMAT, "launch: port %u: /v1/models names no model with a context",
                 out->port);

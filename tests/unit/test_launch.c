@@ -28,7 +28,49 @@ TEST(launch_tells_claude_code_the_true_limits)
     CHECK(has(p.env, p.n_env, "CLAUDE_CODE_MAX_OUTPUT_TOKENS=16384"));
     CHECK(has(p.env, p.n_env, "ANTHROPIC_API_KEY="));
     CHECK(p.n_env < LAUNCH_MAX_ENV);
+    CHECK(!p.warning);
+    const struct launch_server renamed = {.port = 1, .model = STR("claude-owl"), .n_ctx = 512};
+    CHECK_OK(launch_plan("claude", &renamed, "/tmp/owl", &a, &p, &e));
+    CHECK(p.warning && strstr(p.warning, "--alias"));
+    CHECK_OK(launch_plan("pi", &renamed, "/tmp/owl", &a, &p, &e));
+    CHECK(!p.warning);
     arena_free(&a);
+}
+
+/* Is the text in what the agent is given? */
+static bool tells(const struct launch_plan *p, const char *text)
+{
+    for (size_t i = 0; i < p->n_env; i++)
+        if (strstr(p->env[i], text))
+            return true;
+    for (size_t i = 0; i < p->n_files; i++)
+        if (str_find(p->files[i].text, str_of(text), 0) != SIZE_MAX)
+            return true;
+    return false;
+}
+
+TEST(launch_says_whether_the_model_reasons)
+{
+    static const char *const rows[][2] = {{"opencode", "\"reasoning\": %s"},
+                                          {"codex", "\"supports_reasoning_summaries\": %s"},
+                                          {"pi", "\"reasoning\": %s"},
+                                          {"crush", "\"can_reason\": %s"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int thinks = 0; thinks < 2; thinks++) {
+            struct launch_server s = server;
+            struct arena a = {0};
+            struct launch_plan p;
+            struct buf text = {0};
+            struct err e;
+            s.thinks = thinks;
+            CHECK_OK(launch_plan(rows[i][0], &s, "/tmp/owl", &a, &p, &e));
+            str before = str_cut(str_of(rows[i][1]), '%', &(str){0});
+            buf_fmt(&text, "%.*s%s", STRF(before), thinks ? "true" : "false");
+            if (!tells(&p, text.p))
+                test_fail(__FILE__, __LINE__, "%s is not told %s", rows[i][0], text.p);
+            buf_free(&text);
+            arena_free(&a);
+        }
 }
 
 TEST(launch_gives_opencode_its_configuration_as_json)
@@ -137,7 +179,12 @@ TEST(launch_asks_the_server_for_its_model)
     CHECK_OK(launch_probe(kit_port(s), "hush", &a, &found, &e));
     CHECK_STR(found.model, STR("kit"));
     CHECK_INT(found.n_ctx, 512);
+    CHECK(!found.thinks);
     CHECK(!launch_probe(kit_port(s), NULL, &a, &found, &e) && strstr(e.msg, "--api-key"));
+    kit_server_close(s);
+    s = kit_server_open(&(struct kit_server_params){.chat_template = "<think>"});
+    CHECK_OK(launch_probe(kit_port(s), NULL, &a, &found, &e));
+    CHECK(found.thinks);
     arena_free(&a);
     kit_server_close(s);
 }
