@@ -11,9 +11,11 @@
 enum {
     MOST_TOKENS = FEW_TOKENS, /* rows that share the unpacking of a weight block */
     MOST_TOKENS_SOFTWARE = 2, /* where compiling takes longer than running */
-    STATIC_SHARED =
-        5120,           /* bytes of shared memory that the shaders take beside their activations */
-    TABLE_BYTES = 1024, /* of pairs of code values */
+    /* Bytes of shared memory beside activations: sums of subgroups and of the workgroup; of each
+     * row, squares; pairs of code values. */
+    STATIC_SHARED = 4480,
+    SQUARES_BYTES = 128,
+    TABLE_BYTES = 1024,
     FLOAT_SPLIT_COLS = 256,
     MOST_RANKED =
         512,     /* experts, by every workgroup that reads them; more by one of the route step */
@@ -24,12 +26,12 @@ enum {
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
 /* The size of subgroups where a shader asks for none: the largest one, which is what drivers for
- * AMD and NVIDIA take. Intel's choose among three by the registers that a shader needs: 0. Where
- * one of them is less than the 8 threads that share a block of activations, they do not. */
+ * AMD and NVIDIA take. Intel's choose among three by the registers that a shader needs: 0, where
+ * none of them is too small. */
 static uint32_t usual_subgroup(const struct vk_caps *c)
 {
-    enum { LEAST = 8 };
-    return c->subgroup_max <= 2 * c->subgroup_min || c->subgroup_min < LEAST ? c->subgroup_max : 0;
+    const bool may_choose = c->subgroup_min >= VK_LEAST_LANES;
+    return may_choose && c->subgroup_max > 2 * c->subgroup_min ? 0 : c->subgroup_max;
 }
 
 uint32_t step_spec(struct gpu *g, const struct vk_pipeline_spec *asked)
@@ -69,6 +71,23 @@ struct over_matrix {
     const struct weight *second; /* of TYPE_2; NULL: none */
 };
 
+/* Constants of shaders/route.glsl: numbers of over_matrix.own. */
+enum { N_EXPERTS = 2, N_USED = 3, N_SPLITS = 5 };
+
+/* Bytes of shared memory of the shader alone. */
+static uint64_t own_shared(const struct over_matrix *o)
+{
+    const uint64_t n_experts = num_max(o->own[N_EXPERTS], 1), n_used = num_max(o->own[N_USED], 1);
+    const uint64_t piece = n_experts > 128 ? 64 : (n_experts + 15) / 16 * 16;
+    const uint64_t n_pieces = (n_experts + piece - 1) / piece;
+    const uint64_t n_first = n_pieces > 1 ? (n_pieces * n_used + 7) / 8 * 8 : 0;
+    if (o->shader == VK_SHADER_EXPERTS_DOWN)
+        return 2 * (uint64_t)o->n_parts * sizeof(float);
+    if (o->shader != VK_SHADER_ROUTE && o->shader != VK_SHADER_GLU)
+        return 0;
+    return (n_pieces * piece + n_first + n_first + 1 + n_experts + 2 * n_used) * sizeof(float);
+}
+
 /* Whether rows that do not fit into shared memory can go through prefill.c however few they are:
  * that multiplies with one type, and does not choose experts. */
 static bool takes_wide(const struct step *s)
@@ -90,17 +109,18 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
     const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_parts;
     const struct matrix *second = o->second ? &g->weights.matrices[o->second->index] : m;
     const bool table = has_table(m->layout) || has_table(second->layout);
-    const uint64_t fixed = STATIC_SHARED + (table ? TABLE_BYTES : 0);
+    const uint64_t fixed = STATIC_SHARED + (table ? TABLE_BYTES : 0) + own_shared(o);
+    const uint64_t row = words * 4 + SQUARES_BYTES;
     uint32_t n_tokens = o->n_tokens;
-    while (n_tokens > 1 && fixed + n_tokens * words * 4 > room)
+    while (n_tokens > 1 && fixed + n_tokens * row > room)
         n_tokens /= 2;
-    if (fixed + n_tokens * words * 4 > room) {
+    if (fixed + n_tokens * row > room) {
         s->is_wide = takes_wide(s);
         return s->is_wide ||
                err_set(e, ERR_UNSUPPORTED,
                        "tensor '%.*s': rows of %u columns need %llu bytes of shared memory, the "
                        "device has %llu: use the cpu backend",
-                       STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + words * 4),
+                       STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + row),
                        (unsigned long long)room);
     }
     struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
@@ -237,10 +257,16 @@ static bool add_gate_and_up(struct gpu *g, struct step *s, struct touched touche
     enum { PART = 12 - 5 }; /* of over_matrix.own, see shaders/glu.comp */
     const struct weight *gate = m.w;
     s->touched = touched;
-    if (gate->type != up->type && go_together(g, gate, up))
-        m.second = up;
-    if (gate->type == up->type || m.second)
+    if (gate->type == up->type)
         return add_both(g, m, s, e);
+    /* What constants follow is not left as it is: lengths, of which none may be 0. */
+    if (m.n_own <= N_EXPERTS)
+        m.own[N_EXPERTS] = m.own[N_USED] = m.own[N_SPLITS] = 1;
+    m.n_own = (uint32_t)num_max(m.n_own, N_SPLITS + 1);
+    if (go_together(g, gate, up)) {
+        m.second = up;
+        return add_both(g, m, s, e);
+    }
     const struct step fresh = *s;
     m.n_own = PART + 1;
     m.own[PART] = 1;

@@ -1,7 +1,8 @@
 // The second half of OP_ROUTE: logits to experts and their weights. The includer's push constants are p.partials, p.router_bias,
-// p.select_bias, p.ids, p.weights and p.scale.
-layout(constant_id = 7) const uint N_EXPERTS = 128;
-layout(constant_id = 8) const uint N_USED = 8;
+// p.select_bias, p.ids, p.weights and p.scale. Who does not choose leaves the constants as they are, so that what would
+// be ranked takes no room.
+layout(constant_id = 7) const uint N_EXPERTS = 1;
+layout(constant_id = 8) const uint N_USED = 1;
 layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.h
 layout(constant_id = 10) const uint N_SPLITS = 1; // parts of a logit, added in order
 
