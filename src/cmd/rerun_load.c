@@ -66,8 +66,12 @@ static str head_lines(const struct json *headers, struct arena *a)
  * text and its first message. */
 static uint64_t conversation_of(const struct rerun_exchange *x, const struct json *file)
 {
-    static const char *const names[] = {"x-claude-code-session-id", "x-claude-code-agent-id",
-                                        "x-session-id", "session_id"};
+    static const char *const names[] = {"x-claude-code-session-id",
+                                        "x-claude-code-agent-id",
+                                        "x-session-id",
+                                        "thread-id",
+                                        "session-id",
+                                        "session_id"};
     static const char *const parts[] = {"system", "instructions", "tools"};
     const struct json *request = json_get(file, "request");
     const struct json *messages = json_get(request, "messages");

@@ -2,7 +2,8 @@
 
 static str from_headers(const struct http_request *http)
 {
-    static const char *const names[] = {"x-claude-code-session-id", "x-session-id", "session_id"};
+    static const char *const names[] = {"x-claude-code-session-id", "x-session-id", "thread-id",
+                                        "session-id", "session_id"};
     str name = {NULL, 0};
     for (size_t i = 0; i < sizeof names / sizeof *names && !name.n; i++)
         name = http_header(http, names[i]);

@@ -9,7 +9,7 @@
 
 /* 0: the request has no name. In this order, the first that is there:
  *   x-claude-code-session-id, with x-claude-code-agent-id where a sub-agent speaks: Claude Code
- *   x-session-id, session_id: Codex and others
+ *   x-session-id; thread-id, session-id: Codex 0.169; session_id: Codex before it
  *   "prompt_cache_key": OpenAI's protocols; Codex, OpenCode
  *   "metadata.user_id": Anthropic's; older Claude Code
  *   "user": OpenAI's

@@ -21,8 +21,15 @@ static const uint64_t MAX_WRITTEN = (uint64_t)16 << 30; /* bytes of one run */
 
 /* Names of conversations, which the engine takes as hints, and what tells clients apart. */
 static const char *const kept_headers[] = {
-    "User-Agent", "x-claude-code-session-id", "x-claude-code-agent-id", "x-session-id",
-    "session_id", "anthropic-version",        "anthropic-beta",
+    "User-Agent",
+    "x-claude-code-session-id",
+    "x-claude-code-agent-id",
+    "x-session-id",
+    "thread-id",
+    "session-id",
+    "session_id",
+    "anthropic-version",
+    "anthropic-beta",
 };
 
 struct waiting {

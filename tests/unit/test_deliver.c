@@ -70,6 +70,8 @@ TEST(deliver_attaches_what_is_evidently_sent_again)
          false},
         {"x-session-id: a\r\n", "x-session-id: a\r\n", fields, true},
         {"x-session-id: a\r\n", "x-session-id: b\r\n", fields, false},
+        {"session-id: a\r\nthread-id: b\r\n", "session-id: a\r\nthread-id: b\r\n", fields, true},
+        {"session-id: a\r\nthread-id: b\r\n", "session-id: a\r\nthread-id: c\r\n", fields, false},
         {"x-session-id: a\r\n", "x-session-id: b\r\nx-stainless-retry-count: 1\r\n", fields, false},
         {"x-session-id: a\r\n", "x-session-id: a\r\n", other, false},
         {"x-claude-code-session-id: a\r\nx-claude-code-agent-id: 1\r\n",
