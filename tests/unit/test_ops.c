@@ -280,11 +280,15 @@ TEST(ops_route_matches_ref)
         struct rig r = rig_open(i, row_counts[i % N_ROW_COUNTS]);
         snprintf(r.what, sizeof r.what, "gating %d, %u of %u experts, %u rows of %u", gating,
                  n_used, n_expert, r.n_total, n_in);
+        /* In this order, which the members of a struct have not. */
+        const slot_id normed = rig_output(&r, "normed", n_in);
+        const slot_id weights = rig_output(&r, "weights", n_used);
+        const slot_id ids = rig_output(&r, "ids", n_used);
         struct op_route o = {
             .x = rig_input(&r, "x", n_in),
-            .normed = rig_output(&r, "normed", n_in),
-            .weights = rig_output(&r, "weights", n_used),
-            .ids = rig_output(&r, "ids", n_used),
+            .normed = normed,
+            .weights = weights,
+            .ids = ids,
             .norm = rig_floats(&r, n_in, 1, 1),
             .eps = 1e-6f,
             .router = rig_matrix(&r, type, n_in, n_expert, 1),
@@ -297,6 +301,41 @@ TEST(ops_route_matches_ref)
         };
         plan_op(&r.plan, OP_ROUTE, 0)->route = o;
         rig_check(&r, routed, &count);
+    }
+    rig_report(&count);
+}
+
+static double all_alike(const struct rig *r, const float *got, const float *want)
+{
+    return memcmp(got, want, r->plan.slots[r->outputs[0]].width * sizeof *got) ? HUGE_VAL : 0;
+}
+
+/* Of experts with the same row those with lower numbers, however they are ranked. */
+TEST(ops_route_takes_the_first_of_equal_experts)
+{
+    static const uint32_t experts[][2] = {{33, 7}, {128, 8}, {130, 10}, {513, 10}};
+    enum { N_IN = 64, N_KINDS = 3 };
+    struct rig_count count = {0};
+    for (uint64_t i = 0; i < 4; i++) {
+        const uint32_t n_expert = experts[i][0], n_used = experts[i][1];
+        struct rig r = rig_open(i, 1);
+        snprintf(r.what, sizeof r.what, "%u of %u experts", n_used, n_expert);
+        const struct weight *router = rig_matrix(&r, BLOCK_F32, N_IN, n_expert, 1);
+        float *rows = r.owned[r.n_owned - 1];
+        for (uint32_t e = N_KINDS; e < n_expert; e++)
+            memcpy(rows + e * N_IN, rows + e * 7 % N_KINDS * N_IN, N_IN * sizeof *rows);
+        plan_op(&r.plan, OP_ROUTE, 0)->route = (struct op_route){
+            .ids = rig_output(&r, "ids", n_used),
+            .normed = plan_slot(&r.plan, "normed", N_IN),
+            .weights = plan_slot(&r.plan, "weights", n_used),
+            .x = rig_input(&r, "x", N_IN),
+            .norm = rig_floats(&r, N_IN, 1, 1),
+            .router = router,
+            .n_expert = n_expert,
+            .n_used = n_used,
+        };
+        count.cases = 0; /* no backend leaves one out */
+        rig_check(&r, all_alike, &count);
     }
     rig_report(&count);
 }
