@@ -70,6 +70,10 @@ static str block_text(struct walk *w, const struct json *block, const char *wher
         return json_str(json_get(block, "text"));
     if (str_eq(type, STR("image")))
         return not_shown(w, where, type);
+    if (str_eq(type, STR("tool_reference"))) {
+        str tool = anthropic_load_tool(w->r, json_str(json_get(block, "tool_name")));
+        return tool.n ? tool : as_json(w, block);
+    }
     if (!str_eq(type, STR("document")))
         return as_json(w, block);
     if (str_eq(type_of(source), STR("text")))

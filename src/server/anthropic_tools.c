@@ -27,6 +27,32 @@ static void put_spec(const struct json *tool, struct buf *out)
     buf_str(out, json_bool(json_get(tool, "strict")) ? STR(",\"strict\":true}") : STR("}"));
 }
 
+/* As Claude Code's ToolSearch describes it to the model, whose references these are. */
+static str definition(struct anthropic_request *r, const struct json *tool)
+{
+    struct buf spec = {0};
+    put_spec(tool, &spec);
+    str text = arena_fmt(&r->base.arena, "<functions>\n<function>%.*s</function>\n</functions>",
+                         STRF(buf_view(&spec)));
+    buf_free(&spec);
+    return text;
+}
+
+str anthropic_load_tool(struct anthropic_request *r, str name)
+{
+    const struct json *list = json_get(r->base.body, "tools");
+    if (!r->loaded)
+        r->loaded = arena_new(&r->base.arena, json_count(list) + 1, sizeof *r->loaded);
+    for (size_t i = 0; i < json_count(list); i++) {
+        const struct json *tool = json_at(list, i);
+        if (name.n && str_eq(json_str(json_get(tool, "name")), name)) {
+            r->loaded[i] = true;
+            return definition(r, tool);
+        }
+    }
+    return STR("");
+}
+
 static bool is_ours(const struct json *tool)
 {
     const struct json *type = json_get(tool, "type");
@@ -43,13 +69,16 @@ static void skip(struct anthropic_request *r, const struct json *tool)
     r->n_skipped++;
 }
 
-static bool collect(struct anthropic_request *r, struct buf *specs, struct openai_error *e)
+/* deferred: those that a message tells of, else those that are told of before all messages. */
+static bool collect(struct anthropic_request *r, bool deferred, struct buf *specs,
+                    struct openai_error *e)
 {
     static const struct openai_field table[] = {
         FIELD_NEEDED("name", TYPE_STRING, STORE_NOTHING, 0),
         FIELD_CHECKED("description", TYPE_STRING),
         FIELD_CHECKED("input_schema", TYPE_OBJECT),
         FIELD_CHECKED("strict", TYPE_BOOL),
+        FIELD_CHECKED("defer_loading", TYPE_BOOL),
     };
     const struct json *list = json_get(r->base.body, "tools");
     for (size_t i = 0; i < json_count(list); i++) {
@@ -57,15 +86,20 @@ static bool collect(struct anthropic_request *r, struct buf *specs, struct opena
         struct openai_path at = openai_path("tools[%zu]", i);
         if (json_type(tool) != JSON_OBJECT)
             return openai_refuse(e, at.text, "'%s' must be an object.", at.text);
+        if (json_bool(json_get(tool, "defer_loading")) != deferred)
+            continue;
         if (!is_ours(tool)) {
             skip(r, tool);
             continue;
         }
         if (!openai_fields(tool, at.text, table, FIELD_COUNT(table), NULL, e))
             return false;
+        if (deferred && !(r->loaded && r->loaded[i]))
+            continue;
         if (specs->n > 1)
             buf_byte(specs, ',');
         put_spec(tool, specs);
+        r->base.n_loaded += deferred;
     }
     return true;
 }
@@ -76,7 +110,7 @@ bool anthropic_parse_tools(struct anthropic_request *r, struct openai_error *e)
     struct buf text = {0};
     struct err why;
     buf_byte(&text, '[');
-    bool ok = collect(r, &text, e);
+    bool ok = collect(r, false, &text, e) && collect(r, true, &text, e);
     buf_byte(&text, ']');
     r->specs = ok ? json_parse(buf_view(&text), &why) : NULL;
     buf_free(&text);

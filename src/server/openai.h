@@ -121,6 +121,7 @@ struct openai_request {
     size_t n_stops;
     const char *prompt_at;            /* the field that the prompt is in */
     struct chat_request conversation; /* chat; no tools when tool_choice is "none" */
+    size_t n_loaded;                  /* its last tools: what they are stands in messages */
     enum openai_content content;
     const struct json *schema; /* OPENAI_SCHEMA */
     const char *schema_at;     /* the field that holds it */

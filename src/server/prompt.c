@@ -25,6 +25,7 @@ static bool encode_chat(const struct server *s, const struct openai_request *q, 
     struct err why;
     if (!s->chat)
         return openai_refuse(e, q->prompt_at, "%s", s->no_chat.msg);
+    r.n_tools -= q->n_loaded < r.n_tools ? q->n_loaded : r.n_tools;
     r.now_unix = dates_of(s->dates, &r, clock_unix());
     r.messages = replay_messages(s->replay, r.messages, r.n_messages, &arena);
     bool ok = chat_render(s->chat, &r, &prompt, &why);

@@ -235,6 +235,30 @@ TEST(anthropic_tool_choice)
     }
 }
 
+TEST(anthropic_loads_deferred_tools_where_they_are_referred_to)
+{
+    struct anthropic_request r;
+    parse("{\"tools\":[{\"name\":\"late\",\"defer_loading\":true,\"description\":\"Late.\"},"
+          "{\"name\":\"never\",\"defer_loading\":true},{\"name\":\"f\"}],\"messages\":[" USER
+          ",{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"1\",\"name\":"
+          "\"f\"}]},"
+          "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"1\","
+          "\"content\":["
+          "{\"type\":\"tool_reference\",\"tool_name\":\"late\"},"
+          "{\"type\":\"tool_reference\",\"tool_name\":\"gone\"}]}]}]}",
+          &r);
+    const struct chat_request *c = &r.base.conversation;
+    CHECK_INT(c->n_tools, 2);
+    CHECK_INT(r.base.n_loaded, 1);
+    CHECK_STR(c->tools[0].name, STR("f"));
+    CHECK_STR(c->tools[1].name, STR("late"));
+    CHECK_STR(c->messages[2].parts[0],
+              STR("<functions>\n<function>{\"name\":\"late\",\"description\":\"Late.\"}"
+                  "</function>\n</functions>"));
+    CHECK_STR(c->messages[2].parts[1], STR("{\"type\":\"tool_reference\",\"tool_name\":\"gone\"}"));
+    anthropic_request_free(&r);
+}
+
 TEST(anthropic_knows_requests_for_a_web_search_alone)
 {
 #define SEARCH "{\"type\":\"web_search_20260209\",\"name\":\"web_search\"}"
