@@ -15,7 +15,7 @@
 struct anthropic_request {
     struct openai_request base;
     struct json *specs;  /* the tools as functions; what the conversation's point into */
-    bool hide_reasoning; /* thinking.display is "omitted": the client carries it unread */
+    bool hide_reasoning; /* by thinking.display: the client carries it unread */
     size_t n_skipped;    /* tools of Anthropic's servers: not offered */
     bool *loaded;        /* [tools of the body] a tool_reference of the conversation names it */
     str search;          /* it asks for this web search and nothing else; empty: it does not */

@@ -62,7 +62,9 @@ static bool parse_thinking(struct anthropic_request *r, struct openai_error *e)
                                    FIELD_COUNT(thinking_fields), NULL, e))
         return false;
     c->think = thinking && !str_eq(json_str(json_get(thinking, "type")), STR("disabled"));
-    r->hide_reasoning = str_eq(json_str(json_get(thinking, "display")), STR("omitted"));
+    /* "updates" shows notes on the progress, which other models write beside their reasoning. */
+    str display = json_str(json_get(thinking, "display"));
+    r->hide_reasoning = str_eq(display, STR("omitted")) || str_eq(display, STR("updates"));
     if (!c->think)
         c->effort = STR("none");
     else

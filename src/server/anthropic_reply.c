@@ -289,11 +289,14 @@ void anthropic_begin(struct anthropic_reply *r, size_t n_prompt, struct buf *out
     close_event(out);
 }
 
-void anthropic_idle(const struct reply_progress *at, struct buf *out)
+void anthropic_idle(const struct anthropic_reply *r, const struct reply_progress *at,
+                    struct buf *out)
 {
     buf_fmt(out, ": %zu of %zu prompt tokens read\n", at->n_read, at->n_prompt);
     open_event("ping", out);
     close_event(out);
+    if (r->open == ANTHROPIC_THINKING && r->hide_reasoning)
+        put_delta(r, "thinking_delta", "thinking", STR(""), out);
 }
 
 void anthropic_end(struct anthropic_reply *r, const struct reply_end *end, struct buf *out)

@@ -27,8 +27,10 @@ struct anthropic_reply {
 
 /* message_start. n_prompt: tokens; which of them were known is not yet. */
 void anthropic_begin(struct anthropic_reply *r, size_t n_prompt, struct buf *out);
-/* A ping, and a comment that says how far the prompt is read. */
-void anthropic_idle(const struct reply_progress *at, struct buf *out);
+/* A ping, and a comment that says how far the prompt is read. While thinking goes on that is not
+ * shown, an empty delta, too: Claude Code waits longer than five minutes only for other events. */
+void anthropic_idle(const struct anthropic_reply *r, const struct reply_progress *at,
+                    struct buf *out);
 /* out: NULL when the reply goes out at once. */
 void anthropic_event(struct anthropic_reply *r, const struct chat_event *event, struct buf *out);
 /* The blocks of a web search that could not be made. id: of the call. out: as above. */

@@ -30,8 +30,8 @@ static void event(void *p, const struct chat_event *e, const struct openai_token
 
 static void idle(void *p, const struct reply_progress *at, struct buf *out)
 {
-    (void)p;
-    anthropic_idle(at, out);
+    const struct answer *a = p;
+    anthropic_idle(&a->reply, at, out);
 }
 
 static void end(void *p, const struct reply_end *e, struct buf *out)

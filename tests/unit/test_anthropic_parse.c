@@ -160,6 +160,8 @@ TEST(anthropic_thinking_is_off_unless_asked_for)
         {"\"thinking\":{\"type\":\"disabled\"},", "none", false, false},
         {"\"thinking\":{\"type\":\"adaptive\"},", "", true, false},
         {"\"thinking\":{\"type\":\"adaptive\",\"display\":\"omitted\"},", "", true, true},
+        {"\"thinking\":{\"type\":\"adaptive\",\"display\":\"updates\"},", "", true, true},
+        {"\"thinking\":{\"type\":\"adaptive\",\"display\":\"summarized\"},", "", true, false},
         {"\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":4000},", "low", true, false},
         {"\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":10000},", "medium", true, false},
         {"\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":31999},", "high", true, false},

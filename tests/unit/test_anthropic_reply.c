@@ -88,7 +88,7 @@ TEST(anthropic_tells_a_text)
     struct reply_end end = end_with("stop");
     struct buf out = {0};
     anthropic_begin(&r, 10, &out);
-    anthropic_idle(&(struct reply_progress){.n_read = 5, .n_prompt = 10}, &out);
+    anthropic_idle(&r, &(struct reply_progress){.n_read = 5, .n_prompt = 10}, &out);
     tell(&r, CHAT_CONTENT, "Hi ", &out);
     tell(&r, CHAT_CONTENT, "\xc3\xa9", &out);
     anthropic_end(&r, &end, &out);
@@ -140,15 +140,22 @@ TEST(anthropic_hidden_thinking_is_in_the_signature)
     struct reply_end end = end_with("stop");
     struct buf out = {0};
     tell(&r, CHAT_REASONING, "h", &out);
+    anthropic_idle(&r, &(struct reply_progress){.n_read = 1, .n_prompt = 1}, &out);
     tell(&r, CHAT_REASONING, "m", &out);
     tell(&r, CHAT_CONTENT, "x", &out);
     anthropic_end(&r, &end, &out);
-    check_events(&out,
-                 BLOCK("0", "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}") DELTA(
-                     "0", "{\"type\":\"signature_delta\",\"signature\":\"dGF3bnkxCm1zZ19UCmht\"}")
-                     STOP("0") BLOCK("1", "{\"type\":\"text\",\"text\":\"\"}")
-                         DELTA("1", "{\"type\":\"text_delta\",\"text\":\"x\"}") STOP("1")
-                             END("end_turn", "null"));
+    check_events(
+        &out,
+        BLOCK("0",
+              "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}") ": 1 of 1 prompt "
+                                                                              "tokens "
+                                                                              "read\n{\"type\":"
+                                                                              "\"ping\"}\n" //
+        DELTA("0", "{\"type\":\"thinking_delta\",\"thinking\":\"\"}")                       //
+        DELTA("0", "{\"type\":\"signature_delta\",\"signature\":\"dGF3bnkxCm1zZ19UCmht\"}")
+            STOP("0") BLOCK("1", "{\"type\":\"text\",\"text\":\"\"}")
+                DELTA("1", "{\"type\":\"text_delta\",\"text\":\"x\"}") STOP("1")
+                    END("end_turn", "null"));
     buf_free(&out);
     anthropic_reply_free(&r);
 }
