@@ -30,8 +30,8 @@ void anthropic_request_free(struct anthropic_request *r);
 bool anthropic_parse_messages(struct anthropic_request *r, struct openai_error *e);
 /* In anthropic_tools.c: "tools", and "tool_choice" when they are known. Messages come first. */
 bool anthropic_parse_tools(struct anthropic_request *r, struct openai_error *e);
-/* The definition that a tool_reference stands for, which is loaded with it; empty: there is none.
- */
+/* The definition that a tool_reference stands for, which is loaded with it; empty: there is none,
+ * or it was given before (many references would make much of a long one). */
 str anthropic_load_tool(struct anthropic_request *r, str name);
 bool anthropic_parse_tool_choice(struct anthropic_request *r, struct openai_error *e);
 /* In anthropic_search.c: is it for a web search alone? */

@@ -45,10 +45,10 @@ str anthropic_load_tool(struct anthropic_request *r, str name)
         r->loaded = arena_new(&r->base.arena, json_count(list) + 1, sizeof *r->loaded);
     for (size_t i = 0; i < json_count(list); i++) {
         const struct json *tool = json_at(list, i);
-        if (name.n && str_eq(json_str(json_get(tool, "name")), name)) {
-            r->loaded[i] = true;
-            return definition(r, tool);
-        }
+        if (name.n == 0 || r->loaded[i] || !str_eq(json_str(json_get(tool, "name")), name))
+            continue;
+        r->loaded[i] = true;
+        return definition(r, tool);
     }
     return STR("");
 }

@@ -38,6 +38,9 @@ static void check_reply(const struct anthropic_request *q)
                     NULL);
     anthropic_event(&r, &(struct chat_event){.kind = CHAT_CALL_ARGUMENTS, .text = name}, NULL);
     anthropic_event(&r, &(struct chat_event){.kind = CHAT_CALL_END}, NULL);
+    if (q->search.n)
+        anthropic_no_search(&r, "T", q->search, NULL);
+    promise(q->base.n_loaded <= c->n_tools || c->n_tools == 0); /* tool_choice may be none */
     anthropic_whole(&r, &end, &out);
     promise_json(buf_view(&out));
     buf_free(&out);

@@ -247,6 +247,7 @@ TEST(anthropic_loads_deferred_tools_where_they_are_referred_to)
           "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"1\","
           "\"content\":["
           "{\"type\":\"tool_reference\",\"tool_name\":\"late\"},"
+          "{\"type\":\"tool_reference\",\"tool_name\":\"late\"},"
           "{\"type\":\"tool_reference\",\"tool_name\":\"gone\"}]}]}]}",
           &r);
     const struct chat_request *c = &r.base.conversation;
@@ -257,7 +258,8 @@ TEST(anthropic_loads_deferred_tools_where_they_are_referred_to)
     CHECK_STR(c->messages[2].parts[0],
               STR("<functions>\n<function>{\"name\":\"late\",\"description\":\"Late.\"}"
                   "</function>\n</functions>"));
-    CHECK_STR(c->messages[2].parts[1], STR("{\"type\":\"tool_reference\",\"tool_name\":\"gone\"}"));
+    CHECK_STR(c->messages[2].parts[1], STR("{\"type\":\"tool_reference\",\"tool_name\":\"late\"}"));
+    CHECK_STR(c->messages[2].parts[2], STR("{\"type\":\"tool_reference\",\"tool_name\":\"gone\"}"));
     anthropic_request_free(&r);
 }
 
