@@ -167,14 +167,17 @@ static const struct route *find_route(str path)
     return NULL;
 }
 
-/* Whose error it is, also at paths that are not here: what several protocols share (/v1/models) is
- * told from Anthropic's by the header that its clients send everywhere. */
+/* Whose error it is, also at paths that are not here. These and /v1/models are told apart by the
+ * header that Anthropic's clients send everywhere; those of other protocols may pass it on. */
 static void error_body(struct http_request *http, const struct openai_error *e, struct buf *out)
 {
-    static const str anthropic = STR("/v1/messages"), ollama = STR("/api/");
-    if (str_starts(http_path(http), anthropic) || http_header(http, "anthropic-version").n)
+    static const str anthropic = STR("/v1/messages"), ollama = STR("/api/"),
+                     models = STR("/v1/models");
+    const str path = http_path(http);
+    const bool shared = str_starts(path, models) || !find_route(path);
+    if (str_starts(path, anthropic) || (shared && http_header(http, "anthropic-version").n))
         anthropic_error_body(e, out);
-    else if (str_starts(http_path(http), ollama))
+    else if (str_starts(path, ollama))
         ollama_error_body(e, out);
     else
         openai_error_body(e, out);
