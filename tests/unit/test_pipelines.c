@@ -144,3 +144,26 @@ TEST(pipelines_of_two_types_have_no_lengths_of_0)
     }
     vk_close(vk);
 }
+
+/* Refusals name what is too large for the device, not what a device with more would take. */
+TEST(pipelines_of_heads_that_do_not_fit_are_refused_with_their_bytes)
+{
+    struct err e = {0};
+    struct kit_model m = kit_open_model(
+        &(struct kit_spec){.arch = "llama", .head_dim = 512, .n_head = 30, .n_kv_head = 1});
+    const struct exec_params params = {.n_ctx = 512,
+                                       .n_seqs = 1,
+                                       .n_ubatch = 16,
+                                       .page = 256,
+                                       .type_k = BLOCK_F16,
+                                       .type_v = BLOCK_F16};
+    struct vk *imagined = vk_imagine(&(struct vk_caps){
+        .subgroup_min = 32, .subgroup_max = 32, .shared_bytes = N_SHARED, .max_alloc = 1 << 30});
+    CHECK(!gpu_new(&m.model->plan, &params, imagined, &e));
+    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    CHECK_STR(str_of(e.msg), STR("layer 0: 30 query heads of 512 and 512 elements for one key head "
+                                 "need 106728 bytes of shared memory, the device has 32768: use "
+                                 "the cpu backend"));
+    vk_close(imagined);
+    kit_close_model(&m);
+}

@@ -14,6 +14,7 @@ enum { PAGE_CONSTS = 21 };
 enum {
     ATTEND_SHARED = 2048, /* beside what is counted: parts of scores among it */
     MOST_HEAD = 512,
+    LEAST_KEY_TILE = 16, /* positions of a tile of shaders/attend.comp */
     FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
     MOST_KEYS = 1 << 13, /* more make no more splits */
     FEW_QUERIES = 2,     /* of a workgroup of shaders/attend.comp, where it can be */
@@ -33,18 +34,24 @@ enum {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* The largest tile of positions that fits into shared memory, see shaders/attend.comp; 0: none. */
-static uint32_t key_tile(const struct gpu *g, const struct op_attend *o, uint32_t queries)
+/* Bytes of shared memory of a workgroup of shaders/attend.comp with a tile of so many positions. */
+static uint64_t tile_bytes(const struct gpu *g, const struct op_attend *o, uint32_t queries,
+                           uint32_t tile)
 {
     const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
     const uint64_t row = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
-    for (uint32_t tile = 64; tile >= 16; tile /= 2) {
-        const uint64_t bytes =
-            tile * row + 4 * ((uint64_t)(queries + 1) * o->head_dim + o->head_dim_v +
-                              (uint64_t)queries * (tile + 3 + MOST_SPLITS));
-        if (bytes + ATTEND_SHARED <= vk_caps(g->vk)->shared_bytes)
+    return tile * row +
+           4 * ((uint64_t)(queries + 1) * o->head_dim + o->head_dim_v +
+                (uint64_t)queries * (tile + 3 + MOST_SPLITS)) +
+           ATTEND_SHARED;
+}
+
+/* The largest tile that fits; 0: none. */
+static uint32_t key_tile(const struct gpu *g, const struct op_attend *o, uint32_t queries)
+{
+    for (uint32_t tile = 64; tile >= LEAST_KEY_TILE; tile /= 2)
+        if (tile_bytes(g, o, queries, tile) <= vk_caps(g->vk)->shared_bytes)
             return tile;
-    }
     return 0;
 }
 
@@ -73,11 +80,18 @@ static bool check_attend(const struct gpu *g, const struct op *op, struct err *e
     const struct op_attend *o = &op->attend;
     const uint32_t queries = o->n_head / o->n_kv_head;
     if (o->head_dim % 8 || o->head_dim_v % 8 || o->head_dim > MOST_HEAD ||
-        o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES || !key_tile(g, o, queries))
+        o->head_dim_v > MOST_HEAD || queries > MOST_QUERIES)
         return err_set(e, ERR_UNSUPPORTED,
                        "layer %u: %u query heads of %u and %u elements for one key head, the "
                        "vulkan backend takes up to %d of %d: use the cpu backend",
                        op->layer, queries, o->head_dim, o->head_dim_v, MOST_QUERIES, MOST_HEAD);
+    if (!key_tile(g, o, queries))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "layer %u: %u query heads of %u and %u elements for one key head need %llu "
+                       "bytes of shared memory, the device has %u: use the cpu backend",
+                       op->layer, queries, o->head_dim, o->head_dim_v,
+                       (unsigned long long)tile_bytes(g, o, queries, LEAST_KEY_TILE),
+                       vk_caps(g->vk)->shared_bytes);
     if (block_row_bytes(g->params.type_k, o->head_dim) == 0 ||
         block_row_bytes(g->params.type_v, o->head_dim_v) == 0)
         return err_set(e, ERR_UNSUPPORTED,
