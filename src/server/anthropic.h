@@ -18,6 +18,7 @@ struct anthropic_request {
     bool hide_reasoning; /* by thinking.display: the client carries it unread */
     size_t n_skipped;    /* tools of Anthropic's servers: not offered */
     bool *loaded;        /* [tools of the body] a tool_reference of the conversation names it */
+    size_t n_references; /* that were looked up */
     str search;          /* it asks for this web search and nothing else; empty: it does not */
 };
 
@@ -31,7 +32,8 @@ bool anthropic_parse_messages(struct anthropic_request *r, struct openai_error *
 /* In anthropic_tools.c: "tools", and "tool_choice" when they are known. Messages come first. */
 bool anthropic_parse_tools(struct anthropic_request *r, struct openai_error *e);
 /* The definition that a tool_reference stands for, which is loaded with it; empty: there is none,
- * or it was given before (many references would make much of a long one). */
+ * or it was given before (many references would make much of a long one). The first 4,096
+ * references are looked up, among as many tools. */
 str anthropic_load_tool(struct anthropic_request *r, str name);
 bool anthropic_parse_tool_choice(struct anthropic_request *r, struct openai_error *e);
 /* In anthropic_search.c: is it for a web search alone? */
