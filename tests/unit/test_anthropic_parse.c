@@ -263,6 +263,24 @@ TEST(anthropic_loads_deferred_tools_where_they_are_referred_to)
     anthropic_request_free(&r);
 }
 
+/* A request with many of them must end. */
+TEST(anthropic_looks_up_a_bounded_number_of_references)
+{
+    for (size_t n_before = 4095; n_before <= 4096; n_before++) {
+        struct anthropic_request r;
+        struct buf body = {0};
+        buf_str(&body, STR("{\"tools\":[{\"name\":\"late\",\"defer_loading\":true}],\"messages\":[{"
+                           "\"role\":\"user\",\"content\":["));
+        for (size_t i = 0; i < n_before; i++)
+            buf_str(&body, STR("{\"type\":\"tool_reference\",\"tool_name\":\"gone\"},"));
+        buf_str(&body, STR("{\"type\":\"tool_reference\",\"tool_name\":\"late\"}]}]}"));
+        parse(body.p, &r);
+        CHECK_INT(r.base.n_loaded, n_before == 4095);
+        anthropic_request_free(&r);
+        buf_free(&body);
+    }
+}
+
 TEST(anthropic_knows_requests_for_a_web_search_alone)
 {
 #define SEARCH "{\"type\":\"web_search_20260209\",\"name\":\"web_search\"}"
