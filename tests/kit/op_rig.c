@@ -136,6 +136,27 @@ static void run_step(struct exec *x, const struct rig *r, uint32_t from, uint32_
     }
 }
 
+/* What the validation layer says ends the test. */
+static void take_line(void *ctx, enum log_level level, const char *line)
+{
+    const struct rig *r = ctx;
+    if (level >= LOG_WARN && !strncmp(line, "Vulkan: ", 8))
+        test_fail(__FILE__, __LINE__, "%s: %s", r->what, line);
+}
+
+/* Under the validation layer, where a device has one. */
+static struct exec *open_checked(const struct backend *b, const struct rig *r,
+                                 struct exec_params *params, struct err *e)
+{
+    const struct log log = {take_line, (void *)(uintptr_t)r};
+    params->validate = true;
+    struct exec *x = exec_open(b, &r->plan, params, &log, NULL, e);
+    if (x || e->code != ERR_UNSUPPORTED)
+        return x;
+    params->validate = false;
+    return exec_open(b, &r->plan, params, &log, NULL, e);
+}
+
 /* All steps on a fresh exec. NULL when the backend does not do this case. */
 static float *results_of(const struct backend *b, const struct rig *r)
 {
@@ -147,7 +168,7 @@ static float *results_of(const struct backend *b, const struct rig *r)
         params.n_ubatch = (uint32_t)fmax(params.n_ubatch, r->n_rows[i]);
     params.n_threads = 2;
     params.allow_software = true;
-    struct exec *x = exec_open(b, &r->plan, &params, NULL, NULL, &e);
+    struct exec *x = open_checked(b, r, &params, &e);
     if (!x && e.code == ERR_UNSUPPORTED)
         return NULL;
     CHECK_OK(x != NULL);
