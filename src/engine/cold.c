@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "engine/cold_int.h"
-#include "engine/turn.h"
+#include "engine/pool.h"
 
 /* LEAST_LOST: fewer tokens are not worth a copy. LEAST_PART: nor less than this part of what would
  * be copied. STATES: saved states that are stored of a conversation, its last ones.
@@ -134,7 +134,7 @@ static bool move_out(struct engine *g, struct mover *m, bool alone, uint64_t unt
             return false;
         if (store_is_busy(g->store))
             store_poll(g->store, STEP_NS / 1000000);
-        else if (!cold_put_next(g, m->turn->seq, &m->at, m->end, m->use))
+        else if (!cold_put_next(g, m->seq, &m->at, m->end, m->use))
             return true;
     }
     return true;
@@ -162,35 +162,44 @@ struct head cold_head(const struct engine *g, const int32_t *ids, size_t n)
     return h;
 }
 
-/* Settles how much of the prompt is brought back: nothing where sessions have as much. */
+/* Settles how much of the text is brought back: nothing where sessions have as much. */
 static void begin_in(struct engine *g, struct mover *m)
 {
-    const struct job *j = m->turn->job;
-    const size_t most = j->params.n_prompt - 1;
-    struct session *s = &g->sessions[m->turn->seq];
-    const struct head own = session_head(s, j->prompt, most);
+    const struct turn *t = m->turn;
+    const uint32_t most = t->n_text - 1;
+    struct session *s = &g->sessions[t->seq];
+    const struct head own = session_head(s, t->text, most);
     struct head other;
-    session_farthest(g->sessions, g->n_sessions, m->turn->seq, j->prompt, most, &other);
-    const uint32_t reach = cold_head(g, j->prompt, most).reach;
-    m->is_out = false;
+    session_farthest(g->sessions, g->n_sessions, t->seq, t->text, most, &other);
+    const uint32_t reach = cold_head(g, t->text, most).reach;
+    m->is_out = m->empties = false;
     m->end = reach > num_max(own.reach, other.reach) ? reach : 0;
     if (m->end)
-        session_cut(s, session_shared(s, j->prompt, m->end));
+        session_cut(s, session_shared(s, t->text, m->end));
 }
 
-/* The chunk with token number `at` of the prompt, on the way that cold_head takes: of branches that
+/* The chunk with token number `at` of the text, on the way that cold_head takes: of branches that
  * are alike up to there, the one that goes on alike. */
 static struct chunk *chunk_with(const struct engine *g, const struct mover *m, uint32_t at)
 {
-    const struct job *j = m->turn->job;
+    const struct turn *t = m->turn;
     struct chunk *c = NULL;
     uint32_t shared;
-    while ((c = store_step(g->store, c, j->prompt, (uint32_t)j->params.n_prompt - 1, &shared)) &&
+    while ((c = store_step(g->store, c, t->text, t->n_text - 1, &shared)) &&
            c->first + shared <= at) {
         if (shared < STORE_TOKENS)
             return NULL;
     }
     return c;
+}
+
+uint32_t cold_next_rows(const struct engine *g, uint32_t *first)
+{
+    const struct mover *m = &g->mover;
+    const uint32_t n = g->sessions[m->turn->seq].n;
+    const struct chunk *c = !m->is_out && n < m->end ? chunk_with(g, m, n) : NULL;
+    *first = c ? c->first : n;
+    return c ? c->n : 0;
 }
 
 static void read_ahead(struct engine *g, const struct mover *m, const struct chunk *c)
@@ -216,7 +225,7 @@ static enum fetch load_rows(struct engine *g, struct mover *m, bool *ok, struct 
     *ok = exec_rows_load(g->exec, m->turn->seq, c->first, c->n, bytes, e);
     const uint32_t n = *ok ? (uint32_t)num_min(c->first + c->n, m->end) : 0;
     if (*ok) {
-        memcpy(s->ids + c->first, m->turn->job->prompt + c->first, (n - c->first) * sizeof *s->ids);
+        memcpy(s->ids + c->first, m->turn->text + c->first, (n - c->first) * sizeof *s->ids);
         g->n_disk_tokens += c->rows.place == PART_FILED ? n - num_min(n, s->n) : 0;
     }
     s->n = n;
@@ -237,7 +246,8 @@ static enum fetch load_state(struct engine *g, struct mover *m)
         got = c->n_state == m->end ? store_fetch(g->store, c, DISK_STATE, &bytes) : FETCH_LOST;
     if (got != FETCH_DONE)
         return got;
-    s->interval = g->n_jobs - c->use.last;
+    if (c->use.last != s->last_used) /* another job's, not what this one left there */
+        s->interval = g->n_jobs - c->use.last;
     store_touch(g->store, c);
     if (!s->n_snapshots)
         return FETCH_DONE;
@@ -245,6 +255,35 @@ static enum fetch load_state(struct engine *g, struct mover *m)
     memcpy(room->bytes, bytes, g->n_state_bytes);
     *room = (struct snapshot){.n = m->end, .last_used = g->n_jobs, .bytes = room->bytes};
     return FETCH_DONE;
+}
+
+/* The mover goes out of a session, as far as that has what is nowhere else and not in ids[n]. */
+static void begin_out(struct engine *g, struct mover *m, uint32_t seq, const int32_t *ids, size_t n)
+{
+    m->is_on = m->is_out = true;
+    m->seq = seq;
+    m->at = 0;
+    m->end = g->store && loses_much(g, seq, ids, n) ? cold_end_of(&g->sessions[seq]) : 0;
+    m->patient_until_ns = clock_ns() + PATIENCE_NS;
+}
+
+/* The session is stored and gives its pages up. */
+static void begin_empty(struct engine *g, struct mover *m, uint32_t seq)
+{
+    const struct session *s = &g->sessions[seq];
+    m->use = (struct use){s->last_used, s->interval};
+    m->empties = true;
+    begin_out(g, m, seq, NULL, 0);
+}
+
+/* There are no pages for what comes next into the mover's turn: another session gives some up, or
+ * the turn waits. */
+static void give_way(struct engine *g, struct mover *m)
+{
+    const uint32_t victim = pool_victim(g);
+    store_release(g->store, NULL);
+    m->parks = victim == g->n_sessions;
+    begin_empty(g, m, m->parks ? m->turn->seq : victim);
 }
 
 void cold_again(struct engine *g)
@@ -260,6 +299,10 @@ static enum cold move_in(struct engine *g, struct mover *m, bool alone, uint64_t
     bool ok = true;
     while (m->end) {
         const bool is_last = s->n >= m->end;
+        if (!is_last && !pool_has_room(g, m->turn)) {
+            give_way(g, m);
+            return COLD_MOVES;
+        }
         const enum fetch got = is_last ? load_state(g, m) : load_rows(g, m, &ok, e);
         if (!ok)
             return COLD_FAILED;
@@ -286,11 +329,47 @@ void cold_lose_sessions(struct engine *g)
 
 void cold_begin(struct engine *g, struct turn *t, struct use use)
 {
-    const struct job *j = t->job;
-    g->mover = (struct mover){.turn = t, .is_out = true, .use = use};
-    g->mover.patient_until_ns = clock_ns() + PATIENCE_NS;
-    if (g->store && loses_much(g, t->seq, j->prompt, j->params.n_prompt))
-        g->mover.end = cold_end_of(&g->sessions[t->seq]);
+    g->mover = (struct mover){.turn = t, .use = use};
+    begin_out(g, &g->mover, t->seq, t->text, t->n_text);
+}
+
+void cold_empty(struct engine *g, uint32_t seq, struct turn *parks)
+{
+    g->mover = (struct mover){.turn = parks, .parks = parks != NULL};
+    begin_empty(g, &g->mover, seq);
+}
+
+void cold_bring(struct engine *g, struct turn *t)
+{
+    g->mover = (struct mover){.is_on = true, .turn = t};
+    begin_in(g, &g->mover);
+}
+
+static void stop(struct engine *g)
+{
+    g->mover = (struct mover){0};
+    if (g->store)
+        store_release(g->store, NULL);
+}
+
+/* What was to be stored is. True: the mover's turn goes on from here. */
+static bool end_out(struct engine *g, struct mover *m)
+{
+    struct session *s = &g->sessions[m->seq];
+    if (m->empties) {
+        *(m->parks ? &g->n_parked : &g->n_emptied) += 1;
+        session_cut(s, 0);
+        exec_seq_cut(g->exec, m->seq, 0);
+        s->reach = exec_reach(g->exec, m->seq);
+    }
+    if (m->turn && !m->parks) {
+        begin_in(g, m);
+        return true;
+    }
+    if (m->turn)
+        m->turn->waits = true;
+    stop(g);
+    return false;
 }
 
 enum cold cold_step(struct engine *g, bool alone, struct err *e)
@@ -302,19 +381,17 @@ enum cold cold_step(struct engine *g, bool alone, struct err *e)
     if (m->is_out) {
         if (!move_out(g, m, alone, until_ns))
             return COLD_MOVES;
-        begin_in(g, m);
+        if (!end_out(g, m))
+            return COLD_DONE;
     }
     const enum cold moved = move_in(g, m, alone, until_ns, e);
     if (moved == COLD_DONE)
-        cold_abandon(g, m->turn);
+        stop(g);
     return moved;
 }
 
 void cold_abandon(struct engine *g, const struct turn *t)
 {
-    if (g->mover.turn != t)
-        return;
-    g->mover.turn = NULL;
-    if (g->store)
-        store_release(g->store, NULL);
+    if (g->mover.turn == t)
+        stop(g);
 }

@@ -16,14 +16,21 @@ void cold_close(struct engine *g);
 /* Before the prompt of t->job takes its session: what of that is to be stored, whose use is `use`.
  * To be followed by cold_step until that is not COLD_MOVES. */
 void cold_begin(struct engine *g, struct turn *t, struct use use);
-/* Begins anew to bring back what there is of the prompt, behind a failure. */
+/* Session seq is to be stored and then to give up its pages; the turn `parks`, whose it is, waits
+ * then; NULL: nobody is at work in it. Followed by cold_step likewise. */
+void cold_empty(struct engine *g, uint32_t seq, struct turn *parks);
+/* What there is in store of the text of a turn that waited is to come back. Likewise. */
+void cold_bring(struct engine *g, struct turn *t);
+/* Begins anew to bring back what there is of the text, behind a failure. */
 void cold_again(struct engine *g);
 /* Moves on for 100 ms at most; `alone`: nobody waits meanwhile, and it may sleep. */
 enum cold { COLD_MOVES, COLD_DONE, COLD_FAILED };
 /* DONE: what was to be stored is, as far as there is room, and the session holds what there was in
- * store of the prompt, if that is more than any session has. FAILED and e: what it holds is not
- * known. */
+ * store of the text, if that is more than any session has; or the turn waits, since that needs more
+ * pages than others give up (pool.h). FAILED and e: what it holds is not known. */
 enum cold cold_step(struct engine *g, bool alone, struct err *e);
+/* The rows that come next into the mover's turn, [*first, first + n); n 0: none. */
+uint32_t cold_next_rows(const struct engine *g, uint32_t *first);
 /* What the sessions held is lost (revive.c): nothing more of it can be stored. */
 void cold_lose_sessions(struct engine *g);
 /* The turn ends before that. */

@@ -41,6 +41,7 @@ struct engine_params {
     int n_threads;
     bool allow_software;    /* for tests, as in exec_params */
     atomic_int *lose_in;    /* the same */
+    uint32_t page, n_pages; /* the same */
     struct requant requant; /* weights get other types while they are loaded [none] */
     struct log log;
     struct progress progress; /* loading, in bytes */
@@ -83,6 +84,8 @@ struct engine_cache {
     uint64_t host_bytes, disk_bytes; /* in memory; in files */
     uint64_t disk_tokens;            /* that came back from files, so far */
     struct exec_pages pages;         /* of what is in sessions */
+    /* So far: sessions without a job that gave their pages up, and jobs that waited for some. */
+    uint64_t n_emptied, n_parked;
 };
 /* Into out[engine_n_sessions] and *cache. Any thread. */
 void engine_sessions(struct engine *g, struct session_info *out, struct engine_cache *cache);

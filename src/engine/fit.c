@@ -108,6 +108,8 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
                                      .cache_path = p->cache_path,
                                      .allow_software = p->allow_software,
                                      .lose_in = p->lose_in,
+                                     .page = p->page,
+                                     .n_pages = p->n_pages,
                                      .opened = p->opened};
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;

@@ -41,13 +41,17 @@ struct job {
     struct job_usage usage;
 };
 
-/* The turn whose session is being moved: first what that holds out of it and into the store, then
- * what there is of its prompt back (cold.h). */
+/* What is being moved: first what a session holds out of it and into the store, then what there is
+ * of a turn's text into the turn's (cold.h). */
 struct mover {
-    struct turn *turn; /* NULL: none */
+    bool is_on;
+    struct turn *turn; /* NULL: a session without one gives its pages up */
     bool is_out;
+    uint32_t seq;     /* out: the session */
+    bool empties;     /* out: it gives its pages up then */
+    bool parks;       /* out: and so the turn waits (pool.h) */
     uint32_t at, end; /* out: tokens of the session that are stored, of those to be; back: end
-                         alone, of the prompt; 0: nothing is left */
+                         alone, of the text; 0: nothing is left */
     struct use use;   /* out: the conversation's */
     uint64_t patient_until_ns;
 };
@@ -80,7 +84,8 @@ struct engine {
     size_t n_snapshot_bytes, n_state_bytes; /* of all together, of one */
     struct store *store;                    /* NULL: what loses its session is lost */
     struct mover mover;
-    uint64_t n_disk_tokens; /* that came back from files */
+    uint64_t n_disk_tokens;       /* that came back from files */
+    uint64_t n_emptied, n_parked; /* as in struct engine_cache */
     uint64_t n_jobs;
     struct pace pace;      /* of prompts */
     uint64_t ns_per_step;  /* of the last step of replies; 0: not measured yet */

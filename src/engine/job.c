@@ -71,7 +71,7 @@ void job_post_prefill(struct job *j, const struct job_usage *usage, size_t n_don
 {
     pthread_mutex_lock(&j->engine->lock);
     j->usage = *usage;
-    j->n_done = n_done;
+    j->n_done = num_max(j->n_done, n_done); /* what is read again is no step back to a client */
     j->prefill_news = true;
     pthread_cond_signal(&j->changed);
     pthread_mutex_unlock(&j->engine->lock);
@@ -120,7 +120,10 @@ void job_show_sessions(struct engine *g)
         const struct session *s = &g->sessions[i];
         g->infos[i] = (struct session_info){s->n, s->busy, s->hint, g->n_jobs - s->last_used};
     }
-    g->cache = (struct engine_cache){.disk_tokens = g->n_disk_tokens, .pages = exec_pages(g->exec)};
+    g->cache = (struct engine_cache){.disk_tokens = g->n_disk_tokens,
+                                     .pages = exec_pages(g->exec),
+                                     .n_emptied = g->n_emptied,
+                                     .n_parked = g->n_parked};
     if (!g->store)
         return;
     g->cache.host_bytes = store_bytes(g->store);

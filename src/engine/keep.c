@@ -1,4 +1,4 @@
-#include "engine/keep.h"
+#include "engine/turn.h"
 
 #include <string.h>
 
@@ -10,11 +10,11 @@
 enum { PROGRESS_STEP = 512, MESSAGE_STEP = 64 };
 
 /* The last control token begins the reply's header; without one, all but the last token. */
-static uint32_t turn_border(const struct engine *g, const struct job *j)
+static uint32_t turn_border(const struct engine *g, const struct turn *t)
 {
-    const uint32_t n = (uint32_t)j->params.n_prompt;
+    const uint32_t n = t->n_text;
     for (uint32_t i = n - 1; g->tok && i > 0; i--)
-        if (tok_type(g->tok, j->prompt[i]) == TOK_CONTROL)
+        if (tok_type(g->tok, t->text[i]) == TOK_CONTROL)
             return i;
     return n - 1;
 }
@@ -27,26 +27,25 @@ static void add_border(struct keeper *k, uint32_t at)
 
 /* Messages begin with the token that the reply's header begins with, in most templates. The last
  * ones before it, the newest first. */
-static uint32_t find_messages(const struct job *j, uint32_t fork, uint32_t turn,
+static uint32_t find_messages(const int32_t *text, uint32_t fork, uint32_t turn,
                               uint32_t at[KEEP_MESSAGES])
 {
     uint32_t n = 0;
     for (uint32_t i = turn; i-- > fork && n < KEEP_MESSAGES;)
-        if (j->prompt[i] == j->prompt[turn])
+        if (text[i] == text[turn])
             at[n++] = i;
     return n;
 }
 
-void keep_begin(struct keeper *k, struct engine *g, uint32_t seq, const struct job *j,
-                uint32_t fork)
+void keep_begin(struct keeper *k, struct engine *g, const struct turn *t, uint32_t fork)
 {
-    const uint32_t turn = turn_border(g, j), begin = g->sessions[seq].n;
+    const uint32_t seq = t->seq, turn = turn_border(g, t), begin = g->sessions[seq].n;
     uint32_t messages[KEEP_MESSAGES], n_messages = 0;
     *k = (struct keeper){.engine = g, .seq = seq, .progress = begin};
     if (g->sessions[seq].n_snapshots == 0)
         return;
-    if (g->tok && tok_type(g->tok, j->prompt[turn]) == TOK_CONTROL)
-        n_messages = find_messages(j, fork, turn, messages);
+    if (g->tok && tok_type(g->tok, t->text[turn]) == TOK_CONTROL)
+        n_messages = find_messages(t->text, fork, turn, messages);
     add_border(k, (uint32_t)num_min(fork, turn));
     while (n_messages-- > 0)
         if (messages[n_messages] >= k->borders[k->n_borders - 1] + MESSAGE_STEP)

@@ -20,10 +20,9 @@ struct keeper {
     bool passing;             /* it is to be dropped for the next one */
 };
 
-/* For a session that is cut back to where the reading begins; fork: as above, at most n_prompt - 1.
- */
-void keep_begin(struct keeper *k, struct engine *g, uint32_t seq, const struct job *j,
-                uint32_t fork);
+/* For a turn whose session is cut back to where the reading begins; fork: as above, at most
+ * n_text - 1. */
+void keep_begin(struct keeper *k, struct engine *g, const struct turn *t, uint32_t fork);
 /* One more position, ahead of what is read: where another prompt parts from this one. For 8 of them
  * at most; who comes later goes on from the snapshot before. */
 void keep_also(struct keeper *k, uint32_t at);

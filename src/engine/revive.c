@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/cold.h"
+#include "engine/pool.h"
 #include "engine/turn.h"
 
 /* The tokens of a session again, in batches of n_ubatch. */
@@ -30,20 +31,35 @@ static bool read_again(struct engine *g, uint32_t seq, struct err *e)
     return ok;
 }
 
-/* All sessions as they were, or empty. Returns the tokens read in *n_read. */
+/* A turn whose session does not fit beside those before it, now that nothing is shared, has to
+ * wait. The first one fits. */
+static void park_over(struct engine *g, uint32_t seq)
+{
+    const struct exec_pages p = exec_pages(g->exec);
+    struct turn *t = &g->turns[seq];
+    if (t->job && exec_pages_needed(g->exec, seq, 0, g->sessions[seq].n) > p.n_all - p.n_used)
+        turn_park_lost(g, t);
+}
+
+/* All sessions as they were, or empty, those of the first jobs first. Returns the tokens read in
+ * *n_read. */
 static bool read_sessions(struct engine *g, uint32_t but, uint64_t *n_read, struct err *e)
 {
     bool ok = true;
+    uint64_t behind = 0;
     *n_read = 0;
     cold_lose_sessions(g);
-    for (uint32_t i = 0; i < g->n_sessions; i++) {
-        struct session *s = &g->sessions[i];
+    for (uint32_t i = 0; i < g->n_sessions; i++)
         if (i == but || !g->turns[i].job || g->mover.turn == &g->turns[i])
-            session_cut(s, 0);
+            session_cut(&g->sessions[i], 0);
+    for (uint32_t i; (i = pool_next_session(g, behind)) < g->n_sessions;) {
+        behind = g->sessions[i].last_used;
+        park_over(g, i);
         ok = ok && read_again(g, i, e);
-        *n_read += s->n;
-        s->reach = exec_reach(g->exec, i);
+        *n_read += g->sessions[i].n;
     }
+    for (uint32_t i = 0; i < g->n_sessions; i++)
+        g->sessions[i].reach = exec_reach(g->exec, i);
     return ok;
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "engine/pool.h"
 #include "engine/share.h"
 
 /* A cancelled batch stops at the next op, so the longest op bounds the wait: a piece of a prompt is
@@ -49,6 +50,8 @@ static struct turn *admit(struct engine *g)
                                             j->params.n_prompt, j->params.hint);
         if (seq == g->n_sessions)
             continue;
+        if (!pool_admits(g, j, seq))
+            break; /* nor anyone behind it: it would wait for ever */
         job_take(g, j);
         t = &g->turns[seq];
         t->job = j;
@@ -57,19 +60,42 @@ static struct turn *admit(struct engine *g)
     return t;
 }
 
+/* Whether somebody can go on while the mover waits for the disk. */
+static bool others_go_on(const struct engine *g)
+{
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        const struct turn *t = &g->turns[i];
+        if (t->job && !t->waits && t != g->mover.turn && pool_has_room(g, t))
+            return true;
+    }
+    return false;
+}
+
 /* One after the other: what a session held is stored before the next job chooses. True: that took
  * so long that no prompt is to be read in this round. */
 static bool begin_turns(struct engine *g)
 {
     const uint64_t start = clock_ns();
+    bool came_back = false;
     for (;;) {
-        if (g->mover.turn)
-            turn_move(g, count_turns(g) == 1);
-        struct turn *t = g->mover.turn ? NULL : admit(g);
+        if (g->mover.is_on)
+            turn_move(g, !others_go_on(g));
+        if (g->mover.is_on)
+            break;
+        if (pool_make_room(g))
+            continue;
+        struct turn *t = came_back ? NULL : pool_due(g);
+        came_back = came_back || t;
+        if (t) {
+            turn_unpark(g, t);
+            continue;
+        }
+        t = admit(g);
         if (!t)
-            return clock_ns() - start > STALL_NS / 3;
+            break;
         turn_begin(g, t);
     }
+    return clock_ns() - start > STALL_NS / 3;
 }
 
 /* Sleeps while there is nothing to do. False: the engine is to end, and nobody is at work. */
@@ -124,7 +150,7 @@ static void step_replies(struct engine *g)
     g->goes_on = is_short(g); /* whoever cancels may have to wait for one step more */
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         g->goes_on = g->goes_on && !(g->turns[i].job && g->turns[i].reads);
-        if (!in_reply(&g->turns[i]))
+        if (!in_reply(&g->turns[i]) || !pool_has_room(g, &g->turns[i]))
             continue;
         g->want_best = g->want_best && turn_takes_best(&g->turns[i]);
         g->goes_on = g->goes_on && turn_goes_on(&g->turns[i]);
@@ -163,6 +189,14 @@ static void join_readers(struct engine *g)
     }
 }
 
+/* Who reads what this turn needs next: itself, or whom it waits for. */
+static struct turn *reader_for(const struct engine *g, struct turn *t)
+{
+    for (struct turn *u = share_leader(g, t); u; u = share_leader(g, t))
+        t = u;
+    return t;
+}
+
 /* Whose prompt is read next: by turns the one that is read soonest, so that a small request does
  * not wait for a long one, and the one that came first, so that no number of small ones holds it
  * up; or whom that one waits for. */
@@ -172,15 +206,16 @@ static struct turn *next_reader(struct engine *g)
     g->oldest_next = !g->oldest_next;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         struct turn *t = &g->turns[i];
-        if (!t->job || !t->reads || t == g->mover.turn)
+        if (!t->job || !t->reads || t->waits)
+            continue;
+        const struct turn *reader = reader_for(g, t);
+        if (reader == g->mover.turn || !pool_has_room(g, reader))
             continue;
         if (!best || (g->oldest_next ? g->sessions[i].last_used < g->sessions[best->seq].last_used
                                      : turn_left(g, t) < turn_left(g, best)))
             best = t;
     }
-    for (struct turn *t = best; t; t = share_leader(g, t))
-        best = t;
-    return best;
+    return best ? reader_for(g, best) : NULL;
 }
 
 void *engine_thread(void *engine)

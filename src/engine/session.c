@@ -98,8 +98,7 @@ static int rank_of(const struct session *all, uint32_t n_sessions, uint32_t i)
     return rank;
 }
 
-/* The session that holds most, if somebody used it lately; n_sessions: none. */
-static uint32_t longest_live(const struct session *all, uint32_t n_sessions)
+uint32_t session_longest_live(const struct session *all, uint32_t n_sessions)
 {
     uint32_t longest = 0;
     uint64_t newest = 0;
@@ -117,7 +116,7 @@ static int staleness(const struct session *all, uint32_t n_sessions, uint32_t i,
 {
     const struct session *s = &all[i];
     const bool is_named = s->hint && s->interval, is_own = s->hint && s->hint == hint;
-    const int rank = longest_live(all, n_sessions) == i ? 0 : rank_of(all, n_sessions, i);
+    const int rank = session_longest_live(all, n_sessions) == i ? 0 : rank_of(all, n_sessions, i);
     if (is_own && 2 * (uint64_t)shared > s->n)
         return rank + 1;
     return is_named && !is_own ? rank / 2 : rank;
@@ -126,7 +125,7 @@ static int staleness(const struct session *all, uint32_t n_sessions, uint32_t i,
 uint32_t session_choose(const struct session *all, uint32_t n_sessions, const int32_t *ids,
                         size_t n, uint64_t hint)
 {
-    const uint32_t longest = longest_live(all, n_sessions);
+    const uint32_t longest = session_longest_live(all, n_sessions);
     struct head most;
     uint32_t best = n_sessions;
     double least = HUGE_VAL;
@@ -147,4 +146,9 @@ uint32_t session_choose(const struct session *all, uint32_t n_sessions, const in
         }
     }
     return best;
+}
+
+double session_worth(const struct session *all, uint32_t n_sessions, uint32_t i)
+{
+    return ldexp((double)all[i].n, -staleness(all, n_sessions, i, 0, 0));
 }

@@ -73,3 +73,7 @@ struct snapshot *session_snapshot_room(struct session *s, uint64_t n_jobs);
  * it: n_sessions where such a one has to wait for another session, or where all are busy. */
 uint32_t session_choose(const struct session *all, uint32_t n_sessions, const int32_t *ids,
                         size_t n, uint64_t hint);
+/* What would be lost of session i to requests that have nothing of it, by the same rule. */
+double session_worth(const struct session *all, uint32_t n_sessions, uint32_t i);
+/* The session that holds most, if somebody used it within 64 jobs; n_sessions: none. */
+uint32_t session_longest_live(const struct session *all, uint32_t n_sessions);

@@ -45,14 +45,13 @@ static bool take_head(struct engine *g, uint32_t from, uint32_t to, uint32_t sha
 
 bool share_begin(struct engine *g, struct turn *t, struct err *e)
 {
-    const struct job *j = t->job;
-    const size_t most = j->params.n_prompt - 1;
+    const size_t most = t->n_text - 1;
     struct session *s = &g->sessions[t->seq];
-    const struct head own = session_head(s, j->prompt, most);
-    const uint32_t n_stored = cold_head(g, j->prompt, most).shared;
+    const struct head own = session_head(s, t->text, most);
+    const uint32_t n_stored = cold_head(g, t->text, most).shared;
     struct head other;
     const uint32_t from =
-        session_farthest(g->sessions, g->n_sessions, t->seq, j->prompt, most, &other);
+        session_farthest(g->sessions, g->n_sessions, t->seq, t->text, most, &other);
     bool ok = true;
     if (other.reach > own.reach)
         ok = take_head(g, from, t->seq, (uint32_t)num_min(own.shared, other.reach), other.reach, e);
@@ -61,10 +60,11 @@ bool share_begin(struct engine *g, struct turn *t, struct err *e)
     if (!ok)
         return false;
     const uint64_t fork = num_max(n_stored, num_max(own.shared, other.shared));
-    keep_begin(&t->keeper, g, t->seq, j, (uint32_t)fork);
+    keep_begin(&t->keeper, g, t, (uint32_t)fork);
     struct snapshot *at = session_snapshot(s, s->n);
     if (at)
         at->last_used = g->n_jobs;
+    exec_seq_cut(g->exec, t->seq, s->n);
     if (exec_within(s->reach, s->n))
         return true;
     const bool done = exec_state_restore(g->exec, t->seq, s->n, at->bytes, e);
@@ -75,12 +75,12 @@ bool share_begin(struct engine *g, struct turn *t, struct err *e)
 /* ---- what others are reading ------------------------------------------------------------------
  */
 
-/* How many tokens two prompts begin with alike, without the last of `of`. */
-static uint32_t count_shared(const struct job *of, const struct job *other)
+/* How many tokens two texts begin with alike, without the last of `of`. */
+static uint32_t count_shared(const struct turn *of, const struct turn *other)
 {
-    const size_t most = num_min(of->params.n_prompt - 1, other->params.n_prompt);
+    const uint64_t most = num_min(of->n_text - 1, other->n_text);
     uint32_t n = 0;
-    while (n < most && of->prompt[n] == other->prompt[n])
+    while (n < most && of->text[n] == other->text[n])
         n++;
     return n;
 }
@@ -106,9 +106,9 @@ void share_find_leader(struct engine *g, struct turn *t)
     t->has_leader = false;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         const struct turn *u = &g->turns[i];
-        if (!u->job || !u->reads || g->sessions[i].last_used >= came)
+        if (!u->job || !u->reads || u->waits || g->sessions[i].last_used >= came)
             continue;
-        const uint32_t n = count_shared(t->job, u->job);
+        const uint32_t n = count_shared(t, u);
         if (n <= most || g->sessions[i].n >= n)
             continue;
         most = n;
@@ -127,5 +127,6 @@ bool share_is_due(const struct engine *g, const struct turn *t)
     if (!u)
         return false;
     const struct session *s = &g->sessions[t->leader];
-    return !u->job || !u->reads || s->last_used != t->leader_came || s->n >= t->n_shared;
+    return !u->job || !u->reads || u->waits || s->last_used != t->leader_came ||
+           s->n >= t->n_shared;
 }

@@ -19,5 +19,5 @@ void share_find_leader(struct engine *g, struct turn *t);
 /* Has the turn's keeper, begun anew, keep what those need who wait for the turn. */
 void share_keep(struct engine *g, struct turn *t);
 
-/* Has the turn's leader read what they share, or ended? */
+/* Has the turn's leader read what they share, or ended, or does it wait itself? */
 bool share_is_due(const struct engine *g, const struct turn *t);

@@ -1,13 +1,24 @@
 #include "engine/turn.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/num.h"
 #include "engine/cold.h"
 #include "engine/logprob.h"
 #include "engine/revive.h"
 #include "engine/share.h"
+
+/* Whether no turn of a batch lost its pages; ERR_CANCELLED, so that the others repeat it. */
+static bool all_there(const struct engine *g, uint32_t n, struct err *e)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (g->turns[g->seq[i]].waits)
+            return err_set(e, ERR_CANCELLED, "a sequence of the batch waits for pages");
+    return true;
+}
 
 bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bool *cancel,
                struct err *e)
@@ -23,7 +34,7 @@ bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bo
                             .goes_on = g->goes_on};
     bool done = exec_run(g->exec, &b, e);
     if (!done && revive(g, g->n_sessions, e))
-        done = exec_run(g->exec, &b, e);
+        done = all_there(g, n, e) && exec_run(g->exec, &b, e);
     g->n_since_loss += done ? n : 0;
     for (uint32_t i = 0; i < n; i++) {
         struct session *s = &g->sessions[g->seq[i]];
@@ -40,7 +51,7 @@ bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bo
 static void end_turn(struct engine *g, struct turn *t, enum finish finish, const struct err *e)
 {
     const uint64_t now = clock_ns();
-    if (t->reads)
+    if (t->reads && t->usage.n_generated == 0)
         t->usage.prefill_ns = now - t->began_ns;
     else
         t->usage.decode_ns = now - t->began_ns - t->usage.prefill_ns;
@@ -50,6 +61,9 @@ static void end_turn(struct engine *g, struct turn *t, enum finish finish, const
         session_cut(&g->sessions[t->seq], 0); /* what the cache holds now is not known */
     g->sessions[t->seq].busy = false;
     cold_abandon(g, t);
+    free(t->own_text);
+    t->own_text = NULL;
+    t->waits = false;
     sampler_close(t->sampler);
     constraint_end(t->constraint);
     job_post_end(t, finish, e);
@@ -59,7 +73,7 @@ void turn_begin(struct engine *g, struct turn *t)
 {
     const struct job *j = t->job;
     struct session *s = &g->sessions[t->seq];
-    cold_begin(g, t, (struct use){s->last_used, s->interval});
+    const struct use use = {s->last_used, s->interval};
     s->busy = true;
     g->n_jobs++;
     /* Who shares most of it is who used it before. */
@@ -78,7 +92,46 @@ void turn_begin(struct engine *g, struct turn *t)
     t->n_whole = t->n_guessed = 0;
     t->refused = false;
     t->reads = true;
+    t->text = j->prompt;
+    t->n_text = (uint32_t)j->params.n_prompt;
+    t->has_leader = t->has_read = false;
+    cold_begin(g, t, use);
+}
+
+/* The turn is to read again what its session holds now, or was to hold. */
+static void read_anew(struct engine *g, struct turn *t)
+{
+    const uint32_t n = g->sessions[t->seq].n;
     t->has_leader = false;
+    if (t->reads)
+        return;
+    int32_t *text = mem_new(n + 1, sizeof *text);
+    memcpy(text, g->sessions[t->seq].ids, n * sizeof *text);
+    text[n] = t->next;
+    free(t->own_text);
+    t->text = t->own_text = text;
+    t->n_text = n + 1;
+    t->reads = true;
+}
+
+void turn_park(struct engine *g, struct turn *t)
+{
+    read_anew(g, t);
+    cold_empty(g, t->seq, t);
+}
+
+void turn_park_lost(struct engine *g, struct turn *t)
+{
+    read_anew(g, t);
+    session_cut(&g->sessions[t->seq], 0);
+    t->waits = true;
+    g->n_parked++;
+}
+
+void turn_unpark(struct engine *g, struct turn *t)
+{
+    t->waits = false;
+    cold_bring(g, t);
 }
 
 void turn_move(struct engine *g, bool alone)
@@ -86,12 +139,19 @@ void turn_move(struct engine *g, bool alone)
     struct turn *t = g->mover.turn;
     struct err e = {0};
     const enum cold moved = cold_step(g, alone, &e);
-    if (moved == COLD_DONE)
+    if (moved == COLD_DONE && t && !t->waits)
         turn_join(g, t);
     else if (moved == COLD_FAILED && revive(g, t->seq, &e))
         cold_again(g);
     else if (moved == COLD_FAILED)
         end_turn(g, t, FINISH_ERROR, &e);
+}
+
+/* Clients hear of their prompt, not of what is read again of the reply. */
+static void tell_progress(const struct engine *g, const struct turn *t)
+{
+    if (t->usage.n_generated == 0)
+        job_post_prefill(t->job, &t->usage, g->sessions[t->seq].n);
 }
 
 void turn_join(struct engine *g, struct turn *t)
@@ -102,8 +162,9 @@ void turn_join(struct engine *g, struct turn *t)
         end_turn(g, t, FINISH_ERROR, &e);
         return;
     }
-    t->usage.n_cached = s->n;
-    job_post_prefill(t->job, &t->usage, s->n);
+    if (!t->has_read)
+        t->usage.n_cached = s->n;
+    tell_progress(g, t);
     keep_snapshots(&t->keeper);
     share_keep(g, t);
     share_find_leader(g, t);
@@ -235,7 +296,7 @@ void turn_draw(struct engine *g, struct turn *t, uint32_t row)
 
 uint32_t turn_left(const struct engine *g, const struct turn *t)
 {
-    return (uint32_t)t->job->params.n_prompt - g->sessions[t->seq].n;
+    return t->n_text - g->sessions[t->seq].n;
 }
 
 void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
@@ -244,7 +305,7 @@ void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
     struct session *s = &g->sessions[t->seq];
     const uint32_t left = turn_left(g, t);
     const uint32_t n = keep_rows(&t->keeper, (uint32_t)num_min(n_rows, left));
-    const int32_t *ids = t->job->prompt + s->n;
+    const int32_t *ids = t->text + s->n;
     for (uint32_t i = 0; i < n; i++) {
         g->pos[i] = s->n + i;
         g->seq[i] = t->seq;
@@ -255,16 +316,19 @@ void turn_read(struct engine *g, struct turn *t, uint32_t n_rows)
     sampler_next_draw(t->sampler, &g->draws[0]);
     const uint64_t start = clock_ns();
     if (!turn_rows(g, ids, n, &t->job->cancel, &e)) {
-        end_turn(g, t, FINISH_ERROR, &e);
+        if (!t->waits)
+            end_turn(g, t, FINISH_ERROR, &e);
         return;
     }
+    t->has_read = true;
     const uint64_t end = clock_ns();
     pace_put(&g->pace, s->n - n, n, end - start);
     keep_snapshots(&t->keeper);
-    job_post_prefill(t->job, &t->usage, s->n);
+    tell_progress(g, t);
     if (n < left)
         return;
     t->reads = false;
-    t->usage.prefill_ns = end - t->began_ns;
+    if (t->usage.n_generated == 0)
+        t->usage.prefill_ns = end - t->began_ns;
     turn_draw(g, t, 0);
 }

@@ -7,8 +7,15 @@
 struct turn {
     struct job *job; /* NULL: nobody is in the session. Written under engine.lock */
     uint32_t seq;    /* the session */
-    bool reads;      /* the prompt is not yet read */
-    int32_t next;    /* drawn, not yet in the session; where it does not read */
+    bool reads;      /* the text is not yet read */
+    bool waits;      /* it gave its pages up and holds nothing (pool.h); it reads then */
+    /* What is read before the next token is drawn: the prompt; behind a wait that and the reply so
+     * far. */
+    const int32_t *text; /* [n_text] */
+    uint32_t n_text;
+    int32_t *own_text; /* where it is not the job's */
+    bool has_read;     /* some of it */
+    int32_t next;      /* drawn, not yet in the session; where it does not read */
     struct keeper keeper;
     /* Another turn is reading what this prompt begins with too (share.c). */
     bool has_leader;
@@ -27,13 +34,19 @@ struct turn {
 /* Begins with t->job, which was set; to be followed by turn_move, until the engine's mover has no
  * turn any more. */
 void turn_begin(struct engine *g, struct turn *t);
-/* Moves on with what the mover's turn has to store and to bring back, a tenth of a second at most,
- * then synchronises its session with the prompt. alone: nobody else is at work. As with all that
+/* Moves on with what the mover has to store and to bring back, a tenth of a second at most, then
+ * synchronises its turn's session with the text. alone: nobody else is at work. As with all that
  * follow, the job may have ended behind it: turn.job is NULL then. */
 void turn_move(struct engine *g, bool alone);
+/* It has to wait: its session is stored and gives its pages up; to be followed by turn_move. */
+void turn_park(struct engine *g, struct turn *t);
+/* The same where the session holds nothing any more: at once. */
+void turn_park_lost(struct engine *g, struct turn *t);
+/* It goes on: its text comes back as far as it can; to be followed by turn_move. */
+void turn_unpark(struct engine *g, struct turn *t);
 /* Takes what others have read of its prompt by now; for a turn that has not read yet. */
 void turn_join(struct engine *g, struct turn *t);
-/* Tokens of the prompt that are left to be read: 1 or more while it reads. */
+/* Tokens of the text that are left to be read: 1 or more while it reads. */
 uint32_t turn_left(const struct engine *g, const struct turn *t);
 /* Reads at most n_rows (>= 1) of them; behind the last one, draws. */
 void turn_read(struct engine *g, struct turn *t, uint32_t n_rows);

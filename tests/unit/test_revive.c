@@ -24,12 +24,16 @@ static void count_line(void *ctx, enum log_level level, const char *line)
     l->n_back += strstr(line, "is back") != NULL;
 }
 
-static struct engine *open_engine(const char *path, atomic_int *lose_in, struct lines *lines)
+/* n_pages of 64 tokens; 0: for all. */
+static struct engine *open_engine(const char *path, uint32_t n_pages, atomic_int *lose_in,
+                                  struct lines *lines)
 {
     const struct engine_params p = {
         .path = path,
         .device = "llvmpipe",
         .n_ctx = 256,
+        .page = 64,
+        .n_pages = n_pages,
         .n_sessions = N_JOBS,
         .n_ubatch = 8, /* rows go through the same kernels however they are batched */
         .lose_in = lose_in,
@@ -89,11 +93,11 @@ static void lose_during(const char *arch, int lose_in)
     atomic_int countdown = 0;
     struct lines lines = {0};
     struct kit_reply want[N_JOBS], got[N_JOBS], again[N_JOBS];
-    struct engine *g = open_engine(path, &countdown, &lines);
+    struct engine *g = open_engine(path, 0, &countdown, &lines);
     ask_all(g, want);
     engine_close(g);
     CHECK_INT(lines.n_lost, 0);
-    g = open_engine(path, &countdown, &lines);
+    g = open_engine(path, 0, &countdown, &lines);
     atomic_store(&countdown, lose_in);
     ask_all(g, got);
     CHECK(atomic_load(&countdown) < 1);
@@ -120,6 +124,66 @@ TEST(revive_goes_on_with_replies_whose_device_was_lost)
     lose_during("qwen3next", 25); /* with states */
 }
 
+/* ---- what was shared --------------------------------------------------------------------------
+ */
+
+enum { N_ALIKE = 150, N_ALL = 160, N_FEW = 7 };
+
+/* Three jobs that begin alike for two pages, in few pages of 64 tokens, with the device lost in the
+ * middle of their replies or never. Their tokens into out. */
+static struct engine_cache ask_alike(const char *path, bool lose, struct lines *lines,
+                                     struct kit_reply out[N_JOBS])
+{
+    atomic_int countdown = 0;
+    struct engine *g = open_engine(path, N_FEW, &countdown, lines);
+    struct job *jobs[N_JOBS];
+    struct engine_cache cache;
+    struct session_info sessions[N_JOBS];
+    struct err e;
+    for (int i = 0; i < N_JOBS; i++) {
+        int32_t ids[N_ALL];
+        for (int k = 0; k < N_ALL; k++)
+            ids[k] = (k < N_ALIKE ? 5 * k : k * (7 + i) + i) % 96;
+        const struct job_params p = {
+            .prompt = ids, .n_prompt = N_ALL, .max_tokens = N_NEW, .ignore_stop = true};
+        CHECK_OK(jobs[i] = engine_submit(g, &p, &e));
+    }
+    struct job_event ev = {0};
+    while (ev.kind != JOB_TOKEN) {
+        job_next(jobs[N_JOBS - 1], 60000, &ev);
+        CHECK(ev.kind != JOB_TIMEOUT && ev.kind != JOB_DONE);
+    }
+    atomic_store(&countdown, lose);
+    for (int i = 0; i < N_JOBS; i++) {
+        kit_collect(jobs[i], &out[i]);
+        job_close(jobs[i]);
+    }
+    engine_sessions(g, sessions, &cache);
+    engine_close(g);
+    return cache;
+}
+
+/* Read again, each has its own pages, and the last one waits. */
+TEST(revive_has_jobs_wait_that_lack_pages_then)
+{
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    char *path = kit_write_model(&(struct kit_spec){.type = BLOCK_Q8_0});
+    struct lines lines = {0};
+    struct kit_reply want[N_JOBS], got[N_JOBS];
+    CHECK_INT(ask_alike(path, false, &lines, want).n_parked, 0);
+    CHECK_INT(ask_alike(path, true, &lines, got).n_parked, 1);
+    CHECK_INT(lines.n_back, 1);
+    for (int i = 0; i < N_JOBS; i++) {
+        CHECK_INT(got[i].last.finish, FINISH_LENGTH);
+        CHECK_INT(got[i].n, want[i].n);
+        for (size_t k = 0; k < got[i].n; k++)
+            CHECK_INT(got[i].ids[k], want[i].ids[k]);
+    }
+    unlink(path);
+    free(path);
+}
+
 TEST(revive_gives_up_on_a_device_that_does_not_last)
 {
     if (!kit_checks("vulkan"))
@@ -128,7 +192,7 @@ TEST(revive_gives_up_on_a_device_that_does_not_last)
     atomic_int countdown = 0;
     struct lines lines = {0};
     struct kit_reply r[N_JOBS];
-    struct engine *g = open_engine(path, &countdown, &lines);
+    struct engine *g = open_engine(path, 0, &countdown, &lines);
     atomic_store(&countdown, 12);
     ask_all(g, r);
     CHECK_INT(r[0].last.finish, FINISH_LENGTH);
