@@ -16,9 +16,9 @@ static void put_memory_now(const struct shown *s, struct buf *out)
 {
     struct buf table = {0};
     mem_table_print(&s->memory, &table);
-    buf_fmt(out, "\nMemory for %u session%s of %u tokens (keys %s, values %s)%s\n", s->n_sessions,
-            s->n_sessions == 1 ? "" : "s", s->n_ctx, block_type_name(s->opts->type_k),
-            block_type_name(s->opts->type_v),
+    buf_fmt(out, "\nMemory for %u session%s of %u tokens (backend %s, keys %s, values %s)%s\n",
+            s->n_sessions, s->n_sessions == 1 ? "" : "s", s->n_ctx, s->backend->name,
+            block_type_name(s->opts->type_k), block_type_name(s->opts->type_v),
             s->memory.total > s->memory.available ? ": DOES NOT FIT" : "");
     for (str rest = buf_view(&table); rest.n;) {
         str line = str_cut(rest, '\n', &rest);
@@ -117,6 +117,7 @@ static void json_memory_by_length(struct jout *j, const struct shown *s)
 void show_json_memory(struct jout *j, const struct shown *s)
 {
     jout_begin(j, "memory", '{');
+    jout_str(j, "backend", str_of(s->backend->name));
     jout_u64(j, "n_ctx", s->n_ctx);
     jout_u64(j, "sessions", s->n_sessions);
     jout_str(j, "type_k", str_of(block_type_name(s->opts->type_k)));

@@ -190,7 +190,9 @@ bool mem_table_check(const struct mem_table *t, struct err *e)
         if (*sorted.rows[i].detail)
             buf_fmt(&text, ": %s", sorted.rows[i].detail);
     }
-    buf_str(&text, STR("): use a smaller context, fewer sequences or a smaller cache type"));
+    buf_str(&text, sorted.rows[0].n_bytes > t->available
+                       ? STR("): use a smaller model, or --requant for smaller types")
+                       : STR("): use a smaller context, fewer sequences or a smaller cache type"));
     err_set(e, ERR_MEMORY, "%.*s", STRF(buf_view(&text)));
     buf_free(&text);
     return false;

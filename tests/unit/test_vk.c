@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/pool.h"
 #include "compute/devices.h"
-#include "compute/vulkan/vk.h"
+#include "compute/vulkan/vk_int.h"
 #include "compute/vulkan/vk_shaders.h"
 #include "test.h"
 
@@ -233,6 +233,38 @@ TEST(vk_submits_see_what_earlier_ones_wrote)
     vk_buffer_free(vk, &a);
     vk_buffer_free(vk, &b);
     close_clean(vk);
+}
+
+/* Of devices that are made up, by number. */
+static int chosen(const struct vk_physical *all, uint32_t n, bool allow_software)
+{
+    const struct vk_params p = {.allow_software = allow_software};
+    uint32_t found;
+    struct err e;
+    return vk_choose(all, n, &p, &found, &e) ? (int)found : -1;
+}
+
+TEST(vk_takes_the_best_gpu_and_software_only_where_it_may)
+{
+    const struct vk_physical card = {.core.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU,
+                                     .caps.heap_bytes = 8,
+                                     .is_usable = true},
+                             built_in = {.core.deviceType = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU,
+                                         .caps.heap_bytes = 64,
+                                         .is_usable = true},
+                             software = {.core.deviceType = VK_PHYSICAL_DEVICE_TYPE_CPU,
+                                         .caps.is_software = true,
+                                         .is_usable = true};
+    struct vk_physical larger = card, old = card;
+    larger.caps.heap_bytes = 16;
+    old.is_usable = false;
+    CHECK_INT(chosen((struct vk_physical[]){built_in, card, larger}, 3, false), 2);
+    CHECK_INT(chosen((struct vk_physical[]){old, built_in, software}, 3, false), 1);
+    CHECK_INT(chosen(&software, 1, false), -1);
+    CHECK_INT(chosen(&software, 1, true), 0);
+    /* Opening the old one says what it lacks: more than that there is no GPU. */
+    CHECK_INT(chosen((struct vk_physical[]){software, old}, 2, false), 1);
+    CHECK_INT(chosen((struct vk_physical[]){old, software}, 2, true), 1);
 }
 
 TEST(vk_stamps_measure_what_is_between_them)

@@ -20,9 +20,12 @@ static int rank(const struct vk_physical *p)
     }
 }
 
-/* One that has all features before one that has not; among equals the one with more memory. */
-static bool is_better(const struct vk_physical *a, const struct vk_physical *b)
+/* One that has all features before one that has not; among equals the one with more memory.
+ * Software comes last where it may not be taken: then what a GPU lacks is what there is to say. */
+static bool is_better(const struct vk_physical *a, const struct vk_physical *b, bool allow_software)
 {
+    if (a->caps.is_software != b->caps.is_software && !allow_software)
+        return b->caps.is_software;
     if (a->is_usable != b->is_usable)
         return a->is_usable;
     if (rank(a) != rank(b))
@@ -74,7 +77,7 @@ bool vk_choose(const struct vk_physical *all, uint32_t n, const struct vk_params
         return find_named(all, n, params->device, found, e);
     *found = 0;
     for (uint32_t i = 1; i < n; i++)
-        if (is_better(&all[i], &all[*found]))
+        if (is_better(&all[i], &all[*found], params->allow_software))
             *found = i;
     if (all[*found].caps.is_software && !params->allow_software)
         return err_set(e, ERR_UNSUPPORTED,
