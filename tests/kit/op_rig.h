@@ -61,5 +61,6 @@ void rig_check(struct rig *r,
 /* A second run gives the same bits. */
 void rig_check_same_bits(const char *backend, const struct rig *r);
 double rig_whole(const struct rig *r, const float *got, const float *want);
-/* Prints the counts; the test is skipped where no backend but ref ran. */
+/* Prints the counts; the test is skipped where a backend that this build checks ran nothing: no
+ * device, or it refuses all. */
 void rig_report(const struct rig_count *count);

@@ -58,6 +58,35 @@ static const struct checked_backend {
 };
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
+/* Runs of each backend that a test asked for, and those that there were. */
+struct tally {
+    int n_asked, n_done;
+};
+
+static void count_run(struct tally *t, const struct checked_backend *b, bool done)
+{
+    t[b - backends].n_asked += kit_checks(b->name);
+    t[b - backends].n_done += done;
+}
+
+/* A backend runs all or, where it has no device, nothing: then the test is skipped. */
+static void report_runs(const struct tally *t)
+{
+    const char *idle = NULL;
+    for (size_t i = 0; i < N_BACKENDS; i++) {
+        printf("    %s: %d of %d runs\n", backends[i].name, t[i].n_done, t[i].n_asked);
+        if (t[i].n_asked && !t[i].n_done)
+            idle = backends[i].name;
+        else
+            CHECK_INT(t[i].n_done, t[i].n_asked);
+    }
+    if (idle) {
+        char why[64];
+        snprintf(why, sizeof why, "%s ran none of the models", idle);
+        test_skip(why);
+    }
+}
+
 struct loaded {
     struct gguf *file;
     struct model *model;
@@ -121,10 +150,12 @@ static float *logits_of(const char *backend, const struct loaded *l, uint32_t n_
 
 TEST(logits_agree_with_the_reference_for_every_quantisation)
 {
+    struct tally runs[N_BACKENDS] = {0};
     for (size_t i = 0; i < N_FILES; i++) {
         struct loaded l = load(files[i].name);
         for (size_t j = 0; j < N_BACKENDS; j++) {
             float *got = logits_of(backends[j].name, &l, 0, 2);
+            count_run(runs, &backends[j], got != NULL);
             if (!got)
                 continue;
             const double limit = backends[j].limit(files[i].llama_err);
@@ -138,14 +169,19 @@ TEST(logits_agree_with_the_reference_for_every_quantisation)
         }
         unload(&l);
     }
+    report_runs(runs);
 }
 
 TEST(logits_do_not_depend_on_the_batch_size_or_the_threads)
 {
+    struct tally runs[N_BACKENDS] = {0};
     for (size_t i = 0; i < N_FILES; i++) {
         struct loaded l = load(files[i].name);
         for (size_t j = 0; j < N_BACKENDS; j++) {
-            float *all = i % backends[j].ways_every ? NULL : logits_of(backends[j].name, &l, 0, 1);
+            if (i % backends[j].ways_every)
+                continue;
+            float *all = logits_of(backends[j].name, &l, 0, 1);
+            count_run(runs, &backends[j], all != NULL);
             for (int k = 1; all && k < backends[j].n_ways; k++) {
                 float *got = logits_of(backends[j].name, &l, ways[k].n_batch, ways[k].n_threads);
                 /* Rows one by one have their activations rounded, many at once may not. */
@@ -161,6 +197,7 @@ TEST(logits_do_not_depend_on_the_batch_size_or_the_threads)
         }
         unload(&l);
     }
+    report_runs(runs);
 }
 
 /* ---- toy models ------------------------------------------------------------------------------ */
@@ -196,31 +233,47 @@ static void check_toy(const struct checked_backend *b, const char *what, double 
                   largest, limit, rel, b->toy_rel);
 }
 
+static void toy_ids(const struct json *tokens, int32_t *ids)
+{
+    for (size_t i = 0; i < json_count(tokens); i++)
+        ids[i] = (int32_t)json_int(json_at(tokens, i));
+}
+
+/* All rows of a toy in one way; false where the backend is not here. */
+static bool run_toy(const struct checked_backend *b, const struct plan *plan, enum block_type cache,
+                    int way, const int32_t *ids, uint32_t n, float *out, struct tally *runs)
+{
+    const struct exec_params params = {
+        .n_ctx = n, .n_threads = ways[way].n_threads, .type_k = cache, .type_v = cache};
+    struct exec *x = kit_open_exec(b->name, plan, &params);
+    count_run(runs, b, x != NULL);
+    if (!x)
+        return false;
+    kit_run(x, ids, 0, n, ways[way].n_batch, plan->n_vocab, out);
+    exec_close(x);
+    return true;
+}
+
 /* Every way, on a fresh cache each. */
 static void check_toy_run(const struct plan *plan, const char *what, bool quantised,
-                          const struct json *run)
+                          const struct json *run, struct tally *runs)
 {
     const struct json *tokens = json_get(run, "tokens");
     const uint32_t n = (uint32_t)json_count(tokens);
-    const size_t n_bytes = (size_t)n * plan->n_vocab * sizeof(float);
+    const size_t n_logits = (size_t)n * plan->n_vocab;
     int32_t *ids = mem_new(n, sizeof *ids);
-    float *all = mem_new(n_bytes, 1), *got = mem_new(n_bytes, 1);
-    for (uint32_t i = 0; i < n; i++)
-        ids[i] = (int32_t)json_int(json_at(tokens, i));
+    float *all = mem_new(n_logits, sizeof *all), *got = mem_new(n_logits, sizeof *got);
+    toy_ids(tokens, ids);
     for (size_t i = 0; i < N_BACKENDS; i++) {
         const struct checked_backend *b = &backends[i];
         for (int j = 0; j < (b->ways_every > 1 ? 1 : b->n_ways); j++) {
-            const struct exec_params params = {.n_ctx = n, .n_threads = ways[j].n_threads};
-            struct exec *x = kit_open_exec(b->name, plan, &params);
-            if (!x)
+            if (!run_toy(b, plan, BLOCK_F32, j, ids, n, j ? got : all, runs))
                 continue;
-            kit_run(x, ids, 0, n, ways[j].n_batch, plan->n_vocab, j ? got : all);
-            exec_close(x);
             if (j == 0)
                 check_toy(b, what, quantised ? b->toy_quantised : b->toy_float, all, plan->n_vocab,
                           run);
             else
-                check_ways(b, what, b->ways_limit, j, got, all, (size_t)n * plan->n_vocab);
+                check_ways(b, what, b->ways_limit, j, got, all, n_logits);
         }
     }
     free(ids);
@@ -251,6 +304,7 @@ TEST(logits_agree_with_the_toy_models)
     struct err e = {0};
     size_t n_bytes;
     int n_models = 0;
+    struct tally runs[N_BACKENDS] = {0};
     char *text = kit_read_shared("spec/data/toy/expected.json", &n_bytes);
     struct json *root = json_parse((str){text, n_bytes}, &e);
     CHECK_OK(root != NULL);
@@ -263,9 +317,9 @@ TEST(logits_agree_with_the_toy_models)
         CHECK_OK(model != NULL);
         char label[64];
         snprintf(label, sizeof label, "%.*s, 24 tokens", STRF(name));
-        check_toy_run(&model->plan, label, has_quantised(&model->plan), m);
+        check_toy_run(&model->plan, label, has_quantised(&model->plan), m, runs);
         snprintf(label, sizeof label, "%.*s, 150 tokens", STRF(name));
-        check_toy_run(&model->plan, label, has_quantised(&model->plan), json_get(m, "long"));
+        check_toy_run(&model->plan, label, has_quantised(&model->plan), json_get(m, "long"), runs);
         model_close(model);
         gguf_close(file);
         n_models++;
@@ -273,6 +327,7 @@ TEST(logits_agree_with_the_toy_models)
     CHECK_INT(n_models, 12);
     json_free(root);
     free(text);
+    report_runs(runs);
 }
 
 /* The default: exact limits, as the model was trained. Rounding them moves these logits by up to
