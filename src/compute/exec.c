@@ -122,7 +122,7 @@ void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct ex
                       uint64_t n_bytes)
 {
     uint32_t n_rings = 0, n_rows = 0;
-    struct buf rings = {0};
+    struct buf rings = {0}, pool = {0};
     for (size_t i = 0; i < p->n_kv; i++)
         if (exec_kv_is_ring(&p->kv[i], params)) {
             n_rings++;
@@ -130,10 +130,14 @@ void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct ex
         }
     if (n_rings)
         buf_fmt(&rings, "; %u of %zu layers keep %u", n_rings, p->n_kv, n_rows);
-    mem_table_add(t, "kv cache", 1, n_bytes, "%u x %u tokens, keys %s, values %s%.*s",
-                  params->n_seqs, params->n_ctx, block_info(params->type_k)->name,
-                  block_info(params->type_v)->name, STRF(buf_view(&rings)));
+    if (params->n_pages < pages_of_all(params->n_seqs, params->n_ctx, params->page))
+        buf_fmt(&pool, ", %llu at once", (unsigned long long)params->n_pages * params->page);
+    mem_table_add(t, "kv cache", 1, n_bytes, "%u x %u tokens%.*s, keys %s, values %s%.*s",
+                  params->n_seqs, params->n_ctx, STRF(buf_view(&pool)),
+                  block_info(params->type_k)->name, block_info(params->type_v)->name,
+                  STRF(buf_view(&rings)));
     buf_free(&rings);
+    buf_free(&pool);
 }
 
 /* "17.3 GiB", "640 KiB": three digits and the unit that leaves them before the point. */

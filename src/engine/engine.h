@@ -24,8 +24,8 @@ struct engine_params {
     const char *backend;             /* [engine_place's, and cpu where that one fails] */
     const char *device, *cache_path; /* as in exec_params; until engine_close */
     void *opened;   /* for engine_memory alone, with its backend: the device, open; borrowed */
-    uint32_t n_ctx; /* tokens per session [the model's context, cut to what fits into memory, at
-                       most 32768] */
+    uint32_t n_ctx; /* tokens that a session may hold [the model's context, cut to what fits into
+                       memory, at most 32768] */
     uint32_t
         n_sessions;    /* jobs at work side by side [4; fewer, down to 2, where memory is short] */
     uint32_t n_ubatch; /* [the backend's] */

@@ -41,14 +41,69 @@ static uint64_t cache_bytes(const struct fit *f, int64_t asked)
     return num_min(left / 2, MOST_CACHE);
 }
 
-static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
+/* ---- pages ------------------------------------------------------------------------------------
+ */
+
+static uint32_t page_size(const struct fit *f)
 {
-    f->params.n_ctx = n_ctx;
+    return (uint32_t)num_min(f->params.page ? f->params.page : PAGE_POSITIONS, f->params.n_ctx);
+}
+
+static uint64_t all_pages(const struct fit *f)
+{
+    return pages_of_all(f->params.n_seqs, f->params.n_ctx, page_size(f));
+}
+
+/* The least that sessions share: one and a half contexts, and a page for each of them. Then a long
+ * conversation stays where it is beside others of half a context together. */
+static uint32_t least_pages(const struct fit *f)
+{
+    const uint64_t n_ctx = pages_of(f->params.n_ctx, page_size(f));
+    return (uint32_t)num_min(all_pages(f), n_ctx + n_ctx / 2 + f->params.n_seqs);
+}
+
+static bool try_pages(struct fit *f, uint64_t n_pages, struct err *e)
+{
+    f->params.n_pages = (uint32_t)num_min(n_pages, UINT32_MAX);
     if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
         return false;
     plan_snapshots(f);
     f->fits = f->table.total <= f->table.available;
     return true;
+}
+
+/* As many pages as all sessions need, if they fit. If not, more than the least: as many as leave
+ * the snapshots alone and, of the machine's memory, half of what is left, also for conversations
+ * without a session. */
+static bool grow_pages(struct fit *f, struct err *e)
+{
+    const uint32_t least = f->params.n_pages, n_snapshots = f->n_snapshots;
+    const struct mem_table at_least = f->table;
+    if (!f->fits || least == all_pages(f))
+        return true;
+    if (!try_pages(f, all_pages(f), e))
+        return false;
+    if (f->fits)
+        return true;
+    const uint64_t left = at_least.available - at_least.total;
+    const uint64_t most = at_least.total + (at_least.is_device ? left : left / 2);
+    uint64_t low = least, high = all_pages(f); /* low pages fit, high do not */
+    while (high - low > 1) {
+        const uint64_t middle = low + (high - low) / 2;
+        if (!try_pages(f, middle, e))
+            return false;
+        *(f->table.total <= most && f->n_snapshots == n_snapshots ? &low : &high) = middle;
+    }
+    return try_pages(f, low, e);
+}
+
+/* ---- context and sessions ---------------------------------------------------------------------
+ */
+
+static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
+{
+    f->params.n_ctx = n_ctx;
+    return try_pages(f, f->n_pages ? f->n_pages : least_pages(f), e);
 }
 
 /* Fewer sessions than the default where so many do not get the context that is wanted. */
@@ -92,7 +147,7 @@ static bool settle(struct fit *f, const struct engine_params *p, struct err *e)
         return false;
     if (!n_ctx)
         n_ctx = (uint32_t)num_min(f->wanted, CTX_STEP);
-    return try_ctx(f, n_ctx, e);
+    return try_ctx(f, n_ctx, e) && (f->n_pages || grow_pages(f, e));
 }
 
 bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
@@ -109,8 +164,8 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
                                      .allow_software = p->allow_software,
                                      .lose_in = p->lose_in,
                                      .page = p->page,
-                                     .n_pages = p->n_pages,
                                      .opened = p->opened};
+    f->n_pages = p->n_pages;
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;
     f->wanted = (uint32_t)num_min(f->n_train, MAX_DEFAULT_CTX);
@@ -167,6 +222,11 @@ void fit_close(struct fit *f)
 void fit_log(const struct fit *f, const struct log *log)
 {
     uint32_t n_ctx = f->params.n_ctx;
+    if (f->fits && f->params.n_pages < all_pages(f))
+        log_info(log,
+                 "%u sessions of %u tokens hold %llu at once; what of others has no room waits "
+                 "in the machine's memory or is read again",
+                 f->params.n_seqs, n_ctx, (unsigned long long)f->params.n_pages * page_size(f));
     if (f->fits && f->cache_bytes)
         log_info(log, "conversations beyond %u keep up to %llu MiB of the machine's memory",
                  f->params.n_seqs, (unsigned long long)(f->cache_bytes >> 20));

@@ -5,7 +5,8 @@
 struct fit {
     const struct backend *backend;
     const struct plan *plan;
-    struct exec_params params; /* complete: n_ctx is settled */
+    struct exec_params params; /* complete: n_ctx and n_pages are settled */
+    uint32_t n_pages;          /* asked for; 0: none */
     struct mem_table table;    /* what they need */
     /* Saved states per session and the size of each; 0 where sequences can be cut back anywhere. */
     uint32_t n_snapshots;
@@ -17,7 +18,9 @@ struct fit {
     bool opened_here; /* params.opened, which is then to be closed or handed to exec_open */
 };
 
-/* Fills f from what was asked for, on the backend that engine_place finds. Without n_ctx: the
+/* Fills f from what was asked for, on the backend that engine_place finds. Where sessions with a
+ * whole context each do not fit, they share fewer pages, down to those of one and a half; only then
+ * there are fewer sessions, or less context, where these were not asked for. Without n_ctx: the
  * model's context as far as memory goes; when not even the smallest step fits, that much, with fits
  * false. The device is opened once, for all questions and for exec_open. */
 bool fit_open(struct fit *f, const struct model *m, const struct engine_params *p, struct err *e);

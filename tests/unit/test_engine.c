@@ -744,8 +744,8 @@ TEST(engine_refuses_what_does_not_fit_with_a_table)
     struct buf lines = {0};
     struct engine_params p = {.path = path,
                               .backend = "ref",
-                              .n_ctx = 4000000,
-                              .n_sessions = 250,
+                              .n_ctx = 2000000000,
+                              .n_sessions = 2,
                               .log = {keep_lines, &lines}};
     CHECK(!engine_open(&p, &e));
     CHECK_INT(e.code, ERR_MEMORY);
@@ -756,7 +756,7 @@ TEST(engine_refuses_what_does_not_fit_with_a_table)
     remove_model(path);
 }
 
-TEST(engine_default_context_is_the_models_as_far_as_memory_goes)
+TEST(engine_default_context_is_the_models)
 {
     char *path = write_model();
     struct err e;
@@ -766,13 +766,6 @@ TEST(engine_default_context_is_the_models_as_far_as_memory_goes)
     CHECK_OK(engine_memory(m.model, &p, &table, &e));
     CHECK_INT(p.n_ctx, 4096);
     CHECK_INT(p.n_sessions, 4);
-    /* So many sessions that the whole context does not fit, but a part does. */
-    uint64_t one = 4096 * plan_kv_bytes_per_token(&m.model->plan, BLOCK_F16, BLOCK_F16);
-    p.n_ctx = 0;
-    p.n_sessions = (uint32_t)(2 * table.available / one);
-    CHECK_OK(engine_memory(m.model, &p, &table, &e));
-    CHECK(p.n_ctx > 0 && p.n_ctx < 4096 && p.n_ctx % 256 == 0);
-    CHECK(table.total <= table.available);
     kit_close_model(&m);
     remove_model(path);
 }

@@ -7,6 +7,7 @@
 /* ref with a device that counts how often it is opened, asked and closed. */
 struct counted {
     int n_opened, n_asked, n_closed;
+    uint64_t available; /* 0: the machine's */
 };
 static struct counted counts;
 
@@ -28,7 +29,9 @@ static bool count_memory(const struct plan *p, const struct exec_params *params,
 {
     CHECK(params->opened == &counts);
     counts.n_asked++;
-    return backend_ref.memory(p, params, out, e);
+    const bool ok = backend_ref.memory(p, params, out, e);
+    out->available = counts.available;
+    return ok;
 }
 
 static struct backend counting_backend(void)
@@ -53,14 +56,56 @@ TEST(fit_opens_the_device_once_for_all_its_questions)
     CHECK(counts.n_asked > 1);
     fit_close(&f);
     CHECK_INT(counts.n_closed, 1);
-    /* More sessions than fit with the whole context: many more questions. */
-    p.n_sessions =
-        (uint32_t)(2 * f.table.available /
-                   (4096 * plan_kv_bytes_per_token(&m.model->plan, BLOCK_F16, BLOCK_F16)));
+    /* Less memory than that takes: many more questions. */
+    counts.available = f.table.total / 4;
     CHECK_OK(fit_with(&f, &b, m.model, &p, &e));
     CHECK(f.params.n_ctx < 4096 && counts.n_asked > 6);
     CHECK_INT(counts.n_opened, 2);
     fit_close(&f);
+    kit_close_model(&m);
+}
+
+/* With less and less memory: whole contexts for all sessions; these sharing fewer pages; fewer
+ * sessions; less context. Never less where more would fit. */
+TEST(fit_has_sessions_share_pages_before_it_cuts_anything)
+{
+    const struct backend b = counting_backend();
+    struct kit_model m = kit_open_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+    const struct engine_params p = {.type_k = BLOCK_F16, .type_v = BLOCK_F16, .cache_bytes = -1};
+    const uint32_t n_ctx = 4096 / PAGE_POSITIONS, all = 4 * n_ctx, least = n_ctx + n_ctx / 2 + 4;
+    struct fit f;
+    struct err e;
+    CHECK_OK(fit_with(&f, &b, m.model, &p, &e));
+    fit_close(&f);
+    CHECK_INT(f.params.n_ctx, 4096);
+    CHECK_INT(f.params.n_seqs, 4);
+    CHECK_INT(f.params.n_pages, all);
+    const uint64_t whole = f.table.total;
+    const uint64_t page =
+        PAGE_POSITIONS * plan_kv_bytes_per_token(&m.model->plan, BLOCK_F16, BLOCK_F16);
+    uint32_t before = all, n_shared = 0, n_fewer = 0, n_cut = 0;
+    for (uint32_t i = 0; i < all; i++) {
+        counts.available = whole - i * page;
+        CHECK_OK(fit_with(&f, &b, m.model, &p, &e));
+        fit_close(&f);
+        if (!f.fits)
+            break;
+        CHECK(f.table.total <= counts.available && f.params.n_ctx % 256 == 0);
+        const bool is_whole = f.params.n_ctx == 4096 && f.params.n_seqs == 4;
+        CHECK(is_whole == (i <= all - least));
+        if (is_whole) {
+            CHECK(f.params.n_pages >= least && f.params.n_pages <= before);
+            before = f.params.n_pages;
+            n_shared += before < all;
+        }
+        n_fewer += f.params.n_ctx == 4096 && f.params.n_seqs < 4;
+        n_cut += f.params.n_ctx < 4096;
+    }
+    CHECK_INT(n_shared, all - least);
+    CHECK_INT(before, least);
+    printf("    %u plans share pages, %u have fewer sessions, %u less context\n", n_shared, n_fewer,
+           n_cut);
+    CHECK(n_fewer > 0 && n_cut > 0);
     kit_close_model(&m);
 }
 
