@@ -20,8 +20,8 @@ struct launch_opts {
 static const struct opt launch_table[] = {
     {"-m --model", "FILE", "model of a server that is started here", "demo", OPT_TEXT,
      AT(start.model), 0, 0},
-    {"-c --ctx-size", "TOKENS", "its context; 0: as 'tawny serve' has it", "65536", OPT_U32,
-     AT(start.n_ctx), 0, 1 << 24},
+    {"-c --ctx-size", "TOKENS", "its context", "as 'tawny serve' has it", OPT_U32, AT(start.n_ctx),
+     0, 1 << 24},
     {"--backend", "NAME", "what it runs on: " MODEL_BACKENDS, MODEL_PLACE, OPT_TEXT,
      AT(start.backend), 0, 0},
     {"--device", "GPU", MODEL_DEVICES, "the largest", OPT_TEXT, AT(start.device), 0, 0},
@@ -184,7 +184,7 @@ static bool launch(const struct launch_opts *o, const struct opt_words *words, s
 
 int cmd_launch(int argc, char **argv)
 {
-    struct launch_opts o = {.start = {.port = 8383, .n_ctx = 65536}};
+    struct launch_opts o = {.start = {.port = 8383}};
     struct opt_group groups[] = {OPT_GROUP("Options", launch_table, &o)};
     const struct opt_command c = {
         .name = "launch",

@@ -11,7 +11,7 @@
 
 #define AT(field) offsetof(struct model_opts, field)
 static const struct opt model_table[] = {
-    {"-c --ctx-size", "TOKENS", "context of a session", "the model's, at most 32768, cut to memory",
+    {"-c --ctx-size", "TOKENS", "context of a session", "the model's, at most 65536, cut to memory",
      OPT_U32, AT(n_ctx), 0, 1 << 24},
     {"-t --threads", "N", "threads", "one per core", OPT_I32, AT(n_threads), -1, 1024},
     {"-ub --ubatch-size", "TOKENS", "prompt tokens run at once", "512, on a GPU 2048", OPT_U32,

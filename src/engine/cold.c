@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "engine/cold_int.h"
-#include "engine/pool.h"
+#include "engine/ration.h"
 
 /* LEAST_LOST: fewer tokens are not worth a copy. LEAST_PART: nor less than this part of what would
  * be copied. STATES: saved states that are stored of a conversation, its last ones.
@@ -280,7 +280,7 @@ static void begin_empty(struct engine *g, struct mover *m, uint32_t seq)
  * the turn waits. */
 static void give_way(struct engine *g, struct mover *m)
 {
-    const uint32_t victim = pool_victim(g);
+    const uint32_t victim = ration_victim(g);
     store_release(g->store, NULL);
     m->parks = victim == g->n_sessions;
     begin_empty(g, m, m->parks ? m->turn->seq : victim);
@@ -299,7 +299,7 @@ static enum cold move_in(struct engine *g, struct mover *m, bool alone, uint64_t
     bool ok = true;
     while (m->end) {
         const bool is_last = s->n >= m->end;
-        if (!is_last && !pool_has_room(g, m->turn)) {
+        if (!is_last && !ration_has_room(g, m->turn)) {
             give_way(g, m);
             return COLD_MOVES;
         }

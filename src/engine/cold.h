@@ -27,7 +27,7 @@ void cold_again(struct engine *g);
 enum cold { COLD_MOVES, COLD_DONE, COLD_FAILED };
 /* DONE: what was to be stored is, as far as there is room, and the session holds what there was in
  * store of the text, if that is more than any session has; or the turn waits, since that needs more
- * pages than others give up (pool.h). FAILED and e: what it holds is not known. */
+ * pages than others give up (ration.h). FAILED and e: what it holds is not known. */
 enum cold cold_step(struct engine *g, bool alone, struct err *e);
 /* The rows that come next into the mover's turn, [*first, first + n); n 0: none. */
 uint32_t cold_next_rows(const struct engine *g, uint32_t *first);

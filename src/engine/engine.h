@@ -25,7 +25,7 @@ struct engine_params {
     const char *device, *cache_path; /* as in exec_params; until engine_close */
     void *opened;   /* for engine_memory alone, with its backend: the device, open; borrowed */
     uint32_t n_ctx; /* tokens that a session may hold [the model's context, cut to what fits into
-                       memory, at most 32768] */
+                       memory, at most 65536] */
     uint32_t
         n_sessions;    /* jobs at work side by side [4; fewer, down to 2, where memory is short] */
     uint32_t n_ubatch; /* [the backend's] */
@@ -49,8 +49,8 @@ struct engine_params {
 
 /* The backend that engine_open would take for m, and the device open in device->opened, which the
  * caller closes (exec_device_close). Where p names none, place_choose finds one, and takes a GPU
- * only where 8192 tokens (or p->n_ctx, or all that m was trained for) fit, in two sessions (or
- * p->n_sessions). NULL and e. */
+ * only where 8192 tokens (or p->n_ctx, or all that m was trained for) fit one and a half times, for
+ * two sessions (or p->n_sessions). NULL and e. */
 const struct backend *engine_place(const struct model *m, const struct engine_params *p,
                                    struct exec_params *device, struct err *e);
 /* The memory that engine_open would plan for p and a model that is already read: nothing is loaded.

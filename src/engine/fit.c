@@ -4,7 +4,7 @@
 #include "base/num.h"
 #include "compute/place.h"
 
-enum { MAX_DEFAULT_CTX = 32768, CTX_STEP = 256, DEFAULT_SESSIONS = 4, LEAST_SESSIONS = 2 };
+enum { MAX_DEFAULT_CTX = 65536, CTX_STEP = 256, DEFAULT_SESSIONS = 4, LEAST_SESSIONS = 2 };
 /* With less than this a GPU is no use to an agent: then rather the processor. */
 enum { LEAST_GPU_CTX = 8192 };
 
@@ -44,22 +44,22 @@ static uint64_t cache_bytes(const struct fit *f, int64_t asked)
 /* ---- pages ------------------------------------------------------------------------------------
  */
 
-static uint32_t page_size(const struct fit *f)
+static uint32_t page_size(const struct exec_params *p)
 {
-    return (uint32_t)num_min(f->params.page ? f->params.page : PAGE_POSITIONS, f->params.n_ctx);
+    return (uint32_t)num_min(p->page ? p->page : PAGE_POSITIONS, p->n_ctx);
 }
 
-static uint64_t all_pages(const struct fit *f)
+static uint64_t all_pages(const struct exec_params *p)
 {
-    return pages_of_all(f->params.n_seqs, f->params.n_ctx, page_size(f));
+    return pages_of_all(p->n_seqs, p->n_ctx, page_size(p));
 }
 
 /* The least that sessions share: one and a half contexts, and a page for each of them. Then a long
  * conversation stays where it is beside others of half a context together. */
-static uint32_t least_pages(const struct fit *f)
+static uint32_t least_pages(const struct exec_params *p)
 {
-    const uint64_t n_ctx = pages_of(f->params.n_ctx, page_size(f));
-    return (uint32_t)num_min(all_pages(f), n_ctx + n_ctx / 2 + f->params.n_seqs);
+    const uint64_t n_ctx = pages_of(p->n_ctx, page_size(p));
+    return (uint32_t)num_min(all_pages(p), n_ctx + n_ctx / 2 + p->n_seqs);
 }
 
 static bool try_pages(struct fit *f, uint64_t n_pages, struct err *e)
@@ -79,15 +79,15 @@ static bool grow_pages(struct fit *f, struct err *e)
 {
     const uint32_t least = f->params.n_pages, n_snapshots = f->n_snapshots;
     const struct mem_table at_least = f->table;
-    if (!f->fits || least == all_pages(f))
+    if (!f->fits || least == all_pages(&f->params))
         return true;
-    if (!try_pages(f, all_pages(f), e))
+    if (!try_pages(f, all_pages(&f->params), e))
         return false;
     if (f->fits)
         return true;
     const uint64_t left = at_least.available - at_least.total;
     const uint64_t most = at_least.total + (at_least.is_device ? left : left / 2);
-    uint64_t low = least, high = all_pages(f); /* low pages fit, high do not */
+    uint64_t low = least, high = all_pages(&f->params); /* low pages fit, high do not */
     while (high - low > 1) {
         const uint64_t middle = low + (high - low) / 2;
         if (!try_pages(f, middle, e))
@@ -103,7 +103,7 @@ static bool grow_pages(struct fit *f, struct err *e)
 static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
 {
     f->params.n_ctx = n_ctx;
-    return try_pages(f, f->n_pages ? f->n_pages : least_pages(f), e);
+    return try_pages(f, f->n_pages ? f->n_pages : least_pages(&f->params), e);
 }
 
 /* Fewer sessions than the default where so many do not get the context that is wanted. */
@@ -193,6 +193,7 @@ const struct backend *engine_place(const struct model *m, const struct engine_pa
                                    .cache_path = p->cache_path,
                                    .allow_software = p->allow_software,
                                    .lose_in = p->lose_in};
+    device->n_pages = p->n_pages ? p->n_pages : least_pages(device);
     return place_choose(p->backend, &m->plan, device, &p->log, e);
 }
 
@@ -222,11 +223,12 @@ void fit_close(struct fit *f)
 void fit_log(const struct fit *f, const struct log *log)
 {
     uint32_t n_ctx = f->params.n_ctx;
-    if (f->fits && f->params.n_pages < all_pages(f))
+    if (f->fits && f->params.n_pages < all_pages(&f->params))
         log_info(log,
                  "%u sessions of %u tokens hold %llu at once; what of others has no room waits "
                  "in the machine's memory or is read again",
-                 f->params.n_seqs, n_ctx, (unsigned long long)f->params.n_pages * page_size(f));
+                 f->params.n_seqs, n_ctx,
+                 (unsigned long long)f->params.n_pages * page_size(&f->params));
     if (f->fits && f->cache_bytes)
         log_info(log, "conversations beyond %u keep up to %llu MiB of the machine's memory",
                  f->params.n_seqs, (unsigned long long)(f->cache_bytes >> 20));

@@ -49,7 +49,7 @@ struct mover {
     bool is_out;
     uint32_t seq;     /* out: the session */
     bool empties;     /* out: it gives its pages up then */
-    bool parks;       /* out: and so the turn waits (pool.h) */
+    bool parks;       /* out: and so the turn waits (ration.h) */
     uint32_t at, end; /* out: tokens of the session that are stored, of those to be; back: end
                          alone, of the text; 0: nothing is left */
     struct use use;   /* out: the conversation's */

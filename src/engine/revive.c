@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/cold.h"
-#include "engine/pool.h"
+#include "engine/ration.h"
 #include "engine/turn.h"
 
 /* The tokens of a session again, in batches of n_ubatch. */
@@ -52,7 +52,7 @@ static bool read_sessions(struct engine *g, uint32_t but, uint64_t *n_read, stru
     for (uint32_t i = 0; i < g->n_sessions; i++)
         if (i == but || !g->turns[i].job || g->mover.turn == &g->turns[i])
             session_cut(&g->sessions[i], 0);
-    for (uint32_t i; (i = pool_next_session(g, behind)) < g->n_sessions;) {
+    for (uint32_t i; (i = ration_next_session(g, behind)) < g->n_sessions;) {
         behind = g->sessions[i].last_used;
         park_over(g, i);
         ok = ok && read_again(g, i, e);

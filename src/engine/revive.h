@@ -5,7 +5,7 @@
 /* Behind a failure e of the exec: where the device was lost (ERR_DEVICE) it is opened anew, with
  * the weights, and what sessions with a job hold is read again, but that of session `but`
  * (n_sessions: of all). Sessions without a job are empty then,
- * and turns wait (pool.h) whose sessions do not fit any more beside the others. True: what failed
+ * and turns wait (ration.h) whose sessions do not fit any more beside the others. True: what failed
  * can be done again; the places of a batch in the engine stay as they are. False and e: it was
  * another failure; there is no device any more; or it was lost twice within REVIVE_TOKENS tokens,
  * and stays lost. */

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "engine/pool.h"
+#include "engine/ration.h"
 #include "engine/share.h"
 
 /* A cancelled batch stops at the next op, so the longest op bounds the wait: a piece of a prompt is
@@ -50,7 +50,7 @@ static struct turn *admit(struct engine *g)
                                             j->params.n_prompt, j->params.hint);
         if (seq == g->n_sessions)
             continue;
-        if (!pool_admits(g, j, seq))
+        if (!ration_admits(g, j, seq))
             break; /* nor anyone behind it: it would wait for ever */
         job_take(g, j);
         t = &g->turns[seq];
@@ -65,7 +65,7 @@ static bool others_go_on(const struct engine *g)
 {
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         const struct turn *t = &g->turns[i];
-        if (t->job && !t->waits && t != g->mover.turn && pool_has_room(g, t))
+        if (t->job && !t->waits && t != g->mover.turn && ration_has_room(g, t))
             return true;
     }
     return false;
@@ -82,9 +82,9 @@ static bool begin_turns(struct engine *g)
             turn_move(g, !others_go_on(g));
         if (g->mover.is_on)
             break;
-        if (pool_make_room(g))
+        if (ration_make_room(g))
             continue;
-        struct turn *t = came_back ? NULL : pool_due(g);
+        struct turn *t = came_back ? NULL : ration_due(g);
         came_back = came_back || t;
         if (t) {
             turn_unpark(g, t);
@@ -150,7 +150,7 @@ static void step_replies(struct engine *g)
     g->goes_on = is_short(g); /* whoever cancels may have to wait for one step more */
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         g->goes_on = g->goes_on && !(g->turns[i].job && g->turns[i].reads);
-        if (!in_reply(&g->turns[i]) || !pool_has_room(g, &g->turns[i]))
+        if (!in_reply(&g->turns[i]) || !ration_has_room(g, &g->turns[i]))
             continue;
         g->want_best = g->want_best && turn_takes_best(&g->turns[i]);
         g->goes_on = g->goes_on && turn_goes_on(&g->turns[i]);
@@ -209,7 +209,7 @@ static struct turn *next_reader(struct engine *g)
         if (!t->job || !t->reads || t->waits)
             continue;
         const struct turn *reader = reader_for(g, t);
-        if (reader == g->mover.turn || !pool_has_room(g, reader))
+        if (reader == g->mover.turn || !ration_has_room(g, reader))
             continue;
         if (!best || (g->oldest_next ? g->sessions[i].last_used < g->sessions[best->seq].last_used
                                      : turn_left(g, t) < turn_left(g, best)))

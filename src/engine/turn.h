@@ -8,7 +8,7 @@ struct turn {
     struct job *job; /* NULL: nobody is in the session. Written under engine.lock */
     uint32_t seq;    /* the session */
     bool reads;      /* the text is not yet read */
-    bool waits;      /* it gave its pages up and holds nothing (pool.h); it reads then */
+    bool waits;      /* it gave its pages up and holds nothing (ration.h); it reads then */
     /* What is read before the next token is drawn: the prompt; behind a wait that and the reply so
      * far. */
     const int32_t *text; /* [n_text] */

@@ -1,4 +1,4 @@
-#include "engine/pool.h"
+#include "engine/ration.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static uint64_t came(const struct engine *g, const struct turn *t)
     return g->sessions[t->seq].last_used;
 }
 
-uint32_t pool_next_session(const struct engine *g, uint64_t behind)
+uint32_t ration_next_session(const struct engine *g, uint64_t behind)
 {
     uint32_t next = g->n_sessions;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
@@ -96,7 +96,7 @@ static uint64_t all_need(const struct engine *g, uint64_t up_to, uint32_t n_repl
     return n;
 }
 
-bool pool_has_room(const struct engine *g, const struct turn *t)
+bool ration_has_room(const struct engine *g, const struct turn *t)
 {
     return exec_pages_suffice(g->exec) || all_need(g, came(g, t), 1) <= count_free(g);
 }
@@ -135,7 +135,7 @@ static uint32_t least_worth(const struct engine *g, uint32_t but)
     return least;
 }
 
-uint32_t pool_victim(const struct engine *g)
+uint32_t ration_victim(const struct engine *g)
 {
     const uint32_t longest = session_longest_live(g->sessions, g->n_sessions);
     const uint32_t victim = least_worth(g, longest);
@@ -149,7 +149,7 @@ static const struct turn *first_lacking(const struct engine *g)
     const struct turn *first = NULL;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         const struct turn *t = &g->turns[i];
-        if (runs(t) && !pool_has_room(g, t) && (!first || came(g, t) < came(g, first)))
+        if (runs(t) && !ration_has_room(g, t) && (!first || came(g, t) < came(g, first)))
             first = t;
     }
     return first;
@@ -183,7 +183,7 @@ static bool is_first(const struct engine *g, const struct turn *t)
     return true;
 }
 
-bool pool_make_room(struct engine *g)
+bool ration_make_room(struct engine *g)
 {
     if (exec_pages_suffice(g->exec) || all_need(g, UINT64_MAX, AHEAD_TOKENS) <= count_free(g))
         return false;
@@ -254,7 +254,7 @@ static uint32_t shared_with(const struct engine *g, const bool *which, const int
     return most;
 }
 
-bool pool_admits(const struct engine *g, const struct job *j, uint32_t seq)
+bool ration_admits(const struct engine *g, const struct job *j, uint32_t seq)
 {
     if (exec_pages_suffice(g->exec) || !others_run(g, NULL))
         return !first_waiting(g);
@@ -271,7 +271,7 @@ bool pool_admits(const struct engine *g, const struct job *j, uint32_t seq)
     return n_committed + pages_behind(g, n_shared, end_of(g, j)) <= exec_pages(g->exec).n_all;
 }
 
-struct turn *pool_due(const struct engine *g)
+struct turn *ration_due(const struct engine *g)
 {
     struct turn *t = first_waiting(g);
     if (!t || !others_run(g, t))
