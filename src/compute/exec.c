@@ -79,6 +79,16 @@ uint64_t exec_kv_pages(const struct kv_layer *kv, const struct exec_params *para
     return exec_kv_is_ring(kv, params) ? params->n_seqs : params->n_pages;
 }
 
+uint32_t exec_page(const struct exec_params *params)
+{
+    return (uint32_t)num_min(params->page ? params->page : PAGE_POSITIONS, params->n_ctx);
+}
+
+uint64_t exec_all_pages(const struct exec_params *params)
+{
+    return pages_of_all(params->n_seqs, params->n_ctx, exec_page(params));
+}
+
 const struct pages *exec_kv_table(const struct kv_layer *kv, const struct exec_params *params)
 {
     return exec_kv_is_ring(kv, params) ? NULL : params->pages;
@@ -130,7 +140,7 @@ void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct ex
         }
     if (n_rings)
         buf_fmt(&rings, "; %u of %zu layers keep %u", n_rings, p->n_kv, n_rows);
-    if (params->n_pages < pages_of_all(params->n_seqs, params->n_ctx, params->page))
+    if (params->n_pages < exec_all_pages(params))
         buf_fmt(&pool, ", %llu at once", (unsigned long long)params->n_pages * params->page);
     mem_table_add(t, "kv cache", 1, n_bytes, "%u x %u tokens%.*s, keys %s, values %s%.*s",
                   params->n_seqs, params->n_ctx, STRF(buf_view(&pool)),
@@ -228,8 +238,8 @@ static struct exec_params with_defaults(const struct backend *b, const struct ex
     p.n_seqs = p.n_seqs ? p.n_seqs : 1;
     p.n_ubatch = p.n_ubatch ? p.n_ubatch : b->n_ubatch;
     p.n_ubatch = (uint32_t)num_min(p.n_ubatch, (uint64_t)p.n_ctx * p.n_seqs);
-    p.page = (uint32_t)num_min(p.page ? p.page : PAGE_POSITIONS, p.n_ctx);
-    const uint64_t n_all = p.page ? pages_of_all(p.n_seqs, p.n_ctx, p.page) : 0;
+    p.page = exec_page(&p);
+    const uint64_t n_all = p.page ? exec_all_pages(&p) : 0;
     p.n_pages = (uint32_t)num_min(p.n_pages ? p.n_pages : n_all, num_min(n_all, UINT32_MAX));
     return p;
 }

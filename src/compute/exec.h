@@ -196,6 +196,10 @@ static inline uint32_t exec_kv_page(const struct pages *table, uint32_t seq, uin
 {
     return table ? page_at(table, seq, pos / table->size) : seq;
 }
+/* Positions of a page, and pages that all sequences need which share nothing: what params, with
+ * n_ctx and n_seqs, come to with their defaults. */
+uint32_t exec_page(const struct exec_params *params);
+uint64_t exec_all_pages(const struct exec_params *params);
 /* Of a ring, the most positions that a saved state has: those before the row to come that it sees.
  * 0 also where the layer keeps all. */
 uint32_t exec_kv_saved(const struct kv_layer *kv, const struct exec_params *params);

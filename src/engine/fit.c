@@ -44,22 +44,12 @@ static uint64_t cache_bytes(const struct fit *f, int64_t asked)
 /* ---- pages ------------------------------------------------------------------------------------
  */
 
-static uint32_t page_size(const struct exec_params *p)
-{
-    return (uint32_t)num_min(p->page ? p->page : PAGE_POSITIONS, p->n_ctx);
-}
-
-static uint64_t all_pages(const struct exec_params *p)
-{
-    return pages_of_all(p->n_seqs, p->n_ctx, page_size(p));
-}
-
 /* The least that sessions share: one and a half contexts, and a page for each of them. Then a long
  * conversation stays where it is beside others of half a context together. */
 static uint32_t least_pages(const struct exec_params *p)
 {
-    const uint64_t n_ctx = pages_of(p->n_ctx, page_size(p));
-    return (uint32_t)num_min(all_pages(p), n_ctx + n_ctx / 2 + p->n_seqs);
+    const uint64_t n_ctx = pages_of(p->n_ctx, exec_page(p));
+    return (uint32_t)num_min(exec_all_pages(p), n_ctx + n_ctx / 2 + p->n_seqs);
 }
 
 static bool try_pages(struct fit *f, uint64_t n_pages, struct err *e)
@@ -79,15 +69,15 @@ static bool grow_pages(struct fit *f, struct err *e)
 {
     const uint32_t least = f->params.n_pages, n_snapshots = f->n_snapshots;
     const struct mem_table at_least = f->table;
-    if (!f->fits || least == all_pages(&f->params))
+    if (!f->fits || least == exec_all_pages(&f->params))
         return true;
-    if (!try_pages(f, all_pages(&f->params), e))
+    if (!try_pages(f, exec_all_pages(&f->params), e))
         return false;
     if (f->fits)
         return true;
     const uint64_t left = at_least.available - at_least.total;
     const uint64_t most = at_least.total + (at_least.is_device ? left : left / 2);
-    uint64_t low = least, high = all_pages(&f->params); /* low pages fit, high do not */
+    uint64_t low = least, high = exec_all_pages(&f->params); /* low pages fit, high do not */
     while (high - low > 1) {
         const uint64_t middle = low + (high - low) / 2;
         if (!try_pages(f, middle, e))
@@ -150,21 +140,28 @@ static bool settle(struct fit *f, const struct engine_params *p, struct err *e)
     return try_ctx(f, n_ctx, e) && (f->n_pages || grow_pages(f, e));
 }
 
+/* What is asked of the exec, but for context, sessions and pages. */
+static struct exec_params params_of(const struct engine_params *p)
+{
+    return (struct exec_params){.n_ubatch = p->n_ubatch,
+                                .type_k = p->type_k ? p->type_k : BLOCK_F16,
+                                .type_v = p->type_v ? p->type_v : BLOCK_F16,
+                                .n_threads = p->n_threads,
+                                .device = p->device,
+                                .cache_path = p->cache_path,
+                                .allow_software = p->allow_software,
+                                .lose_in = p->lose_in,
+                                .page = p->page};
+}
+
 bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
               const struct engine_params *p, struct err *e)
 {
     *f = (struct fit){.backend = b, .plan = &m->plan};
-    f->params = (struct exec_params){.n_seqs = p->n_sessions,
-                                     .n_ubatch = p->n_ubatch ? p->n_ubatch : b->n_ubatch,
-                                     .type_k = p->type_k ? p->type_k : BLOCK_F16,
-                                     .type_v = p->type_v ? p->type_v : BLOCK_F16,
-                                     .n_threads = p->n_threads,
-                                     .device = p->device,
-                                     .cache_path = p->cache_path,
-                                     .allow_software = p->allow_software,
-                                     .lose_in = p->lose_in,
-                                     .page = p->page,
-                                     .opened = p->opened};
+    f->params = params_of(p);
+    f->params.n_seqs = p->n_sessions;
+    f->params.n_ubatch = p->n_ubatch ? p->n_ubatch : b->n_ubatch;
+    f->params.opened = p->opened;
     f->n_pages = p->n_pages;
     f->n_train = m->hp.n_ctx_train;
     f->asked = p->n_ctx;
@@ -184,15 +181,9 @@ const struct backend *engine_place(const struct model *m, const struct engine_pa
                                    struct exec_params *device, struct err *e)
 {
     const uint32_t n_ctx = (uint32_t)num_min(m->hp.n_ctx_train, LEAST_GPU_CTX);
-    *device = (struct exec_params){.n_ctx = p->n_ctx ? p->n_ctx : n_ctx,
-                                   .n_seqs = p->n_sessions ? p->n_sessions : LEAST_SESSIONS,
-                                   .n_ubatch = p->n_ubatch,
-                                   .type_k = p->type_k ? p->type_k : BLOCK_F16,
-                                   .type_v = p->type_v ? p->type_v : BLOCK_F16,
-                                   .device = p->device,
-                                   .cache_path = p->cache_path,
-                                   .allow_software = p->allow_software,
-                                   .lose_in = p->lose_in};
+    *device = params_of(p);
+    device->n_ctx = p->n_ctx ? p->n_ctx : n_ctx;
+    device->n_seqs = p->n_sessions ? p->n_sessions : LEAST_SESSIONS;
     device->n_pages = p->n_pages ? p->n_pages : least_pages(device);
     return place_choose(p->backend, &m->plan, device, &p->log, e);
 }
@@ -223,12 +214,12 @@ void fit_close(struct fit *f)
 void fit_log(const struct fit *f, const struct log *log)
 {
     uint32_t n_ctx = f->params.n_ctx;
-    if (f->fits && f->params.n_pages < all_pages(&f->params))
+    if (f->fits && f->params.n_pages < exec_all_pages(&f->params))
         log_info(log,
                  "%u sessions of %u tokens hold %llu at once; what of others has no room waits "
                  "in the machine's memory or is read again",
                  f->params.n_seqs, n_ctx,
-                 (unsigned long long)f->params.n_pages * page_size(&f->params));
+                 (unsigned long long)f->params.n_pages * exec_page(&f->params));
     if (f->fits && f->cache_bytes)
         log_info(log, "conversations beyond %u keep up to %llu MiB of the machine's memory",
                  f->params.n_seqs, (unsigned long long)(f->cache_bytes >> 20));
