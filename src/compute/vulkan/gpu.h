@@ -12,7 +12,7 @@
 #include "compute/weights.h"
 
 enum {
-    THREADS = 256,     /* of a workgroup, see shaders/common.glsl */
+    THREADS = VK_LEAST_THREADS,
     HEAD_ROWS = 64,    /* rows whose logits are made at once */
     MOST_OUTS = 3,     /* matrices of one projecting step */
     MOST_SPLITS = 32,  /* of the positions of one row's attention */

@@ -16,8 +16,9 @@
 
 enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24, VK_CONST_SUBGROUP = 31 };
 /* Threads of a subgroup, at least: so many share a block of 32 activations, and look into one
- * another's registers. A device may have smaller ones beside such. */
-enum { VK_LEAST_LANES = 8 };
+ * another's registers. A device may have smaller ones beside such. And of a workgroup, see
+ * shaders/common.glsl. */
+enum { VK_LEAST_LANES = 8, VK_LEAST_THREADS = 256 };
 
 /* ---- devices ----------------------------------------------------------------------------------
  */

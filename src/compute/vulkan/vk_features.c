@@ -65,8 +65,6 @@ static void chain(struct vk_features *f, const struct vk_physical *p)
         *tail = &f->executable;
 }
 
-enum { LEAST_THREADS = 256 }; /* of a workgroup */
-
 static bool check_threads(const struct vk_caps *c, struct err *e)
 {
     if (c->subgroup_max < VK_LEAST_LANES)
@@ -74,11 +72,11 @@ static bool check_threads(const struct vk_caps *c, struct err *e)
                        "Vulkan: %s (%s) has subgroups of %u threads, the shaders need %d: choose "
                        "another device or run on the CPU",
                        c->name, c->driver, c->subgroup_max, VK_LEAST_LANES);
-    if (c->max_workgroup < LEAST_THREADS)
+    if (c->max_workgroup < VK_LEAST_THREADS)
         return err_set(e, ERR_UNSUPPORTED,
                        "Vulkan: %s (%s) has workgroups of %u threads, the shaders need %d: choose "
                        "another device or run on the CPU",
-                       c->name, c->driver, c->max_workgroup, LEAST_THREADS);
+                       c->name, c->driver, c->max_workgroup, VK_LEAST_THREADS);
     return true;
 }
 
