@@ -38,6 +38,7 @@ static bool try_out(struct engine *g, struct err *e)
     if (!exec_run(g->exec, &b, e))
         return false;
     const float *logits = exec_logits(g->exec, 0);
+    exec_seq_cut(g->exec, 0, 0); /* nobody's session holds that token */
     for (uint32_t i = 0; i < g->model->plan.n_vocab; i++)
         if (!isfinite(logits[i]))
             return err_set(e, ERR_DEVICE, "logit %u of its first token is %g", i,
