@@ -687,6 +687,11 @@ uint32_t exec_pages_held(const struct exec *x, const bool *which)
     return pages_held(&x->pages, which);
 }
 
+bool exec_pages_any(const struct exec *x, uint32_t seq)
+{
+    return pages_any(&x->pages, seq);
+}
+
 uint32_t exec_pages_own(const struct exec *x, uint32_t seq)
 {
     return pages_own(&x->pages, seq);

@@ -293,6 +293,8 @@ struct exec_pages {
 struct exec_pages exec_pages(const struct exec *x);
 /* Those of the sequences in which[n_seqs], counted likewise. */
 uint32_t exec_pages_held(const struct exec *x, const bool *which);
+/* Whether a sequence holds any. */
+bool exec_pages_any(const struct exec *x, uint32_t seq);
 /* Those that a sequence alone holds. */
 uint32_t exec_pages_own(const struct exec *x, uint32_t seq);
 /* Free ones that n tokens behind the first ones of a sequence take: a run of them, or their

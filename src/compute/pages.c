@@ -75,6 +75,11 @@ void pages_cut(struct pages *p, uint32_t seq, uint32_t n)
     p->n_moves += p->n_changes > n_changes; /* what comes there again may get another page */
 }
 
+bool pages_any(const struct pages *p, uint32_t seq)
+{
+    return page_at(p, seq, 0) != NO_PAGE;
+}
+
 uint32_t pages_own(const struct pages *p, uint32_t seq)
 {
     uint32_t n = 0;

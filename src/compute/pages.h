@@ -45,6 +45,8 @@ static inline uint32_t pages_used(const struct pages *p)
     return p->n_all - p->n_free;
 }
 
+/* Whether a sequence holds any. */
+bool pages_any(const struct pages *p, uint32_t seq);
 /* Those that a sequence alone holds: free when it is cut to nothing. */
 uint32_t pages_own(const struct pages *p, uint32_t seq);
 /* Those that sequences of which[n_seqs] hold, one that several do counted once. */

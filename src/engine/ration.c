@@ -104,16 +104,6 @@ bool ration_has_room(const struct engine *g, const struct turn *t)
 /* ---- who gives way ----------------------------------------------------------------------------
  */
 
-/* Pages of a session. */
-static uint32_t count_held(const struct engine *g, uint32_t seq)
-{
-    bool *which = mem_new(g->n_sessions, sizeof *which);
-    which[seq] = true;
-    const uint32_t n = exec_pages_held(g->exec, which);
-    free(which);
-    return n;
-}
-
 /* The session without a job that is worth least, of those other than `but` that hold pages, which
  * nobody else holds where there are such. */
 static uint32_t least_worth(const struct engine *g, uint32_t but)
@@ -122,7 +112,7 @@ static uint32_t least_worth(const struct engine *g, uint32_t but)
     double worth = HUGE_VAL;
     bool frees = false;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
-        if (i == but || g->sessions[i].busy || count_held(g, i) == 0)
+        if (i == but || g->sessions[i].busy || !exec_pages_any(g->exec, i))
             continue;
         const bool frees_some = exec_pages_own(g->exec, i) > 0;
         const double w = session_worth(g->sessions, g->n_sessions, i);
@@ -163,7 +153,7 @@ static struct turn *last_behind(const struct engine *g, const struct turn *t)
     bool frees = false;
     for (uint32_t i = 0; i < g->n_sessions; i++) {
         struct turn *u = &g->turns[i];
-        if (!runs(u) || came(g, u) <= came(g, t) || count_held(g, i) == 0)
+        if (!runs(u) || came(g, u) <= came(g, t) || !exec_pages_any(g->exec, i))
             continue;
         const bool frees_some = exec_pages_own(g->exec, i) > 0;
         if (frees_some < frees || (frees_some == frees && last && came(g, u) < came(g, last)))
