@@ -2,6 +2,7 @@
  * and no length is 0. The validation layer says so, on lavapipe, of what a card with as much shared
  * memory would be given. */
 #include "compute/vulkan/gpu.h"
+#include "compute/vulkan/vk_shaders.h"
 #include "kit/op_rig.h"
 #include "test.h"
 
@@ -166,4 +167,45 @@ TEST(pipelines_of_heads_that_do_not_fit_are_refused_with_their_bytes)
                                  "the cpu backend"));
     vk_close(imagined);
     kit_close_model(&m);
+}
+
+/* Of SPIR-V, 2.2 and 3.52: opcodes, and the words of a header. */
+enum { OP_TYPE_ARRAY = 28, OP_SPEC_CONSTANT_OP = 52, OP_SELECT = 169, OP_TYPE_MATRIX = 4456 };
+enum { HEADER = 5, BOUND = 3 };
+
+/* Arrays of cooperative matrices whose length is, or is made of, the choice of a constant. */
+static uint32_t n_chosen_lengths(const uint32_t *code, size_t n_words)
+{
+    bool *is_matrix = calloc(code[BOUND], sizeof *is_matrix);
+    bool *is_chosen = calloc(code[BOUND], sizeof *is_chosen);
+    uint32_t n = 0;
+    for (size_t i = HEADER; i < n_words; i += code[i] >> 16) {
+        const uint32_t op = code[i] & 0xffff, n_op = code[i] >> 16;
+        CHECK(n_op > 0 && i + n_op <= n_words);
+        if (op == OP_TYPE_MATRIX)
+            is_matrix[code[i + 1]] = true;
+        if (op == OP_TYPE_ARRAY)
+            n += is_matrix[code[i + 2]] && is_chosen[code[i + 3]];
+        if (op != OP_SPEC_CONSTANT_OP)
+            continue;
+        is_chosen[code[i + 2]] = code[i + 3] == OP_SELECT;
+        for (uint32_t k = 4; k < n_op; k++)
+            is_chosen[code[i + 2]] |= code[i + k] < code[BOUND] && is_chosen[code[i + k]];
+    }
+    free(is_matrix);
+    free(is_chosen);
+    return n;
+}
+
+/* A prompt's kernel that had one computed nonsense on an H100 (driver 580.159.04), without a word
+ * from the validation layer. */
+TEST(pipelines_have_no_arrays_of_matrices_of_chosen_lengths)
+{
+    for (uint32_t shader = 0; shader < VK_N_SHADERS; shader++) {
+        size_t n_bytes;
+        const uint32_t *code = vk_shader_code(shader, &n_bytes);
+        if (n_chosen_lengths(code, n_bytes / sizeof *code))
+            test_fail(__FILE__, __LINE__, "%s: the length of an array of matrices is chosen",
+                      vk_shader_name(shader));
+    }
 }

@@ -158,9 +158,8 @@ static bool matrix_spec(const struct gpu *g, const struct op_attend *o,
             bytes + FLASH_SHARED > c->shared_bytes)
             continue;
         *out = flash_spec(g, o);
-        out->shader = VK_SHADER_FLASH_MATRIX;
+        out->shader = shares ? VK_SHADER_FLASH_MATRIX_WIDE : VK_SHADER_FLASH_MATRIX;
         out->subgroup = subgroup;
-        out->consts[15] = shares;
         memcpy(out->consts + 6, (uint32_t[]){(uint32_t)rows, keys}, 2 * sizeof *out->consts);
         memcpy(out->consts + 10, (uint32_t[]){m, n, k, subgroup}, 4 * sizeof *out->consts);
         return true;

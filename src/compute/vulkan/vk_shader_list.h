@@ -18,6 +18,7 @@
     X(EXPERTS_DOWN, experts_down) \
     X(FLASH, flash) \
     X(FLASH_MATRIX, flash_matrix) \
+    X(FLASH_MATRIX_WIDE, flash_matrix_wide) \
     X(GEMM, gemm) \
     X(GEMM_MATRIX, gemm_matrix) \
     X(GLU, glu) \
