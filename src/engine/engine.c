@@ -10,6 +10,8 @@
 #include "engine/cold.h"
 #include "engine/turn.h"
 
+enum { TRIED = 16 }; /* tokens: of a prompt, as backends see it */
+
 static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
 {
     g->sessions = mem_new(g->n_sessions, sizeof *g->sessions);
@@ -29,21 +31,31 @@ static bool open_snapshots(struct engine *g, const struct fit *f, struct err *e)
     return at != NULL;
 }
 
-/* Has a GPU that nobody asked for run a token: drivers fail, and some compute nonsense. */
-static bool try_out(struct engine *g, struct err *e)
+/* Runs n tokens from the start; no logit behind the last one may be none. */
+static bool try_tokens(struct engine *g, uint32_t n, struct err *e)
 {
-    const int32_t id = 0;
-    const uint32_t pos = 0;
-    const struct batch b = {.n = 1, .ids = &id, .pos = &pos};
+    const int32_t ids[TRIED] = {0};
+    uint32_t pos[TRIED];
+    for (uint32_t i = 0; i < n; i++)
+        pos[i] = i;
+    const struct batch b = {.n = n, .ids = ids, .pos = pos};
     if (!exec_run(g->exec, &b, e))
         return false;
     const float *logits = exec_logits(g->exec, 0);
-    exec_seq_cut(g->exec, 0, 0); /* nobody's session holds that token */
+    exec_seq_cut(g->exec, 0, 0); /* nobody's session holds these tokens */
     for (uint32_t i = 0; i < g->model->plan.n_vocab; i++)
         if (!isfinite(logits[i]))
-            return err_set(e, ERR_DEVICE, "logit %u of its first token is %g", i,
+            return err_set(e, ERR_DEVICE, "logit %u behind a batch of %u is %g", i, n,
                            (double)logits[i]);
     return true;
+}
+
+/* Has a GPU that nobody asked for run a token and a prompt, which have kernels of their own:
+ * drivers fail, and some compute nonsense. */
+static bool try_out(struct engine *g, struct err *e)
+{
+    const uint32_t n_ctx = exec_params_of(g->exec)->n_ctx;
+    return try_tokens(g, 1, e) && try_tokens(g, (uint32_t)num_min(n_ctx, TRIED), e);
 }
 
 static bool is_found_gpu(const struct engine_params *p, const struct fit *f)

@@ -204,13 +204,14 @@ static void tensor(struct writing *g, const char *name, enum block_type type, ui
     const uint64_t n_elems = ne[0] * ne[1] * ne[2];
     const bool norm = strstr(name, "norm") || is(name, "rope_freqs.weight");
     const bool decay = strstr(name, "ssm_a") && !strstr(name, "ssm_alpha");
+    const float mean = is(s->ruined, name) ? NAN : decay ? -0.5f : 1;
     const size_t i = g->n_tensors++;
     g->tensors[i].index = gguf_writer_tensor(g->w, str_of(name), type, ne,
                                              n_matrices > 1 ? 3
                                              : ne[1] > 1    ? 2
                                                             : 1);
     g->tensors[i].bytes =
-        norm || decay ? (void *)kit_random_floats(&g->rng, n_elems, decay ? -0.5f : 1, 0.2f)
+        norm || decay ? (void *)kit_random_floats(&g->rng, n_elems, mean, 0.2f)
                       : kit_random_blocks(&g->rng, type, n_elems, 1.5f / sqrtf((float)n_in));
     g->tensors[i].n_bytes = block_row_bytes(type, n_in) * ne[1] * ne[2];
 }

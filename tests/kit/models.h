@@ -39,6 +39,7 @@ struct kit_spec {
     /* For refusals. */
     const char *without;     /* a key (without "<arch>.") or tensor that is left out */
     const char *reshaped;    /* a tensor with one row more */
+    const char *ruined;      /* a norm that is NaN; not refused */
     const char *extra;       /* a tensor more, of one element */
     const char *changed_key; /* this u32 key has the value ... */
     uint32_t changed_to;
