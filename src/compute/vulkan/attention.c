@@ -12,12 +12,14 @@
 enum { PAGE_CONSTS = 21 };
 
 enum {
-    ATTEND_SHARED = 2048, /* beside what is counted: parts of scores among it */
+    ATTEND_SHARED = 2048, /* bytes of shaders/attend*.comp beside what is counted */
+    ATTEND_SUMS = 8192,   /* of subgroups in shaders/attend.comp */
     MOST_HEAD = 512,
-    LEAST_KEY_TILE = 16, /* positions of a tile of shaders/attend.comp */
+    MOST_TILE_BYTES = THREADS * 128 * 4, /* of a tile of shaders/attend.comp */
     FEW_ROWS = 8,        /* at most so many rows go one by one, where tiles of rows are possible */
     MOST_KEYS = 1 << 13, /* more make no more splits */
-    FEW_QUERIES = 2,     /* of a workgroup of shaders/attend.comp, where it can be */
+    FEW_QUERIES = 1,     /* of a workgroup of shaders/attend.comp at most, with few keys */
+    MORE_QUERIES = 4,    /* with many */
     MANY_KEYS = 1 << 10, /* from here on (attention_keys) with shaders/attend_matrix.comp */
     MANY_KEYS_SOFTWARE = 1 << 9, /* so that tests come there */
     MATRIX_KEYS = 16,            /* positions of a tile there */
@@ -34,36 +36,28 @@ enum {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* Bytes of shared memory of a workgroup of shaders/attend.comp with a tile of so many positions. */
-static uint64_t tile_bytes(const struct gpu *g, const struct op_attend *o, uint32_t queries,
-                           uint32_t tile)
+/* Query heads of a workgroup of shaders/attend.comp, at most `most`: with few keys each has too
+ * much to do, while there is nothing to do for others; with many they share what is read. */
+static uint32_t attend_queries(const struct op_attend *o, uint32_t most)
+{
+    while (o->n_head / o->n_kv_head % most)
+        most--;
+    return most;
+}
+
+/* Bytes of shared memory of a workgroup there. */
+static uint64_t attend_bytes(const struct op_attend *o, uint64_t queries)
+{
+    const uint64_t floats = (queries + 1) * o->head_dim + o->head_dim_v + queries * MOST_SPLITS;
+    return 4 * floats + ATTEND_SUMS + ATTEND_SHARED;
+}
+
+/* Positions of a tile there, which lies in registers: 128 of each thread at most. */
+static uint32_t key_tile(const struct gpu *g, const struct op_attend *o)
 {
     const bool wide = g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32;
-    const uint64_t row = (uint64_t)(o->head_dim + o->head_dim_v) * (wide ? 4 : 2) + 16;
-    return tile * row +
-           4 * ((uint64_t)(queries + 1) * o->head_dim + o->head_dim_v +
-                (uint64_t)queries * (tile + 3 + MOST_SPLITS)) +
-           ATTEND_SHARED;
-}
-
-/* The largest tile that fits; 0: none. */
-static uint32_t key_tile(const struct gpu *g, const struct op_attend *o, uint32_t queries)
-{
-    for (uint32_t tile = 64; tile >= LEAST_KEY_TILE; tile /= 2)
-        if (tile_bytes(g, o, queries, tile) <= vk_caps(g->vk)->shared_bytes)
-            return tile;
-    return 0;
-}
-
-/* Workgroups that the query heads of a key head are dealt out to: with few keys each has too much
- * to do in its shared memory, while there is nothing to do for others. */
-static uint32_t queries_share(const struct op_attend *o)
-{
-    const uint32_t queries = o->n_head / o->n_kv_head;
-    uint32_t share = 1;
-    while (queries % (2 * share) == 0 && queries / (2 * share) >= FEW_QUERIES)
-        share *= 2;
-    return share;
+    const uint32_t bytes = (o->head_dim + o->head_dim_v) * (wide ? 4 : 2);
+    return bytes * LONGEST_TILE > MOST_TILE_BYTES ? LONGEST_TILE / 2 : LONGEST_TILE;
 }
 
 /* Lanes of a subgroup for attention: 32 where the device can, as rows of matrices and heads of 128
@@ -85,12 +79,12 @@ static bool check_attend(const struct gpu *g, const struct op *op, struct err *e
                        "layer %u: %u query heads of %u and %u elements for one key head, the "
                        "vulkan backend takes up to %d of %d: use the cpu backend",
                        op->layer, queries, o->head_dim, o->head_dim_v, MOST_QUERIES, MOST_HEAD);
-    if (!key_tile(g, o, queries))
+    const uint64_t bytes = attend_bytes(o, attend_queries(o, MORE_QUERIES));
+    if (bytes > vk_caps(g->vk)->shared_bytes)
         return err_set(e, ERR_UNSUPPORTED,
-                       "layer %u: %u query heads of %u and %u elements for one key head need %llu "
-                       "bytes of shared memory, the device has %u: use the cpu backend",
-                       op->layer, queries, o->head_dim, o->head_dim_v,
-                       (unsigned long long)tile_bytes(g, o, queries, LEAST_KEY_TILE),
+                       "layer %u: query heads of %u and %u elements need %llu bytes of shared "
+                       "memory, the device has %u: use the cpu backend",
+                       op->layer, o->head_dim, o->head_dim_v, (unsigned long long)bytes,
                        vk_caps(g->vk)->shared_bytes);
     if (block_row_bytes(g->params.type_k, o->head_dim) == 0 ||
         block_row_bytes(g->params.type_v, o->head_dim_v) == 0)
@@ -205,13 +199,6 @@ static bool add_flash(struct gpu *g, const struct op *op, const struct step *att
 /* ---- single rows ------------------------------------------------------------------------------
  */
 
-static void add_variants(struct gpu *g, struct step *s, struct vk_pipeline_spec spec, bool fused)
-{
-    s->pipeline[1] = step_spec(g, &spec);
-    spec.consts[9] = fused;
-    s->pipeline[0] = step_spec(g, &spec);
-}
-
 /* Constants of shaders/attend_matrix.comp. False where the shapes do not go together. */
 static bool walker_spec(const struct gpu *g, const struct op_attend *o,
                         struct vk_pipeline_spec *out)
@@ -243,20 +230,50 @@ static bool walker_spec(const struct gpu *g, const struct op_attend *o,
     return true;
 }
 
-/* In place of `few` where a row sees many keys and the device has cooperative matrices. */
-static void add_many_keys(struct gpu *g, const struct op *op, struct step *few,
-                          struct vk_pipeline_spec spec, bool fused)
+/* Constants of shaders/attend.comp, with so many query heads a workgroup at most. */
+static struct vk_pipeline_spec attend_spec(const struct gpu *g, const struct op_attend *o,
+                                           uint32_t most_queries)
+{
+    const uint32_t queries = attend_queries(o, most_queries);
+    const uint32_t share = o->n_head / o->n_kv_head / queries;
+    struct vk_pipeline_spec spec = {
+        .shader = VK_SHADER_ATTEND,
+        .subgroup = lanes(g),
+        .consts = {o->head_dim, o->head_dim_v, gpu_cache_type(g->params.type_k),
+                   gpu_cache_type(g->params.type_v), o->n_kv_head * share, queries, key_tile(g, o),
+                   o->window, o->gated, 0, o->rope ? o->rope->n_rot : 0,
+                   o->rope && o->rope->pairs == ROPE_ADJACENT, float_bits(o->eps),
+                   float_bits(o->scale), g->params.n_ubatch, share}};
+    attention_pages(g, o->kv, &spec);
+    return spec;
+}
+
+static struct step *add_attend(struct gpu *g, const struct op *op, struct vk_pipeline_spec spec,
+                               bool fused)
+{
+    const struct op_attend *o = &op->attend;
+    struct step *s = step_add(g, STEP_ATTEND, op);
+    s->touched.reads = 1ull << BIT_CACHE | step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
+    s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
+    s->n_groups = spec.consts[4];
+    s->pipeline[1] = step_spec(g, &spec);
+    spec.consts[9] = fused;
+    s->pipeline[0] = step_spec(g, &spec);
+    return s;
+}
+
+/* In place of `few` where a row sees many keys: cooperative matrices where the device has them. */
+static void add_many_keys(struct gpu *g, const struct op *op, struct step *few, bool fused)
 {
     const struct op_attend *o = &op->attend;
     const uint32_t from = vk_caps(g->vk)->is_software ? MANY_KEYS_SOFTWARE : MANY_KEYS;
-    if (attention_keys(keys_of(o, g->params.n_ctx)) < from || !walker_spec(g, o, &spec))
+    struct vk_pipeline_spec spec = attend_spec(g, o, MORE_QUERIES);
+    if (attention_keys(keys_of(o, g->params.n_ctx)) < from ||
+        (!walker_spec(g, o, &spec) && spec.consts[4] == few->n_groups))
         return;
-    struct step *s = step_add(g, STEP_ATTEND, op);
-    s->touched = few->touched;
+    struct step *s = add_attend(g, op, spec, fused);
     s->max_rows = few->max_rows;
-    s->n_groups = o->n_kv_head;
     s->min_keys = few->max_keys = from;
-    add_variants(g, s, spec, fused);
 }
 
 /* Single rows take one step where what is cached is what was computed, rounded at most to halves;
@@ -278,20 +295,9 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
                                                 o->n_kv_head, n_rot, adjacent, o->gated}};
     attention_pages(g, o->kv, &heads);
     s->pipeline[0] = s->pipeline[1] = step_spec(g, &heads);
-    const uint32_t share = queries_share(o), queries = o->n_head / o->n_kv_head / share;
-    struct vk_pipeline_spec spec = {
-        .shader = VK_SHADER_ATTEND,
-        .consts = {o->head_dim, o->head_dim_v, key, value, o->n_kv_head * share, queries,
-                   key_tile(g, o, queries), o->window, o->gated, 0, n_rot, adjacent,
-                   float_bits(o->eps), float_bits(o->scale), g->params.n_ubatch, share}};
-    attention_pages(g, o->kv, &spec);
-    s = step_add(g, STEP_ATTEND, op);
-    s->touched.reads = 1ull << BIT_CACHE | step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
-    s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
-    s->n_groups = o->n_kv_head * share;
-    add_variants(g, s, spec, fused);
+    s = add_attend(g, op, attend_spec(g, o, FEW_QUERIES), fused);
     s->max_rows = add_flash(g, op, s) ? FEW_ROWS : 0;
-    add_many_keys(g, op, s, spec, fused);
+    add_many_keys(g, op, s, fused);
     return true;
 }
 
@@ -437,8 +443,8 @@ void attention_attend(struct recorder *r, const struct step *s)
         .n_cache = cache->n_rows,
         .n_splits = row_splits(r->n_rows, keys_of(o, r->n_keys)),
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, s->n_groups * push.n_splits,
-             r->n_rows, 1);
+    DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, s->n_groups, r->n_rows,
+             push.n_splits);
 }
 
 void attention_tiles(struct recorder *r, const struct step *s, const struct tiles_of_rows *t)

@@ -1,292 +1,254 @@
-// attend.glsl for few positions: a workgroup walks its positions in tiles in shared memory with an online softmax. Short
-// code, which counts where a workgroup goes through it once.
+// attend.glsl for few positions: no step of a workgroup waits for another one of it but once at the end, as short as can be,
+// since with few positions waiting is all that it does. LANES threads of a subgroup have a position's key and value in their
+// registers, in parts of eight elements; each subgroup has an online softmax of its own positions.
 #version 460
 #include "attend.glsl"
 
-layout(constant_id = 6) const uint TILE = 64; // positions: 16, 32 or 64
+layout(constant_id = 6) const uint TILE = 64; // positions: 32 or 64
 
-// Tiles: rows of pairs of halves, or of floats where a cache is F32. Four words of padding keep the
-// keys of neighbouring threads off the same banks.
-const bool IS_WIDE = KEY_TYPE == CACHE_F32 || VALUE_TYPE == CACHE_F32;
-const uint PER_WORD = IS_WIDE ? 1 : 2;
-const uint KEY_VECS = HEAD_DIM / PER_WORD / 4 + 1; // uvec4 per row
-const uint VALUE_VECS = HEAD_DIM_V / PER_WORD / 4;
-shared uvec4 s_keys[TILE * KEY_VECS];
-shared uvec4 s_values[TILE * VALUE_VECS];
+const uint KEY_EIGHTS = HEAD_DIM / 8, VALUE_EIGHTS = HEAD_DIM_V / 8;
+const uint MOST_LANES = SUBGROUP_SIZE >= 32 ? 32 : SUBGROUP_SIZE >= 16 ? 16 : 8;
+const uint WANTED = WIDEST >= 256 ? 32 : WIDEST >= 128 ? 16 : 8;
+const uint LANES = WANTED < MOST_LANES ? WANTED : MOST_LANES;
+const uint KEY_PARTS = (KEY_EIGHTS + LANES - 1) / LANES; // of a thread
+const uint VALUE_PARTS = (VALUE_EIGHTS + LANES - 1) / LANES;
+const uint STRIDE = THREADS / LANES; // between positions of a thread
+const uint N_ROWS = TILE / STRIDE;   // of a thread
+const uint PARTS = N_QUERIES * VALUE_PARTS;
+const uint LOADS_K = N_ROWS * KEY_PARTS, LOADS_V = N_ROWS * VALUE_PARTS;
 
-// Scores: a thread has one position of every SCORE_STEP-th query; where threads are left over, a part of the elements.
-const uint SCORE_GROUPS = THREADS / TILE;
-const uint VECS = KEY_VECS - 1;
-const uint VECS_BY = VECS % 4 == 0 ? 4 : VECS % 2 == 0 ? 2 : 1;
-const uint SPARE_SCORES = SCORE_GROUPS / N_QUERIES < VECS_BY ? SCORE_GROUPS / N_QUERIES : VECS_BY;
-const uint SCORE_PARTS = SPARE_SCORES >= 4 ? 4 : SPARE_SCORES >= 2 ? 2 : 1;
-const uint SCORE_STEP = SCORE_GROUPS / SCORE_PARTS;
-const uint SCORES = (N_QUERIES + SCORE_STEP - 1) / SCORE_STEP;
-shared float s_score[SCORE_PARTS * N_QUERIES * TILE]; // then, in the first part, weights
-// Weights: so many threads a query.
-const uint SOFT_THREADS = ROW_THREADS < TILE ? ROW_THREADS : TILE;
-const uint SOFTS = TILE / SOFT_THREADS;
-// Sums: a thread has four elements of every SUM_STEP-th query; where threads are left over, of some of the positions.
-// Slices of these are added up where the keys were.
-const uint SUM_GROUPS = THREADS / QUADS;
-const uint PLACES = TILE * KEY_VECS / (N_QUERIES * QUADS);
-const uint MOST_SLICES = PLACES < TILE / 8 ? PLACES : TILE / 8;
-const uint SPARE_SUMS = SUM_GROUPS / N_QUERIES < MOST_SLICES ? SUM_GROUPS / N_QUERIES : MOST_SLICES;
-const uint SLICES = SPARE_SUMS >= 8 ? 8 : SPARE_SUMS >= 4 ? 4 : SPARE_SUMS >= 2 ? 2 : 1;
-const uint SUM_STEP = SUM_GROUPS / SLICES;
-const uint SUMS = (N_QUERIES + SUM_STEP - 1) / SUM_STEP;
+uint lane()
+{
+    return thread() % LANES;
+}
 
-shared float s_most[N_QUERIES], s_total[N_QUERIES], s_keep[N_QUERIES];
+// Row i of the thread in a tile.
+uint row_of(uint i)
+{
+    return thread() / LANES + i * STRIDE;
+}
 
-const uint LOADS_K = (TILE * HEAD_DIM / 8 + THREADS - 1) / THREADS;
-const uint LOADS_V = (TILE * HEAD_DIM_V / 8 + THREADS - 1) / THREADS;
+// Part i of the thread, of rows of n eights. Some threads may have none, and the last one's in its place.
+uint part_of(uint i, uint n)
+{
+    return min(lane() + i * LANES, n - 1);
+}
 
-void load_tile(const Tile tile, uint first, uint end, out Eight keys[LOADS_K],
-               out Eight values[LOADS_V])
+bool is_part(uint i, uint n)
+{
+    return lane() + i * LANES < n;
+}
+
+uint cached; // the end of the positions that come from the cache
+
+// ---- tiles -------------------------------------------------------------------------------------
+
+void load_keys(const Tile tile, uint at, out Eight keys[LOADS_K])
 {
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
-        const uint at = min(thread() + i * THREADS, TILE * HEAD_DIM / 8 - 1);
-        const uint row = min(at / (HEAD_DIM / 8), end - 1 - first);
+        const uint row = min(row_of(i / KEY_PARTS), cached - 1 - at);
         keys[i] = cache_load(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
-                             at % (HEAD_DIM / 8));
+                             part_of(i % KEY_PARTS, KEY_EIGHTS));
     }
+}
+
+void load_values(const Tile tile, uint at, out Eight values[LOADS_V])
+{
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
-        const uint at = min(thread() + i * THREADS, TILE * HEAD_DIM_V / 8 - 1);
-        const uint row = min(at / (HEAD_DIM_V / 8), end - 1 - first);
+        const uint row = min(row_of(i / VALUE_PARTS), cached - 1 - at);
         values[i] = cache_load(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
-                               HEAD_DIM_V, at % (HEAD_DIM_V / 8));
+                               HEAD_DIM_V, part_of(i % VALUE_PARTS, VALUE_EIGHTS));
     }
 }
 
-// Eight elements as one uvec4 of halves, or two of floats.
-uvec4 narrow(uint type, const Eight e)
+// ---- the walk ----------------------------------------------------------------------------------
+
+float most[N_QUERIES], total[N_QUERIES]; // of the subgroup; total: of the thread's rows
+vec4 sum[2 * PARTS]; // of the thread's rows
+float weight[N_QUERIES * N_ROWS];
+
+vec4 cache_quad(uint type, const Eight e, uint half_of)
 {
-    if (type == CACHE_F16)
-        return e.a;
-    return uvec4(packHalf2x16(cache_pair(type, e, 0)), packHalf2x16(cache_pair(type, e, 1)),
-                 packHalf2x16(cache_pair(type, e, 2)), packHalf2x16(cache_pair(type, e, 3)));
+    return vec4(cache_pair(type, e, 2 * half_of), cache_pair(type, e, 2 * half_of + 1));
 }
 
-uvec4 wide(uint type, const Eight e, uint half_of)
+float add_lanes(float x)
 {
-    return floatBitsToUint(vec4(cache_pair(type, e, 2 * half_of), cache_pair(type, e, 2 * half_of + 1)));
+    [[unroll]] for (uint i = 1; i < LANES; i *= 2)
+        x += subgroupShuffleXor(x, i);
+    return x;
 }
 
-// The n first rows of a tile count, the values of the others are 0. fresh: the row that comes from
-// shared memory instead; TILE: none.
-void put_tile(const Eight keys[LOADS_K], const Eight values[LOADS_V], uint n, uint fresh)
+// Quad `half_of` of part `part` of a query.
+vec4 query(uint q, uint part, uint half_of)
 {
-    [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
-        const uint at = thread() + i * THREADS, row = at / (HEAD_DIM / 8), e = at % (HEAD_DIM / 8);
-        if (row >= TILE || FUSED != 0 && row == fresh)
-            continue;
-        if (IS_WIDE) {
-            s_keys[row * KEY_VECS + 2 * e] = wide(KEY_TYPE, keys[i], 0);
-            s_keys[row * KEY_VECS + 2 * e + 1] = wide(KEY_TYPE, keys[i], 1);
-        } else {
-            s_keys[row * KEY_VECS + e] = narrow(KEY_TYPE, keys[i]);
+    const vec4 x = s_query[q * (HEAD_DIM / 4) + 2 * part_of(part, KEY_EIGHTS) + half_of];
+    return is_part(part, KEY_EIGHTS) ? x : vec4(0);
+}
+
+vec4 fresh_value(uint part, uint half_of)
+{
+    return s_query[QUERY_ROWS * HEAD_DIM / 4 + 2 * part_of(part, VALUE_EIGHTS) + half_of];
+}
+
+// As the cache rounds it.
+vec4 rounded(uint type, vec4 x)
+{
+    return type == CACHE_F16 ? vec4(unpackHalf2x16(packHalf2x16(x.xy)), unpackHalf2x16(packHalf2x16(x.zw))) : x;
+}
+
+// What the softmax begins with: nothing, or the new position, which is in shared memory.
+void begin_walk(bool owns)
+{
+    [[unroll]] for (uint q = 0; q < N_QUERIES; q++) {
+        most[q] = LEAST;
+        total[q] = 0;
+    }
+    [[unroll]] for (uint i = 0; i < 2 * PARTS; i++)
+        sum[i] = vec4(0);
+    if (FUSED == 0 || !owns)
+        return;
+    [[unroll]] for (uint q = 0; q < N_QUERIES; q++) {
+        float s = 0;
+        [[unroll]] for (uint i = 0; i < 2 * KEY_PARTS; i++)
+            s += dot(rounded(KEY_TYPE, query(N_QUERIES, i / 2, i % 2)), query(q, i / 2, i % 2));
+        most[q] = add_lanes(s);
+        total[q] = thread() < LANES ? 1 : 0;
+    }
+    if (thread() < LANES)
+        [[unroll]] for (uint i = 0; i < 2 * PARTS; i++)
+            sum[i] = rounded(VALUE_TYPE, fresh_value(i / 2 % VALUE_PARTS, i % 2));
+}
+
+// Scores of the thread's rows.
+void score(const Eight keys[LOADS_K])
+{
+    [[unroll]] for (uint i = 0; i < N_QUERIES * N_ROWS; i++)
+        weight[i] = 0;
+    [[unroll]] for (uint part = 0; part < 2 * KEY_PARTS; part++)
+        [[unroll]] for (uint q = 0; q < N_QUERIES; q++) {
+            const vec4 x = query(q, part / 2, part % 2);
+            [[unroll]] for (uint i = 0; i < N_ROWS; i++)
+                weight[q * N_ROWS + i] +=
+                    dot(cache_quad(KEY_TYPE, keys[i * KEY_PARTS + part / 2], part % 2), x);
         }
-    }
-    [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
-        const uint at = thread() + i * THREADS, row = at / (HEAD_DIM_V / 8),
-                   e = at % (HEAD_DIM_V / 8);
-        if (row >= TILE || FUSED != 0 && row == fresh)
-            continue;
-        const bool counts = row < n;
-        if (IS_WIDE) {
-            s_values[row * VALUE_VECS + 2 * e] = counts ? wide(VALUE_TYPE, values[i], 0) : uvec4(0);
-            s_values[row * VALUE_VECS + 2 * e + 1] =
-                counts ? wide(VALUE_TYPE, values[i], 1) : uvec4(0);
-        } else {
-            s_values[row * VALUE_VECS + e] = counts ? narrow(VALUE_TYPE, values[i]) : uvec4(0);
-        }
-    }
+    [[unroll]] for (uint i = 0; i < N_QUERIES * N_ROWS; i++)
+        weight[i] = add_lanes(weight[i]);
 }
 
-// Four elements of s_query as the words of a tile: rounded as the cache rounds them.
-uvec4 fresh_words(uint type, uint first)
-{
-    vec4 x[2] = vec4[](s_query[first / 4], s_query[first / 4 + (IS_WIDE ? 0 : 1)]);
-    if (!IS_WIDE)
-        return uvec4(packHalf2x16(x[0].xy), packHalf2x16(x[0].zw), packHalf2x16(x[1].xy),
-                     packHalf2x16(x[1].zw));
-    if (type == CACHE_F16)
-        x[0] = vec4(unpackHalf2x16(packHalf2x16(x[0].xy)), unpackHalf2x16(packHalf2x16(x[0].zw)));
-    return floatBitsToUint(x[0]);
-}
-
-void put_fresh(uint fresh)
-{
-    const uint per = 4 * PER_WORD;
-    for (uint i = thread(); i < HEAD_DIM / per; i += THREADS)
-        s_keys[fresh * KEY_VECS + i] = fresh_words(KEY_TYPE, N_QUERIES * HEAD_DIM + i * per);
-    for (uint i = thread(); i < HEAD_DIM_V / per; i += THREADS)
-        s_values[fresh * VALUE_VECS + i] = fresh_words(VALUE_TYPE, QUERY_ROWS * HEAD_DIM + i * per);
-}
-
-vec4 query(uint q, uint i)
-{
-    return s_query[q * (HEAD_DIM / 4) + i];
-}
-
-void score()
-{
-    const uint row = thread() % TILE, group_of = thread() / TILE;
-    const uint part = group_of % SCORE_PARTS, from = group_of / SCORE_PARTS;
-    const uint n = VECS / SCORE_PARTS;
-    float s[SCORES];
-    [[unroll]] for (uint i = 0; i < SCORES; i++)
-        s[i] = 0;
-    [[dont_unroll]] for (uint vec = part * n; vec < part * n + n; vec++) {
-        const uvec4 w = s_keys[row * KEY_VECS + vec];
-        [[unroll]] for (uint i = 0; i < SCORES; i++) {
-            const uint q = min(from + i * SCORE_STEP, N_QUERIES - 1);
-            if (IS_WIDE) {
-                s[i] += dot(uintBitsToFloat(w), query(q, vec));
-            } else {
-                s[i] += dot(vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y)), query(q, 2 * vec));
-                s[i] += dot(vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w)), query(q, 2 * vec + 1));
-            }
-        }
-    }
-    [[unroll]] for (uint i = 0; i < SCORES; i++) {
-        const uint q = from + i * SCORE_STEP;
-        if (q < N_QUERIES)
-            s_score[(part * N_QUERIES + q) * TILE + row] = s[i];
-    }
-}
-
-// Scores become weights. The first n positions count.
+// Scores become weights, of which the first n positions of the tile count.
 void soften(uint n)
 {
-    const uint q = thread() / SOFT_THREADS, lane = thread() % SOFT_THREADS;
-    if (q >= N_QUERIES)
-        return;
-    float s[SOFTS], most = s_most[q], total = 0;
-    [[unroll]] for (uint i = 0; i < SOFTS; i++) {
-        const uint row = i * SOFT_THREADS + lane;
-        s[i] = 0;
-        [[unroll]] for (uint part = 0; part < SCORE_PARTS; part++)
-            s[i] += s_score[(part * N_QUERIES + q) * TILE + row];
-        most = row < n ? max(most, s[i]) : most;
-    }
-    [[unroll]] for (uint x = 1; x < SOFT_THREADS; x *= 2)
-        most = max(most, subgroupShuffleXor(most, x));
-    [[unroll]] for (uint i = 0; i < SOFTS; i++) {
-        const uint row = i * SOFT_THREADS + lane;
-        const float w = row < n ? exp(s[i] - most) : 0;
-        s_score[q * TILE + row] = w;
-        total += w;
-    }
-    [[unroll]] for (uint x = 1; x < SOFT_THREADS; x *= 2)
-        total += subgroupShuffleXor(total, x);
-    if (lane == 0) {
-        const float keep = exp(s_most[q] - most);
-        s_keep[q] = keep;
-        s_most[q] = most;
-        s_total[q] = s_total[q] * keep + total;
-    }
-}
-
-vec4 value(uint row, uint quad)
-{
-    if (IS_WIDE)
-        return uintBitsToFloat(s_values[row * VALUE_VECS + quad]);
-    const uvec4 w = s_values[row * VALUE_VECS + quad / 2];
-    const uvec2 h = quad % 2 == 0 ? w.xy : w.zw;
-    return vec4(unpackHalf2x16(h.x), unpackHalf2x16(h.y));
-}
-
-// What of the sums a thread has.
-struct Share {
-    uint quad, query, slice; // of the queries the first
-    bool is_any;
-};
-
-Share share_of()
-{
-    const uint from = thread() / QUADS;
-    return Share(thread() % QUADS, from % SUM_STEP, from / SUM_STEP, from < SLICES * SUM_STEP);
-}
-
-void weigh(inout vec4 sum[SUMS])
-{
-    const Share own = share_of();
-    if (!own.is_any)
-        return;
-    [[unroll]] for (uint i = 0; i < SUMS; i++)
-        sum[i] *= s_keep[min(own.query + i * SUM_STEP, N_QUERIES - 1)];
-    [[dont_unroll]] for (uint first = 8 * own.slice; first < TILE; first += 8 * SLICES) {
-        [[unroll]] for (uint row = first; row < first + 8; row++) {
-            const vec4 v = value(row, own.quad);
-            [[unroll]] for (uint i = 0; i < SUMS; i++)
-                sum[i] += s_score[min(own.query + i * SUM_STEP, N_QUERIES - 1) * TILE + row] * v;
+    [[unroll]] for (uint q = 0; q < N_QUERIES; q++) {
+        float top = most[q];
+        [[unroll]] for (uint i = 0; i < N_ROWS; i++)
+            top = row_of(i) < n ? max(top, weight[q * N_ROWS + i]) : top;
+        for (uint x = LANES; x < subgroup_size(); x *= 2)
+            top = max(top, subgroupShuffleXor(top, x));
+        const float keep = exp(most[q] - top);
+        most[q] = top;
+        total[q] *= keep;
+        [[unroll]] for (uint i = 0; i < 2 * VALUE_PARTS; i++)
+            sum[q * 2 * VALUE_PARTS + i] *= keep;
+        [[unroll]] for (uint i = 0; i < N_ROWS; i++) {
+            const float w = row_of(i) < n ? exp(weight[q * N_ROWS + i] - top) : 0;
+            weight[q * N_ROWS + i] = w;
+            total[q] += w;
         }
     }
 }
 
-// The slices' sums, in rising order, to the first one's.
-void add_slices(inout vec4 sum[SUMS])
+void weigh(const Eight values[LOADS_V])
 {
-    const Share own = share_of();
-    if (SLICES == 1)
-        return;
-    [[unroll]] for (uint i = 0; i < SUMS; i++) {
-        const uint q = own.query + i * SUM_STEP;
-        if (own.is_any && own.slice != 0 && q < N_QUERIES)
-            s_keys[(own.slice * N_QUERIES + q) * QUADS + own.quad] = floatBitsToUint(sum[i]);
+    [[unroll]] for (uint i = 0; i < N_ROWS; i++)
+        [[unroll]] for (uint part = 0; part < 2 * VALUE_PARTS; part++) {
+            const vec4 v = cache_quad(VALUE_TYPE, values[i * VALUE_PARTS + part / 2], part % 2);
+            [[unroll]] for (uint q = 0; q < N_QUERIES; q++)
+                sum[q * 2 * VALUE_PARTS + part] += weight[q * N_ROWS + i] * v;
+        }
+}
+
+// ---- the subgroups' sums -----------------------------------------------------------------------
+
+// Parts of eight elements of the queries' sums, so many at once as there is room for.
+const uint MOST_SUBGROUPS = SUBGROUP_SIZE != 0 ? THREADS / SUBGROUP_SIZE : THREADS / 8;
+const uint ROOM_PARTS = 256 / (MOST_SUBGROUPS * LANES);
+const uint AT_ONCE = ROOM_PARTS < PARTS ? ROOM_PARTS : PARTS;
+shared vec4 s_sum[AT_ONCE * MOST_SUBGROUPS * LANES * 2];
+shared vec2 s_total[MOST_SUBGROUPS * N_QUERIES]; // maximum, total
+
+void add_rows()
+{
+    for (uint x = LANES; x < subgroup_size(); x *= 2) {
+        [[unroll]] for (uint i = 0; i < 2 * PARTS; i++)
+            sum[i] += subgroupShuffleXor(sum[i], x);
+        [[unroll]] for (uint q = 0; q < N_QUERIES; q++)
+            total[q] += subgroupShuffleXor(total[q], x);
     }
-    barrier();
-    [[unroll]] for (uint i = 0; i < SUMS; i++) {
-        const uint q = own.query + i * SUM_STEP;
-        if (own.slice != 0 || q >= N_QUERIES)
-            continue;
-        [[unroll]] for (uint slice = 1; slice < SLICES; slice++)
-            sum[i] += uintBitsToFloat(s_keys[(slice * N_QUERIES + q) * QUADS + own.quad]);
+    if (gl_SubgroupInvocationID == 0)
+        [[unroll]] for (uint q = 0; q < N_QUERIES; q++)
+            s_total[gl_SubgroupID * N_QUERIES + q] = vec2(most[q], total[q]);
+}
+
+// Over the subgroups, in their order: one quad of the sums of query q, which is number i of those in s_sum.
+void put_sum(uint q, uint quad, uint i)
+{
+    float top = LEAST, all = 0;
+    for (uint w = 0; w < n_subgroups(); w++)
+        top = max(top, s_total[w * N_QUERIES + q].x);
+    vec4 x = vec4(0);
+    for (uint w = 0; w < n_subgroups(); w++) {
+        const vec2 of = s_total[w * N_QUERIES + q];
+        const float keep = exp(of.x - top);
+        all += keep * of.y;
+        x += keep * s_sum[w * (AT_ONCE * LANES * 2) + i];
+    }
+    put_part(q, quad, x, top, all);
+}
+
+void put_sums()
+{
+    [[unroll]] for (uint done = 0; done < PARTS; done += AT_ONCE) {
+        if (done != 0)
+            barrier();
+        if (gl_SubgroupInvocationID < LANES)
+            [[unroll]] for (uint i = 0; i < 2 * AT_ONCE && i < 2 * (PARTS - done); i++)
+                s_sum[((gl_SubgroupID * AT_ONCE + i / 2) * LANES + lane()) * 2 + i % 2] =
+                    sum[2 * done + i];
+        barrier();
+        const uint part = done + thread() / (2 * LANES), quad = part % VALUE_PARTS * 2 * LANES + thread() % (2 * LANES);
+        if (thread() < AT_ONCE * 2 * LANES && part < PARTS && quad < QUADS)
+            put_sum(part / VALUE_PARTS, quad, thread());
     }
 }
 
 void main()
 {
     find_positions(TILE);
-    const Tile tile = tile_of(first, TILE);
-    if (FUSED != 0)
-        fetch_rows();
+    const bool owns = end == pos + 1 && first < end;
+    cached = FUSED != 0 ? min(end, pos) : end;
+    Tile tile = tile_of(first, TILE);
+    begin_queries();
     Eight keys[LOADS_K], values[LOADS_V];
-    if (first < end)
-        load_tile(tile, first, end, keys, values);
-    make_queries(end == pos + 1 && first < end);
-    for (uint q = thread(); q < N_QUERIES; q += THREADS) {
-        s_most[q] = LEAST;
-        s_total[q] = 0;
+    if (first < cached) {
+        load_keys(tile, first, keys);
+        load_values(tile, first, values);
     }
-    barrier();
-    vec4 sum[SUMS];
-    [[unroll]] for (uint i = 0; i < SUMS; i++)
-        sum[i] = vec4(0);
-    for (uint at = first; at < end; at += TILE) {
-        const Tile next = tile_of(at + TILE, TILE);
-        const uint fresh = FUSED != 0 && pos < at + TILE ? pos - at : TILE;
-        put_tile(keys, values, end - at, fresh);
-        if (fresh < TILE)
-            put_fresh(fresh);
-        barrier();
-        if (at + TILE < end)
-            load_tile(next, at + TILE, end, keys, values);
-        score();
-        barrier();
-        soften(end - at);
-        barrier();
-        weigh(sum);
-        barrier();
+    end_queries(owns);
+    begin_walk(owns);
+    [[dont_unroll]] for (uint at = first; at < cached; at += TILE) {
+        const uint next = at + TILE;
+        if (next < cached)
+            tile = tile_of(next, TILE);
+        score(keys);
+        if (next < cached)
+            load_keys(tile, next, keys);
+        soften(cached - at);
+        weigh(values);
+        if (next < cached)
+            load_values(tile, next, values);
     }
-
-    add_slices(sum);
-    const Share own = share_of();
-    [[unroll]] for (uint i = 0; i < SUMS; i++) {
-        const uint q = own.query + i * SUM_STEP;
-        if (own.is_any && own.slice == 0 && q < N_QUERIES)
-            put_part(q, own.quad, sum[i], s_most[q], s_total[q]);
-    }
+    add_rows();
+    put_sums();
     end_row();
 }

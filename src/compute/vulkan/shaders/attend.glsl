@@ -1,5 +1,5 @@
 // What attend.comp and attend_matrix.comp share: attention of single rows, OP_ATTEND or its second half behind heads.comp.
-// x counts groups of query heads and splits of the positions, y rows. Queries come to shared memory; each kernel has its
+// x counts groups of query heads, y rows, z splits of the positions. Queries come to shared memory; each kernel has its
 // own way through the keys; the last split of a row and group to end merges the splits, in rising order.
 //
 // FUSED is for single rows: a workgroup normalises and rotates its own queries and the new key, and the one that
@@ -40,7 +40,7 @@ layout(push_constant) uniform Push
     Words pos;               // [N_UBATCH], then the sequences
     uint totals;             // floats behind sums: [..][N_GROUPS][splits][N_QUERIES] maximum, total
     uint n_cache;
-    uint n_splits;
+    uint n_splits; // a power of two
 } p;
 
 // The queries; FUSED: then the new key and the new value.
@@ -65,91 +65,82 @@ uint fresh_row; // of the row's position
 uint token, group, split;
 uint pos, first, end; // the row's position, and those of the workgroup
 
-// Splits begin at multiples of `step` from the first.
-void find_positions(uint step)
-{
-    token = gl_WorkGroupID.y;
-    group = gl_WorkGroupID.x / p.n_splits;
-    split = gl_WorkGroupID.x % p.n_splits;
-    pos = p.pos.v[token];
-    const uint last = pos + 1, start = WINDOW != 0 && last > WINDOW ? last - WINDOW : 0;
-    const uint span = ((last - start + p.n_splits - 1) / p.n_splits + step - 1) / step * step;
-    first = start + split * span;
-    end = min(first + span, last);
-    cache = Cache(Words(uint64_t(p.pos) + 4ul * TABLE_AT), p.n_cache, N_KV_HEADS, group / SHARE,
-                  p.pos.v[N_UBATCH + token]);
-    if (FUSED != 0)
-        fresh_row = cache_row(cache, pos);
-}
-
-// Of n positions from `at` on. To be asked for early: it waits for the table.
-Tile tile_of(uint at, uint n)
-{
-    return cache_tile(cache, min(at, pos), min(at + n - 1, pos), ALIGNED);
-}
-
 // ---- queries -----------------------------------------------------------------------------------
 
-// FUSED: threads of a subgroup that share a query, the new key or the new value.
+// FUSED: threads of a subgroup that share a query, the new key or the new value; threads left over have the value, too.
 const uint ROWS = N_QUERIES + 2;
 const uint ROOM = SUBGROUP_SIZE < THREADS / ROWS ? SUBGROUP_SIZE : THREADS / ROWS;
 const uint ROW_THREADS = ROOM >= 32 ? 32 : ROOM >= 16 ? 16 : 8;
-const uint ROW_FOURS = (HEAD_DIM / 4 + ROW_THREADS - 1) / ROW_THREADS; // of a thread
+const uint WIDEST = HEAD_DIM > HEAD_DIM_V ? HEAD_DIM : HEAD_DIM_V;
+const uint ROW_FOURS = (WIDEST / 4 + ROW_THREADS - 1) / ROW_THREADS; // of a thread
 vec4 fetched[ROW_FOURS], fetched_norm[ROW_FOURS];
 // Turns of a thread: a pair of a query or of the new key each.
 const uint PAIRS = N_ROT != 0 ? N_ROT / 2 : 1;
 const uint TURNS = (QUERY_ROWS * PAIRS + THREADS - 1) / THREADS;
 vec2 turns[TURNS];
 
-// Begins to load a query or the new key and what they are turned by. Before what waits for anything else.
+// Of a thread: a query, N_QUERIES for the new key, then the new value.
+uint own_fetch()
+{
+    return min(thread() / ROW_THREADS, N_QUERIES + 1);
+}
+
+uint fetch_fours(uint q)
+{
+    return (q > N_QUERIES ? HEAD_DIM_V : HEAD_DIM) / 4;
+}
+
+uint64_t pick(uint q, uint64_t query, uint64_t key, uint64_t value)
+{
+    return q < N_QUERIES ? query : q == N_QUERIES ? key : value;
+}
+
+uint64_t norm_of(uint q)
+{
+    return pick(q, p.q_norm, p.k_norm, 0ul);
+}
+
+// Begins to load rows and their norms, without branches: where there is no norm, what is loaded is not used.
 void fetch_rows()
 {
-    const uint q = thread() / ROW_THREADS, lane = thread() % ROW_THREADS;
-    if (N_ROT != 0) {
-        [[unroll]] for (uint i = 0; i < TURNS; i++)
-            turns[i] = uintBitsToFloat(
-                Vec2s(p.rotations).v[pos * PAIRS + (thread() + i * THREADS) % PAIRS]);
-    }
-    if (q > N_QUERIES)
-        return;
-    const bool is_key = q == N_QUERIES;
-    const uint step = (GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM) / 4;
-    const uint from = is_key ? (token * N_KV_HEADS + group / SHARE) * (HEAD_DIM / 4)
-                             : ((token * N_GROUPS + group) * N_QUERIES + q) * step;
-    const uint64_t norm = is_key ? p.k_norm : p.q_norm;
-    Float4s in_row = Float4s(is_key ? uint64_t(p.k) : uint64_t(p.q));
+    const uint q = own_fetch(), n = fetch_fours(q), step = (GATED != 0 ? 2 * HEAD_DIM : HEAD_DIM) / 4;
+    const uint query = ((token * N_GROUPS + group) * N_QUERIES + q) * step,
+               other = (token * N_KV_HEADS + group / SHARE) * n, from = q < N_QUERIES ? query : other;
+    const uint64_t rows = pick(q, uint64_t(p.q), uint64_t(p.k), uint64_t(p.v)), norm = norm_of(q);
+    const uint64_t factors = norm != 0 ? norm : rows;
     [[unroll]] for (uint i = 0; i < ROW_FOURS; i++) {
-        const uint at = min(lane + i * ROW_THREADS, HEAD_DIM / 4 - 1);
-        fetched[i] = in_row.v[from + at];
-        fetched_norm[i] = norm != 0 ? Float4s(norm).v[at] : vec4(1);
+        const uint at = min(thread() % ROW_THREADS + i * ROW_THREADS, n - 1);
+        fetched[i] = Float4s(rows).v[from + at];
+        fetched_norm[i] = Float4s(factors).v[at];
     }
+}
+
+// Behind find_positions.
+void fetch_turns()
+{
+    [[unroll]] for (uint i = 0; i < TURNS; i++)
+        turns[i] =
+            uintBitsToFloat(Vec2s(p.rotations).v[pos * PAIRS + (thread() + i * THREADS) % PAIRS]);
 }
 
 // To s_query, normalised, the queries times the scale.
 void put_rows()
 {
-    const uint q = thread() / ROW_THREADS, lane = thread() % ROW_THREADS;
-    if (q == N_QUERIES + 1)
-        for (uint i = lane; i < QUADS; i += ROW_THREADS)
-            s_query[QUERY_ROWS * HEAD_DIM / 4 + i] = p.v.v[(token * N_KV_HEADS + group / SHARE) * QUADS + i];
-    if (q > N_QUERIES)
-        return;
-    const bool is_key = q == N_QUERIES;
-    const uint64_t norm = is_key ? p.k_norm : p.q_norm;
+    const uint q = own_fetch(), n = fetch_fours(q), lane = thread() % ROW_THREADS;
     float squares = 0;
     [[unroll]] for (uint i = 0; i < ROW_FOURS; i++)
-        if (lane + i * ROW_THREADS < HEAD_DIM / 4)
+        if (lane + i * ROW_THREADS < n)
             squares += dot(fetched[i], fetched[i]);
-    float factor = is_key ? 1 : uintBitsToFloat(SCALE_BITS);
-    if (norm != 0) {
-        [[unroll]] for (uint s = 1; s < ROW_THREADS; s *= 2)
-            squares += subgroupShuffleXor(squares, s);
+    [[unroll]] for (uint s = 1; s < ROW_THREADS; s *= 2)
+        squares += subgroupShuffleXor(squares, s);
+    const bool has_norm = norm_of(q) != 0;
+    float factor = q < N_QUERIES ? uintBitsToFloat(SCALE_BITS) : 1;
+    if (has_norm)
         factor *= inversesqrt(squares / HEAD_DIM + uintBitsToFloat(EPS_BITS));
-    }
     [[unroll]] for (uint i = 0; i < ROW_FOURS; i++)
-        if (lane + i * ROW_THREADS < HEAD_DIM / 4)
+        if (lane + i * ROW_THREADS < n)
             s_query[q * (HEAD_DIM / 4) + lane + i * ROW_THREADS] =
-                fetched[i] * factor * fetched_norm[i];
+                fetched[i] * factor * (has_norm ? fetched_norm[i] : vec4(1));
 }
 
 void rotate_rows()
@@ -174,22 +165,60 @@ void store_fresh()
     store_row(VALUE_TYPE, p.values + uint64_t(fresh_row) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V);
 }
 
-// Behind fetch_rows. owns: the new position is one of the workgroup's.
-void make_queries(bool owns)
+// Behind find_positions; what it does, it does while the first tile's page is looked up.
+void begin_queries()
 {
-    if (FUSED == 0) {
-        const uint n = N_QUERIES * HEAD_DIM / 4;
-        for (uint i = thread(); i < n; i += THREADS)
-            s_query[i] = p.ready.v[(token * N_GROUPS + group) * n + i];
+    if (FUSED != 0) {
+        if (N_ROT != 0)
+            fetch_turns();
+        put_rows();
         return;
     }
-    put_rows();
+    const uint n = N_QUERIES * HEAD_DIM / 4;
+    for (uint i = thread(); i < n; i += THREADS)
+        s_query[i] = p.ready.v[(token * N_GROUPS + group) * n + i];
+}
+
+// While the first tile is loaded. owns: the new position is one of the workgroup's.
+void end_queries(bool owns)
+{
     barrier();
-    if (N_ROT != 0)
+    if (FUSED == 0)
+        return;
+    if (N_ROT != 0) {
         rotate_rows();
-    barrier();
+        barrier();
+    }
     if (owns && group % SHARE == 0)
         store_fresh();
+}
+
+// ---- positions ---------------------------------------------------------------------------------
+
+// Loads that nothing has to be known for, all of them before the first is waited for: position and sequence, rows, norms.
+// Splits begin at multiples of `step` from the first.
+void find_positions(uint step)
+{
+    token = gl_WorkGroupID.y;
+    group = gl_WorkGroupID.x;
+    split = gl_WorkGroupID.z;
+    pos = p.pos.v[token];
+    const uint sequence = p.pos.v[N_UBATCH + token];
+    if (FUSED != 0)
+        fetch_rows();
+    const uint last = pos + 1, start = WINDOW != 0 && last > WINDOW ? last - WINDOW : 0;
+    const uint span = ((last - start + p.n_splits - 1 >> findLSB(p.n_splits)) + step - 1) / step * step;
+    first = start + split * span;
+    end = min(first + span, last);
+    cache = Cache(Words(uint64_t(p.pos) + 4ul * TABLE_AT), p.n_cache, N_KV_HEADS, group / SHARE, sequence);
+    if (FUSED != 0)
+        fresh_row = cache_row(cache, pos);
+}
+
+// Of n positions from `at` on. To be asked for early: it waits for the table.
+Tile tile_of(uint at, uint n)
+{
+    return cache_tile(cache, min(at, pos), min(at + n - 1, pos), ALIGNED);
 }
 
 // ---- results -----------------------------------------------------------------------------------
@@ -229,6 +258,7 @@ void put_part(uint q, uint quad, vec4 sum, float most, float total)
     }
 }
 
+// Splits that there are none of weigh 0.
 void weigh_splits(uint base)
 {
     const uint q = thread() / 8, lane = thread() % 8;
@@ -252,28 +282,46 @@ void weigh_splits(uint base)
     total += p.sinks != 0 ? exp(sink - most) : 0;
     [[unroll]] for (uint i = 0; i < MOST_SPLITS / 8; i++) {
         const uint s = 8 * i + lane;
-        if (s < p.n_splits)
-            s_weight[s * N_QUERIES + q] = exp(m[i] - most) / total;
+        s_weight[s * N_QUERIES + q] = s < p.n_splits ? exp(m[i] - most) / total : 0;
     }
 }
 
+// Quad i of the group's sums, of eight splits.
+void load_splits(uint base, uint i, uint split_from, out vec4 x[8])
+{
+    [[unroll]] for (uint k = 0; k < 8; k++)
+        x[k] = p.sums.v[(base + min(split_from + k, p.n_splits - 1)) * (N_QUERIES * QUADS) + i];
+}
+
+void add_splits(uint q, uint split_from, const vec4 x[8], inout vec4 sum)
+{
+    [[unroll]] for (uint k = 0; k < 8; k++)
+        sum += s_weight[(split_from + k) * N_QUERIES + q] * x[k];
+}
+
+// Sums of sixteen splits are on their way, the first ones while their weights are made.
 void merge(uint base)
 {
-    weigh_splits(base);
-    barrier();
-    for (uint i = thread(); i < N_QUERIES * QUADS; i += THREADS) {
-        const uint q = i / QUADS, quad = i % QUADS;
-        vec4 sum = vec4(0);
-        for (uint s = 0; s < p.n_splits; s += 8) {
-            vec4 x[8];
-            [[unroll]] for (uint k = 0; k < 8; k++)
-                x[k] = p.sums.v[((base + min(s + k, p.n_splits - 1)) * N_QUERIES + q) * QUADS +
-                                   quad];
-            [[unroll]] for (uint k = 0; k < 8; k++)
-                if (s + k < p.n_splits)
-                    sum += s_weight[(s + k) * N_QUERIES + q] * x[k];
+    const uint n = N_QUERIES * QUADS;
+    [[unroll]] for (uint done = 0; done < n; done += THREADS) {
+        const uint i = min(done + thread(), n - 1), q = i / QUADS;
+        vec4 x[8], y[8], sum = vec4(0);
+        load_splits(base, i, 0, x);
+        load_splits(base, i, 8, y);
+        if (done == 0) {
+            weigh_splits(base);
+            barrier();
         }
-        put(q, quad, sum);
+        [[dont_unroll]] for (uint s = 0; s < p.n_splits; s += 16) {
+            add_splits(q, s, x, sum);
+            if (s + 16 < p.n_splits)
+                load_splits(base, i, s + 16, x);
+            add_splits(q, s + 8, y, sum);
+            if (s + 16 < p.n_splits)
+                load_splits(base, i, s + 24, y);
+        }
+        if (done + thread() < n)
+            put(q, i % QUADS, sum);
     }
 }
 

@@ -347,16 +347,13 @@ void main()
     find_positions(KEYS);
     const uint at = first + walker() * KEYS;
     const Tile tile = tile_of(at, KEYS);
-    if (FUSED != 0)
-        fetch_rows();
+    begin_queries();
     Eight keys[LOADS_K], values[LOADS_V];
     if (works(at)) {
         load_keys(tile, at, keys);
         load_values(tile, at, values);
     }
-    make_queries(end == pos + 1 && first < end);
-    if (FUSED == 0)
-        barrier();
+    end_queries(end == pos + 1 && first < end);
     take_queries();
     walk(keys, values);
     agree();
