@@ -78,6 +78,6 @@ def devices(tawny):
 
 
 def choose_device(tawny, part=""):
-    """The first device whose name has this part, no software where there is another; None: there is none."""
-    found = [device for device in devices(tawny) if part.lower() in device["name"].lower()]
+    """The first device whose name has this part, or whose number it is, no software where there is another; None: there is none."""
+    found = [device for device in devices(tawny) if part.lower() in device["name"].lower() or part == str(device["index"])]
     return min(found, key=lambda device: device["software"], default=None)

@@ -11,11 +11,15 @@
 enum {
     MOST_TOKENS = FEW_TOKENS, /* rows that share the unpacking of a weight block */
     MOST_TOKENS_SOFTWARE = 2, /* where compiling takes longer than running */
-    /* Bytes of shared memory beside activations: sums of subgroups and of the workgroup; of each
-     * row, squares; pairs of code values. */
-    STATIC_SHARED = 4480,
-    SQUARES_BYTES = 128,
+    /* Bytes of shared memory beside activations: of each subgroup two sums of 16 rows and one of
+     * the workgroup, and of each row, squares; pairs of code values; the rest. */
+    SUMS_BYTES = 2 * 16 * 4 + 4,
+    SQUARES_BYTES = 4,
     TABLE_BYTES = 1024,
+    OTHER_BYTES = 16,
+    /* Of one row: a core's registers are enough for so many threads of these kernels. */
+    CORE_THREADS = 1024,
+    MOST_THREADS = 1024,
     FLOAT_SPLIT_COLS = 256,
     MOST_RANKED =
         512,     /* experts, by every workgroup that reads them; more by one of the route step */
@@ -69,6 +73,7 @@ struct over_matrix {
     uint32_t n_tokens; /* at most, of a workgroup */
     uint32_t own[8], n_own;
     const struct weight *second; /* of TYPE_2; NULL: none */
+    uint64_t n_groups;           /* workgroups for a row; 0: of as many threads as the shader has */
 };
 
 /* Constants of shaders/route.glsl: numbers of over_matrix.own. */
@@ -78,14 +83,12 @@ enum { N_EXPERTS = 2, N_USED = 3, N_SPLITS = 5 };
 static uint64_t own_shared(const struct over_matrix *o)
 {
     const uint64_t n_experts = num_max(o->own[N_EXPERTS], 1), n_used = num_max(o->own[N_USED], 1);
-    const uint64_t piece = n_experts > 128 ? 64 : (n_experts + 15) / 16 * 16;
-    const uint64_t n_pieces = (n_experts + piece - 1) / piece;
-    const uint64_t n_first = n_pieces > 1 ? (n_pieces * n_used + 7) / 8 * 8 : 0;
     if (o->shader == VK_SHADER_EXPERTS_DOWN)
         return 2 * (uint64_t)o->n_parts * sizeof(float);
     if (o->shader != VK_SHADER_ROUTE && o->shader != VK_SHADER_GLU)
         return 0;
-    return (n_pieces * piece + n_first + n_first + 1 + n_experts + 2 * n_used) * sizeof(float);
+    /* The best of each group of at least one, candidates, how many, scores, who was chosen. */
+    return (n_experts + 2 * n_experts + 1 + n_experts + 2 * n_used) * sizeof(float);
 }
 
 /* Whether rows that do not fit into shared memory can go through prefill.c however few they are:
@@ -102,6 +105,23 @@ static bool takes_wide(const struct step *s)
     }
 }
 
+static uint64_t n_groups(const struct gpu *g, const struct weight *w)
+{
+    return g->weights.matrices[w->index].n_groups;
+}
+
+/* Threads of a workgroup for one row: more of them wait for less memory, each, as long as all
+ * workgroups fit into the device at once. 0: as the shader has it. */
+static uint32_t threads_of(const struct vk_caps *c, uint64_t n_groups)
+{
+    const uint64_t room = (uint64_t)c->n_cores * CORE_THREADS;
+    const uint32_t most = (uint32_t)num_min(MOST_THREADS, c->max_workgroup);
+    uint32_t threads = THREADS;
+    while (n_groups && 2 * threads <= most && 2 * threads * n_groups <= room)
+        threads *= 2;
+    return threads == THREADS ? 0 : threads;
+}
+
 static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
                             struct err *e)
 {
@@ -109,8 +129,12 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
     const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_parts;
     const struct matrix *second = o->second ? &g->weights.matrices[o->second->index] : m;
     const bool table = has_table(m->layout) || has_table(second->layout);
-    const uint64_t fixed = STATIC_SHARED + (table ? TABLE_BYTES : 0) + own_shared(o);
-    const uint64_t row = words * 4 + SQUARES_BYTES;
+    const uint32_t threads = which == 0 ? threads_of(vk_caps(g->vk), o->n_groups) : 0;
+    const uint64_t n_subgroups =
+        (threads ? threads : THREADS) / num_max(usual_subgroup(vk_caps(g->vk)), VK_LEAST_LANES);
+    const uint64_t fixed =
+        n_subgroups * SUMS_BYTES + OTHER_BYTES + (table ? TABLE_BYTES : 0) + own_shared(o);
+    const uint64_t row = words * 4 + n_subgroups * SQUARES_BYTES;
     uint32_t n_tokens = o->n_tokens;
     while (n_tokens > 1 && fixed + n_tokens * row > room)
         n_tokens /= 2;
@@ -123,8 +147,8 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
                        STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + row),
                        (unsigned long long)room);
     }
-    struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
-                                    .n_consts = (uint16_t)(5 + o->n_own)};
+    struct vk_pipeline_spec spec = {
+        .shader = (uint16_t)o->shader, .n_consts = (uint16_t)(5 + o->n_own), .threads = threads};
     spec.consts[0] = (uint32_t)m->layout;
     spec.consts[1] = m->n_cols;
     spec.consts[2] = n_tokens;
@@ -156,7 +180,7 @@ static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct
 bool step_over_heads(struct gpu *g, const struct weight *w, struct step *s, struct err *e)
 {
     return add_both(
-        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL}, s, e);
+        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL, 0}, s, e);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -172,8 +196,8 @@ static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_EMBED, op);
     s->touched.writes = step_slot(op->embed.x);
-    return add_both(g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL},
-                    s, e);
+    return add_both(
+        g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL, 0}, s, e);
 }
 
 /* Whether a dispatch can have outputs of both types, see TYPE_2 of shaders/matrix.glsl. */
@@ -214,8 +238,10 @@ static bool add_project_step(struct gpu *g, const struct op *op, uint32_t i, boo
             *done |= 1u << j;
             take_out(s, j);
         }
-    const struct over_matrix m = {VK_SHADER_PROJECT, first, 1,     MOST_TOKENS,
-                                  {o->norm != NULL}, 1,     second};
+    struct over_matrix m = {VK_SHADER_PROJECT, first, 1,      MOST_TOKENS,
+                            {o->norm != NULL}, 1,     second, 0};
+    for (uint32_t j = 0; j < s->n_outs; j++)
+        m.n_groups += n_groups(g, o->out[s->outs[j]].w);
     return add_both(g, m, s, e);
 }
 
@@ -245,8 +271,9 @@ static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
     struct step *s = step_add(g, STEP_ADD_PROJECT, op);
     s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
     s->touched.writes = step_slot(o->x);
-    return add_both(
-        g, (struct over_matrix){VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL}, s, e);
+    const struct over_matrix m = {VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL,
+                                  n_groups(g, o->w)};
+    return add_both(g, m, s, e);
 }
 
 /* Of two types that do not go together, in two steps of which the second needs the first. s: fresh;
@@ -291,8 +318,13 @@ static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
     if (before && before->kind == OP_ROUTE && before->route.normed == o->in)
         s->route = &before->route;
     const struct touched touched = {step_slot(s->route ? s->route->x : o->in), step_slot(o->out)};
-    const struct over_matrix m = {
-        VK_SHADER_GLU, o->gate, 1, MOST_TOKENS / 2, {s->route || o->norm, o->act}, 2, NULL};
+    const struct over_matrix m = {.shader = VK_SHADER_GLU,
+                                  .w = o->gate,
+                                  .n_parts = 1,
+                                  .n_tokens = MOST_TOKENS / 2,
+                                  .own = {s->route || o->norm, o->act},
+                                  .n_own = 2,
+                                  .n_groups = n_groups(g, o->gate)};
     return add_gate_and_up(g, s, touched, m, o->up, e);
 }
 
@@ -338,7 +370,8 @@ static bool add_route_step(struct gpu *g, const struct op *op, bool chooses, str
                                   1,
                                   {chooses, 0, o->n_expert, o->n_used, o->gating, s->n_splits},
                                   6,
-                                  NULL};
+                                  NULL,
+                                  n_groups(g, o->router) * s->n_splits};
     return add_both(g, m, s, e);
 }
 
@@ -353,7 +386,8 @@ static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct
 {
     const struct op_experts_up *o = &op->experts_up;
     struct step *s = step_add(g, STEP_EXPERTS_UP, op);
-    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2, NULL};
+    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1,    1,
+                            {0, o->act},   2,       NULL, n_groups(g, o->gate) * o->n_used};
     struct touched touched = {step_slot(o->in) | step_slot(o->ids), step_slot(o->out)};
     s->max_rows = route ? FEW_TOKENS : 0;
     s->min_rows = !route && find_route(g->plan, op) ? FEW_TOKENS + 1 : 0;
@@ -382,7 +416,8 @@ static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
     s->touched.reads =
         step_slot(o->in) | step_slot(o->ids) | step_slot(o->weights) | step_slot(o->x);
     s->touched.writes = step_slot(o->x);
-    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0, NULL};
+    const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0, NULL,
+                                  n_groups(g, o->down)};
     return add_both(g, m, s, e);
 }
 
@@ -390,7 +425,8 @@ static bool add_head(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_HEAD, op);
     s->touched.reads = step_slot(op->head.x);
-    const struct over_matrix m = {VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1, 1}, 2, NULL};
+    const struct over_matrix m = {
+        VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1, 1}, 2, NULL, n_groups(g, op->head.w)};
     return add_both(g, m, s, e);
 }
 

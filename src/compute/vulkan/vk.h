@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "compute/vulkan/vk_api.h"
 
-enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24, VK_CONST_SUBGROUP = 31 };
+enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24, VK_CONST_THREADS = 30, VK_CONST_SUBGROUP = 31 };
 /* Threads of a subgroup, at least: so many share a block of 32 activations, and look into one
  * another's registers. A device may have smaller ones beside such. And of a workgroup, see
  * shaders/common.glsl. */
@@ -31,7 +31,8 @@ struct vk_caps {
     uint32_t subgroup_min, subgroup_max; /* equal where the size cannot be chosen */
     uint32_t shared_bytes;               /* of a workgroup */
     uint32_t max_workgroup;              /* invocations */
-    uint64_t max_alloc;                  /* bytes of one buffer */
+    uint32_t n_cores;    /* multiprocessors or compute units; 0: the device does not say */
+    uint64_t max_alloc;  /* bytes of one buffer */
     uint64_t heap_bytes; /* device-local memory, all heaps that device buffers use */
     uint64_t free_bytes; /* of that, what was left at vk_open: vk_free_bytes says what is now */
     double timestamp_ns; /* per tick; 0: no timestamps */
@@ -138,6 +139,8 @@ struct vk_pipeline_spec {
     uint16_t n_consts;
     uint32_t subgroup; /* required size, then full: local_size_x is a multiple of it; 0: the device
                           chooses. Also specialisation constant VK_CONST_SUBGROUP */
+    uint32_t threads;  /* of a workgroup, where the shader leaves that open: specialisation constant
+                          VK_CONST_THREADS; 0: as the shader has it */
     uint32_t consts[VK_MAX_CONSTS]; /* specialisation constants 0, 1, 2, ...; 32-bit */
 };
 /* Makes n pipelines with as many threads as there are processors. out[i] stays valid until

@@ -6,6 +6,7 @@
 #include "compute/vulkan/vk_int.h"
 
 #define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
+enum { SOFTWARE_CORES = 4 };
 
 /* ---- validation ------------------------------------------------------------------------------ */
 
@@ -207,6 +208,25 @@ static void read_properties(const struct vk *vk, struct vk_physical *p)
     c->has_dot = v13.integerDotProduct4x8BitPackedSignedAccelerated;
 }
 
+/* Only vendors' extensions say it. A software device counts as a small one, so that what depends on
+ * it is tried there, too. */
+static uint32_t count_cores(const struct vk *vk, const struct vk_physical *p)
+{
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nvidia = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+    VkPhysicalDeviceShaderCoreProperties2AMD amd = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_2_AMD};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    if (vk_features_has(&vk->api, p->handle, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME))
+        all.pNext = &nvidia;
+    else if (vk_features_has(&vk->api, p->handle, VK_AMD_SHADER_CORE_PROPERTIES_2_EXTENSION_NAME))
+        all.pNext = &amd;
+    else
+        return p->caps.is_software ? SOFTWARE_CORES : 0;
+    vk->api.GetPhysicalDeviceProperties2(p->handle, &all);
+    return nvidia.shaderSMCount + amd.activeComputeUnitCount;
+}
+
 static void read_device(const struct vk *vk, struct vk_physical *p)
 {
     const struct vk_api *api = &vk->api;
@@ -217,6 +237,7 @@ static void read_device(const struct vk *vk, struct vk_physical *p)
     p->has_executable =
         vk_features_has(api, p->handle, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
     read_properties(vk, p);
+    p->caps.n_cores = count_cores(vk, p);
     find_matrix(vk, p);
     vk_memory_look(vk, p);
     p->is_usable = vk_features_choose(vk, p, &features, &why);

@@ -78,12 +78,15 @@ static bool create_module(struct vk *vk, uint16_t shader, struct err *e)
 
 static VkResult create(struct vk *vk, struct pipeline *p)
 {
-    VkSpecializationMapEntry entries[VK_MAX_CONSTS + 1];
-    for (uint32_t i = 0; i < p->spec.n_consts; i++)
+    VkSpecializationMapEntry entries[VK_MAX_CONSTS + 2];
+    uint32_t n = p->spec.n_consts;
+    for (uint32_t i = 0; i < n; i++)
         entries[i] = (VkSpecializationMapEntry){i, SPEC_AT(consts) + 4 * i, 4};
-    entries[p->spec.n_consts] = (VkSpecializationMapEntry){VK_CONST_SUBGROUP, SPEC_AT(subgroup), 4};
+    entries[n++] = (VkSpecializationMapEntry){VK_CONST_SUBGROUP, SPEC_AT(subgroup), 4};
+    if (p->spec.threads)
+        entries[n++] = (VkSpecializationMapEntry){VK_CONST_THREADS, SPEC_AT(threads), 4};
     const VkSpecializationInfo constants = {
-        .mapEntryCount = p->spec.n_consts + 1,
+        .mapEntryCount = n,
         .pMapEntries = entries,
         .dataSize = sizeof p->spec,
         .pData = &p->spec,
@@ -133,8 +136,10 @@ static bool check_spec(const struct vk *vk, const struct vk_pipeline_spec *s, st
 /* Index of the pipeline with this spec; a new one gets no handle yet. */
 static uint32_t find_or_add(struct vk_pipelines *ps, const struct vk_pipeline_spec *spec)
 {
-    struct pipeline new = {
-        .spec = {.shader = spec->shader, .n_consts = spec->n_consts, .subgroup = spec->subgroup}};
+    struct pipeline new = {.spec = {.shader = spec->shader,
+                                    .n_consts = spec->n_consts,
+                                    .subgroup = spec->subgroup,
+                                    .threads = spec->threads}};
     memcpy(new.spec.consts, spec->consts, spec->n_consts * sizeof *spec->consts);
     for (uint32_t i = 0; i < ps->n; i++)
         if (!memcmp(&ps->all[i].spec, &new.spec, sizeof new.spec))

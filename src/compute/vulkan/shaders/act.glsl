@@ -35,39 +35,50 @@ void act_load(Float4s from, uint row, uint first, out vec4 x[ACT_BATCH])
             x[i] = from.v[row * ACT_VECS + min(thread() + (first + i) * THREADS, ACT_VECS - 1)];
 }
 
-// Row `row` of from as it is, to row n of the workgroup's.
-void act_row(Float4s from, uint row, uint n)
+// A row of activations with its first loads, and those of what it is multiplied with (has_norm), under way. They are asked
+// for before the first weights, which come from farther away: what is asked for behind these waits for them.
+struct Row {
+    Float4s from, norm;
+    uint at;
+    vec4 x[ACT_BATCH], w[ACT_BATCH];
+};
+
+Row act_ahead(Float4s from, Float4s norm, bool has_norm, uint at)
 {
-    for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
-        vec4 x[ACT_BATCH];
-        act_load(from, row, first, x);
-        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
-            const uint at = thread() + (first + i) * THREADS;
-            if (at < ACT_VECS)
-                act_store(n * ROW_WORDS, at * 4, x[i]);
-        }
-    }
+    Row row;
+    row.from = from;
+    row.norm = norm;
+    row.at = at;
+    act_load(from, at, 0, row.x);
+    if (has_norm)
+        act_load(norm, 0, 0, row.w);
+    return row;
 }
 
-// The same, times norm. What is still to be multiplied with is row_root: it needs the whole row, and nothing waits for
-// it but the results.
+// The row as it is, or times norm, to row n of the workgroup's. What is then still to be multiplied with is row_root: it
+// needs the whole row, and nothing waits for it but the results.
 shared float s_squares[N_TOKENS * SUBGROUPS];
 
-void act_normed(Float4s from, Float4s norm, uint row, uint n)
+void act_put(Row row, bool has_norm, uint n)
 {
     float squares = 0;
     for (uint first = 0; first < ACT_STEPS; first += ACT_BATCH) {
-        vec4 x[ACT_BATCH], w[ACT_BATCH];
-        act_load(from, row, first, x);
-        act_load(norm, 0, first, w);
+        if (first > 0) {
+            act_load(row.from, row.at, first, row.x);
+            if (has_norm)
+                act_load(row.norm, 0, first, row.w);
+        }
         [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
             const uint at = thread() + (first + i) * THREADS;
             if (at < ACT_VECS) {
-                squares += dot(x[i], x[i]);
-                act_store(n * ROW_WORDS, at * 4, x[i] * w[i]);
+                if (has_norm)
+                    squares += dot(row.x[i], row.x[i]);
+                act_store(n * ROW_WORDS, at * 4, has_norm ? row.x[i] * row.w[i] : row.x[i]);
             }
         }
     }
+    if (!has_norm)
+        return;
     squares = subgroupAdd(squares);
     if (gl_SubgroupInvocationID == 0)
         s_squares[n * SUBGROUPS + gl_SubgroupID] = squares;

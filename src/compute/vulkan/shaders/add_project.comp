@@ -1,6 +1,7 @@
 // OP_ADD_PROJECT: x += factor * (W in + bias), factor = sigmoid(gate . gate_in) or 1. A workgroup makes 16
 // outputs for N_TOKENS rows.
 #version 460
+#define MANY_THREADS
 #include "common.glsl"
 #include "matrix.glsl"
 #include "act.glsl"
@@ -35,15 +36,17 @@ void main()
 {
     const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS;
     const uint64_t at = p.matrix + uint64_t(group) * group_bytes(TYPE);
-    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
+    const uint end = IS_FLOAT ? N_COLS : N_BLOCKS, o = group * 16 + t % 16;
 
+    Row row = act_ahead(p.from, p.from, false, first_token);
+    const float before = p.x.v[min((first_token + t / 16) * p.n_out + o, p.n_tokens * p.n_out - 1)];
     place_group = at;
     const Ahead ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
     float factor = 1;
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
-        act_row(p.from, token, n);
+        act_put(n == 0 ? row : act_ahead(p.from, p.from, false, token), false, n);
         if (p.gate != 0) {
             const float g = gate_of(token);
             if (t / 16 == n)
@@ -58,10 +61,10 @@ void main()
     matrix_add(TYPE, ahead, 0, end, sum);
     float result = matrix_sum(sum);
 
-    const uint token = first_token + t / 16, o = group * 16 + t % 16;
+    const uint token = first_token + t / 16;
     if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
         if (p.bias != 0)
             result += Floats(p.bias).v[o];
-        p.x.v[token * p.n_out + o] += factor * result;
+        p.x.v[token * p.n_out + o] = before + factor * result;
     }
 }

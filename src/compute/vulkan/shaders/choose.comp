@@ -15,6 +15,7 @@ layout(push_constant) uniform Push
 
 void main()
 {
-    choose(gl_WorkGroupID.x);
+    load_logits(gl_WorkGroupID.x);
+    choose();
     store_choice(gl_WorkGroupID.x);
 }

@@ -9,9 +9,15 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
-// 256 threads, whole subgroups, in a row: thread() counts along subgroups.
+// Whole subgroups, in a row: thread() counts along subgroups. Who includes this says MANY_THREADS where there may be more
+// than 256: 512 or 1024.
+#ifdef MANY_THREADS
+layout(constant_id = 30) const uint THREADS = 256;
+layout(local_size_x = 256, local_size_x_id = 30) in;
+#else
 layout(local_size_x = 256) in;
 const uint THREADS = 256;
+#endif
 
 // Where the host knows the size of subgroups, loops over lanes and subgroups have constant bounds.
 layout(constant_id = 31) const uint SUBGROUP_SIZE = 0; // 0: it does not
@@ -19,6 +25,10 @@ uint subgroup_size()
 {
     return SUBGROUP_SIZE != 0 ? SUBGROUP_SIZE : gl_SubgroupSize;
 }
+
+// At most: subgroups have 8 threads or more.
+const uint LEAST_LANES = SUBGROUP_SIZE < 8 ? 8 : SUBGROUP_SIZE;
+const uint SUBGROUPS = THREADS / LEAST_LANES;
 
 uint n_subgroups()
 {
@@ -46,7 +56,7 @@ layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Sha
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint v[]; };
 
 // Sum over the workgroup, in the same order every time.
-shared float s_reduce[64];
+shared float s_reduce[SUBGROUPS];
 
 float workgroup_sum(float x)
 {

@@ -47,7 +47,6 @@ const uint FETCHES = (MINE + THREADS - 1) / THREADS;
 shared float s_mine[MINE];
 
 // Sums over the keys, by subgroup: S' k, S' q of a quad; k . k, q . q, k . q.
-const uint SUBGROUPS = 32; // at most: subgroups of 8
 shared vec4 s_known[SUBGROUPS * QUADS], s_asked[SUBGROUPS * QUADS], s_dots[SUBGROUPS * QUADS];
 
 // The channel of element i of s_mine; CHANNELS: none.

@@ -1,6 +1,7 @@
 // OP_EXPERTS_DOWN: x += sum over j of weights[j] * (D_e in[j] + bias_e), e = ids[j]. A workgroup makes 16
 // outputs of one row and owns them for all experts, in rising order of j.
 #version 460
+#define MANY_THREADS
 #include "common.glsl"
 #include "matrix.glsl"
 #include "act.glsl"
@@ -33,6 +34,8 @@ void main()
 {
     const uint t = thread(), group = gl_WorkGroupID.x, token = gl_WorkGroupID.y;
     const uint end = IS_FLOAT ? ROW_COLS : ROW_BLOCKS, o = group * 16 + t % 16;
+    Row row = act_ahead(p.from, p.from, false, token);
+    const float before = p.x.v[token * p.n_out + min(o, p.n_out - 1)];
     if (t < N_USED) {
         s_ids[t] = p.ids.v[token * N_USED + t];
         s_weights[t] = p.weights.v[token * N_USED + t];
@@ -40,7 +43,7 @@ void main()
     barrier();
     const Ahead ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
-    act_row(p.from, token, 0);
+    act_put(row, false, 0);
     barrier();
 
     vec4 sum[N_TOKENS]; // N_TOKENS is 1
@@ -50,6 +53,6 @@ void main()
     if (t < 16 && o < p.n_out) {
         for (uint j = 0; j < N_USED && p.bias != 0; j++)
             result += s_weights[j] * Floats(p.bias).v[s_ids[j] * p.n_out + o];
-        p.x.v[token * p.n_out + o] += result;
+        p.x.v[token * p.n_out + o] = before + result;
     }
 }

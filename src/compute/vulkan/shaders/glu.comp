@@ -2,6 +2,7 @@
 // x counts groups, y rows, z the chosen experts of a row. CHOOSES: first each workgroup picks the experts by the logits of
 // route.comp, which costs less than waiting for one that does; one of them leaves the choice in memory.
 #version 460
+#define MANY_THREADS
 #include "common.glsl"
 #include "matrix.glsl"
 #include "act.glsl"
@@ -40,6 +41,12 @@ Place place_of(uint i)
     return Place(place_group, i, 1);
 }
 
+Load load_of(uint type, uint64_t group, uint at)
+{
+    place_group = group;
+    return load_at(type, at);
+}
+
 float activate(float g, float u)
 {
     if (ACTIVATION == 1) {
@@ -50,15 +57,16 @@ float activate(float g, float u)
     return g / (1 + exp(-g)) * u;
 }
 
-void take_rows(uint first_token)
+Row row_of(uint token)
 {
-    for (uint n = 0; n < N_TOKENS; n++) {
-        const uint token = min(first_token + n, p.n_tokens - 1);
-        if (HAS_NORM != 0)
-            act_normed(p.from, p.norm, token, n);
-        else
-            act_row(p.from, token, n);
-    }
+    return act_ahead(p.from, p.norm, HAS_NORM != 0, min(token, p.n_tokens - 1));
+}
+
+void put_rows(Row first, uint first_token)
+{
+    act_put(first, HAS_NORM != 0, 0);
+    for (uint n = 1; n < N_TOKENS; n++)
+        act_put(row_of(first_token + n), HAS_NORM != 0, n);
 }
 
 void main()
@@ -67,10 +75,13 @@ void main()
                j = gl_WorkGroupID.z;
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
     uint expert = 0;
+    Row row = row_of(first_token);
     table_fill();
+    if (CHOOSES != 0)
+        load_logits(first_token);
     if (CHOOSES != 0) {
-        take_rows(first_token);
-        choose(first_token);
+        put_rows(row, first_token);
+        choose();
         expert = s_ids[j];
     } else if (p.ids != 0) { // then N_TOKENS is 1
         expert = Words(p.ids).v[first_token * p.n_used + j];
@@ -79,24 +90,27 @@ void main()
     const uint64_t gate_group = (PART == 1 ? p.up : p.gate) + uint64_t(n_before) * group_bytes(TYPE);
     const uint64_t up_group = p.up + uint64_t(n_before) * group_bytes(UP_TYPE);
 
-    place_group = gate_group;
-    const Ahead gate_ahead = matrix_ahead(TYPE, 0, end);
-    place_group = up_group;
-    Ahead up_ahead;
+    Load gate_load = load_of(TYPE, gate_group, min(slice(), end - 1)), up_load;
     if (PART == 0)
-        up_ahead = matrix_ahead(UP_TYPE, 0, end);
+        up_load = load_of(UP_TYPE, up_group, min(slice(), end - 1));
     if (CHOOSES == 0)
-        take_rows(first_token);
+        put_rows(row, first_token);
     barrier();
 
     vec4 gate[N_TOKENS], up[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++)
         gate[n] = up[n] = vec4(0);
-    place_group = gate_group;
-    matrix_add(TYPE, gate_ahead, 0, end, gate);
-    place_group = up_group;
-    if (PART == 0)
-        matrix_add(UP_TYPE, up_ahead, 0, end, up);
+    // In turns, each with a load on its way.
+    [[dont_unroll]] for (uint at = slice(); at < end; at += SLICES) {
+        const uint next = at + SLICES;
+        add_load(TYPE, gate_load, at, gate);
+        if (next < end)
+            gate_load = load_of(TYPE, gate_group, next);
+        if (PART == 0)
+            add_load(UP_TYPE, up_load, at, up);
+        if (PART == 0 && next < end)
+            up_load = load_of(UP_TYPE, up_group, next);
+    }
     vec2 both = matrix_sum_pair(gate, up);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;

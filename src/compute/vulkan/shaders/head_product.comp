@@ -32,7 +32,8 @@ void main()
     vec4 sum[N_TOKENS];
     for (uint n = 0; n < N_TOKENS; n++) {
         const uint token = min(first_token + n, p.n_tokens - 1);
-        act_row(Float4s(p.from + 4ul * (token * p.in_row + head * p.in_head)), 0, n);
+        Float4s from = Float4s(p.from + 4ul * (token * p.in_row + head * p.in_head));
+        act_put(act_ahead(from, from, false, 0), false, n);
         sum[n] = vec4(0);
     }
     barrier();

@@ -4,8 +4,8 @@
 // 16 bytes of a group are four rows of one quad (integer types) or of one column (floats). Threads:
 //   rows     thread % 4        which four of the 16 rows
 //   integer  thread / 4 % 4    which part of a block: quads `part` and `part + 4`
-//            thread / 16       which block: slice, slice + 16, ...
-//   float    thread / 4        which column: slice, slice + 64, ...
+//            thread / 16       which block: slice, slice + SLICES, ...
+//   float    thread / 4        which column: slice, slice + SLICES, ...
 // so that neighbours read neighbouring bytes.
 
 // enum layout of src/compute/layout.h
@@ -105,10 +105,9 @@ int code_value(uint code)
 // Before the first matrix_add; a barrier() must lie between.
 void table_fill()
 {
-    if (HAS_TABLE) {
-        const uint pair = thread();
+    const uint pair = thread();
+    if (HAS_TABLE && pair < 256)
         s_pairs[pair] = uint(code_value(pair & 15) & 255) | uint(code_value(pair >> 4) & 255) << 16;
-    }
 }
 
 // The values of eight nibbles: four low ones, four high ones.
@@ -337,7 +336,7 @@ struct Place {
 };
 Place place_of(uint i);
 
-const uint SLICES = IS_FLOAT ? 64 : 16;
+const uint SLICES = IS_FLOAT ? THREADS / 4 : THREADS / 16;
 uint slice()
 {
     return IS_FLOAT ? thread() / 4 : thread() / 16;
@@ -375,28 +374,35 @@ Ahead matrix_ahead(uint type, uint first, uint end)
                  load_at(type, min(first + slice() + SLICES, end - 1)));
 }
 
-// sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t. A
-// loop with two loads under way, not unrolled: the code of a step is long, and each workgroup goes
-// through it only a few times.
+// sum[t] += block or column `at`, which is l, times activation row t.
+void add_load(uint type, const Load l, uint at, inout vec4 sum[N_TOKENS])
+{
+    if (IS_FLOAT) {
+        [[unroll]] for (uint n = 0; n < N_TOKENS; n++)
+            sum[n] += l.column * (uintBitsToFloat(s_act[n * ROW_WORDS + at]) * l.factor);
+    } else {
+        add_part(type, l.codes, thread() / 4 % 4, at, l.factor, sum);
+    }
+}
+
+// sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t. Two steps a turn, each
+// with registers of its own: to move what is on its way to other registers is to wait for it. No more than two, since
+// the code of a step is long, and each workgroup goes through it only a few times.
 void matrix_add(uint type, Ahead ahead, uint first, uint end, inout vec4 sum[N_TOKENS])
 {
-    const uint part = thread() / 4 % 4;
-    [[dont_unroll]] for (uint at = first + slice(); at < end; at += SLICES) {
-        const Load l = ahead.a;
-        ahead.a = ahead.b;
-        ahead.b = load_at(type, min(at + 2 * SLICES, end - 1));
-        if (IS_FLOAT) {
-            [[unroll]] for (uint n = 0; n < N_TOKENS; n++)
-                sum[n] += l.column * (uintBitsToFloat(s_act[n * ROW_WORDS + at]) * l.factor);
-        } else {
-            add_part(type, l.codes, part, at, l.factor, sum);
-        }
+    [[dont_unroll]] for (uint at = first + slice(); at < end; at += 2 * SLICES) {
+        add_load(type, ahead.a, at, sum);
+        if (at + 2 * SLICES < end)
+            ahead.a = load_at(type, at + 2 * SLICES);
+        if (at + SLICES < end)
+            add_load(type, ahead.b, at + SLICES, sum);
+        if (at + 3 * SLICES < end)
+            ahead.b = load_at(type, at + 3 * SLICES);
     }
 }
 
 // Adds the sums of all threads. Afterwards thread 16 n + i < 16 N_TOKENS holds row i of the group
 // for activation row n. All threads call it, once.
-const uint SUBGROUPS = 32; // at most: subgroups of 8
 shared float s_rows[2 * SUBGROUPS * 16];
 
 // Sums of a subgroup to half `half` of s_rows.

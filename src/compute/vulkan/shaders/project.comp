@@ -1,6 +1,7 @@
 // OP_PROJECT and OP_HEAD: out_i = W_i rms(in) + bias_i, up to three matrices, the first ones of TYPE, the rest of TYPE_2.
 // A workgroup makes 16 outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, y the rows.
 #version 460
+#define MANY_THREADS
 #include "common.glsl"
 #include "matrix.glsl"
 #include "act.glsl"
@@ -31,6 +32,12 @@ Place place_of(uint i)
     return Place(place_group, i, 1);
 }
 
+Row row_of(uint token)
+{
+    const uint t = min(token, p.n_tokens - 1);
+    return act_ahead(p.from, p.norm, HAS_NORM != 0, HAS_MAP != 0 ? p.map.v[t] : t);
+}
+
 void main()
 {
     const uint t = thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
@@ -40,21 +47,16 @@ void main()
     const bool second = TYPE_2 <= BF16 && i >= p.n_of_type;
 
     place_group = p.outs[i].matrix + uint64_t(group) * group_bytes(second ? TYPE_2 : TYPE);
+    Row row = row_of(first_token);
     Ahead ahead;
     if (second)
         ahead = matrix_ahead(TYPE_2, 0, end);
     else
         ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
-    for (uint n = 0; n < N_TOKENS; n++) {
-        uint row = min(first_token + n, p.n_tokens - 1);
-        if (HAS_MAP != 0)
-            row = p.map.v[row];
-        if (HAS_NORM != 0)
-            act_normed(p.from, p.norm, row, n);
-        else
-            act_row(p.from, row, n);
-    }
+    act_put(row, HAS_NORM != 0, 0);
+    for (uint n = 1; n < N_TOKENS; n++)
+        act_put(row_of(first_token + n), HAS_NORM != 0, n);
     barrier();
 
     vec4 sum[N_TOKENS];

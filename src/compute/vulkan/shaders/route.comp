@@ -2,6 +2,7 @@
 // experts; else who reads the logits does.
 // A workgroup makes 16 logits over one of N_SPLITS pieces of the columns: x counts groups and pieces, y rows.
 #version 460
+#define MANY_THREADS
 #include "common.glsl"
 #include "matrix.glsl"
 #include "act.glsl"
@@ -39,12 +40,13 @@ void main()
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS, step = (n + N_SPLITS - 1) / N_SPLITS;
     const uint first = min(split * step, n), end = min(first + step, n);
 
+    Row row = act_ahead(p.x, p.norm, true, token);
     place_group = at;
     Ahead ahead;
     if (first < end)
         ahead = matrix_ahead(TYPE, first, end);
     table_fill();
-    act_normed(p.x, p.norm, token, 0);
+    act_put(row, true, 0);
     barrier();
     const float root = row_root(0, p.eps);
     if (gl_WorkGroupID.x == 0)
@@ -61,7 +63,8 @@ void main()
     if (t < 16 && e < N_EXPERTS)
         p.partials.v[(token * N_SPLITS + split) * N_EXPERTS + e] = logit;
     if (CHOOSES != 0 && last_to_arrive(p.counters, token, gl_NumWorkGroups.x)) {
-        choose(token);
+        load_logits(token);
+        choose();
         store_choice(token);
     }
 }

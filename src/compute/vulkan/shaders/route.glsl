@@ -6,115 +6,98 @@ layout(constant_id = 8) const uint N_USED = 1;
 layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.h
 layout(constant_id = 10) const uint N_SPLITS = 1; // parts of a logit, added in order
 
-// Many experts are ranked in pieces first, then the N_USED first of each among one another.
-const uint PIECE = N_EXPERTS > 128 ? 64 : (N_EXPERTS + 15) / 16 * 16; // a multiple of 16
-const uint N_PIECES = (N_EXPERTS + PIECE - 1) / PIECE;
-const uint N_FIRST = N_PIECES > 1 ? (N_PIECES * N_USED + 7) / 8 * 8 : 0;
+// Groups of neighbouring threads, at least N_USED of them: so many experts are not behind the last of the groups' best,
+// and nobody else needs a rank. LANES threads make a group: a power of two of at most a subgroup.
+const uint N_HOLDERS = N_EXPERTS < THREADS ? N_EXPERTS : THREADS; // threads that have an expert, or several
+const uint MOST_LANES = N_HOLDERS / N_USED;
+const uint LANES = MOST_LANES >= 16 && LEAST_LANES >= 16 ? 16 : MOST_LANES >= 8 ? 8 : MOST_LANES >= 4 ? 4 : 1;
+const uint N_GROUPS = (N_HOLDERS + LANES - 1) / LANES;
 
-// What is ranked: the pieces, then the first ones, whose experts s_first has. What fills them up comes last.
-const uint FIRST_AT = N_PIECES * PIECE;
-shared ivec4 s_ranked[(FIRST_AT + N_FIRST) / 4]; // see order_of
-shared uint s_first[N_FIRST + 1];
+shared int s_best[N_GROUPS];          // of each group, see order_of
+shared ivec2 s_candidates[N_EXPERTS]; // order_of and number of those that are not behind, in no order
+shared uint s_n_candidates;
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 shared uint s_ids[N_USED];
 
 const int LAST = -0x7fffffff;
 
-// An integer for a float, in the same order: less than it by one is just less.
+// An integer for a float, in the same order.
 int order_of(float x)
 {
     const int bits = floatBitsToInt(x);
     return max(bits ^ (bits >> 31 & 0x7fffffff), LAST);
 }
 
-// How many of [from, from + n) of s_ranked come before number `own`, which may be one of them: larger ones, and as
-// large ones with a lower number.
-uint rank_of(uint own, uint from, uint n)
+// Of the experts thread(), thread() + THREADS, ...
+const uint HELD = (N_EXPERTS + THREADS - 1) / THREADS;
+int held[HELD];
+
+int logit_order(uint token, uint e)
 {
-    const int mine = s_ranked[own / 4][own % 4];
-    uint rank = 0;
-    [[dont_unroll]] for (uint i = from / 4; i < (from + n) / 4; i += 2)
-        [[unroll]] for (uint k = i; k < i + 2; k++) {
-            const ivec4 x = s_ranked[k];
-            const int least = k < own / 4 ? mine - 1 : mine;
-            [[unroll]] for (uint c = 0; c < 4; c++)
-                rank += uint(x[c] > least);
-        }
-    if (own - from < n) {
-        const ivec4 x = s_ranked[own / 4];
-        [[unroll]] for (uint c = 0; c < 3; c++)
-            rank += uint(c < own % 4 && x[c] == mine);
-    }
-    return rank;
+    float logit = 0, parts[N_SPLITS];
+    [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
+        parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
+    [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
+        logit += parts[s];
+    if (p.router_bias != 0)
+        logit += Floats(p.router_bias).v[e];
+    const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
+    s_scores[e] = score;
+    return order_of(score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0));
 }
 
-// The same for the piece of number `own`, by SHARES threads of a subgroup beside one another.
-const uint SHARES = 2 * N_EXPERTS <= THREADS ? 2 : 1;
-uint rank_in_piece(uint own, uint share)
-{
-    const uint n = PIECE / SHARES;
-    uint rank = rank_of(own, own / PIECE * PIECE + share * n, n);
-    if (SHARES == 2)
-        rank += subgroupShuffleXor(rank, 1);
-    return rank;
-}
-
-void fill_up()
-{
-    const uint t = thread();
-    for (uint i = N_EXPERTS + t; i < FIRST_AT + N_FIRST; i += THREADS)
-        s_ranked[i / 4][i % 4] = LAST;
-    for (uint i = t; i < N_FIRST; i += THREADS)
-        s_first[i] = 0;
-}
-
+// Before choose.
 void load_logits(uint token)
 {
-    for (uint e = thread(); e < N_EXPERTS; e += THREADS) {
-        float logit = 0, parts[N_SPLITS];
-        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
-            parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
-        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
-            logit += parts[s];
-        if (p.router_bias != 0)
-            logit += Floats(p.router_bias).v[e];
-        const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
-        s_scores[e] = score;
-        s_ranked[e / 4][e % 4] =
-            order_of(score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0));
+    const uint t = thread();
+    int best = LAST;
+    if (t == 0)
+        s_n_candidates = 0;
+    [[unroll]] for (uint i = 0; i < HELD; i++) {
+        const uint e = t + i * THREADS;
+        held[i] = e < N_EXPERTS ? logit_order(token, e) : LAST;
+        best = max(best, held[i]);
     }
+    [[unroll]] for (uint lane = 1; lane < LANES; lane *= 2)
+        best = max(best, subgroupShuffleXor(best, lane));
+    if (t % LANES == 0 && t < N_HOLDERS)
+        s_best[t / LANES] = best;
 }
 
-void take(uint rank, uint e)
+// How many candidates come before this one: larger ones, and as large ones with a lower number.
+uint rank_of(ivec2 own, uint n)
 {
-    if (rank < N_USED) {
-        s_ids[rank] = e;
-        s_chosen[rank] = s_scores[e];
+    uint rank = 0;
+    for (uint i = 0; i < n; i++) {
+        const ivec2 other = s_candidates[i];
+        rank += uint(other.x > own.x || other.x == own.x && other.y < own.y);
     }
+    return rank;
 }
 
 // s_ids and s_chosen.
-void choose(uint token)
+void choose()
 {
-    fill_up();
-    load_logits(token);
     barrier();
-    for (uint work = thread(); work < N_EXPERTS * SHARES; work += THREADS) {
-        const uint e = work / SHARES, piece = e / PIECE, rank = rank_in_piece(e, work % SHARES);
-        if (N_PIECES == 1) {
-            take(rank, e);
-        } else if (rank < N_USED) {
-            const uint i = piece * N_USED + rank, at = FIRST_AT + i;
-            s_ranked[at / 4][at % 4] = s_ranked[e / 4][e % 4];
-            s_first[i] = e;
-        }
+    int least = s_best[0];
+    [[unroll]] for (uint i = 1; i < N_GROUPS; i++)
+        least = min(least, s_best[i]);
+    [[unroll]] for (uint i = 0; i < HELD; i++) {
+        const uint e = thread() + i * THREADS;
+        if (e < N_EXPERTS && held[i] >= least)
+            s_candidates[atomicAdd(s_n_candidates, 1)] = ivec2(held[i], e);
     }
     barrier();
-    if (N_PIECES == 1)
-        return;
-    for (uint i = thread(); i < N_PIECES * N_USED; i += THREADS)
-        take(rank_of(FIRST_AT + i, FIRST_AT, N_FIRST), s_first[i]);
+    const uint n = s_n_candidates;
+    for (uint i = thread(); i < n; i += THREADS) {
+        const ivec2 own = s_candidates[i];
+        const uint rank = rank_of(own, n);
+        if (rank < N_USED) {
+            s_ids[rank] = own.y;
+            s_chosen[rank] = s_scores[own.y];
+        }
+    }
     barrier();
 }
 
