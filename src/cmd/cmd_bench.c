@@ -1,5 +1,6 @@
 #include "cmd/cmd.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +205,19 @@ static int32_t random_token(struct bench *b)
     return (int32_t)rng_below(&b->rng, b->model->hp.n_vocab);
 }
 
+/* A batch that ends at position `end`. What computes no numbers may be fast at it. */
+static bool run_batch(struct bench *b, const struct batch *batch, uint32_t end, struct err *e)
+{
+    if (!exec_run(b->exec, batch, e))
+        return false;
+    const struct best *best = exec_best(b->exec, 0);
+    return (best ? best->n > 0 : !isnan(exec_logits(b->exec, 0)[0])) ||
+           err_set(e, ERR_FORMAT,
+                   "behind %u tokens the logits are NaN: the model's file is damaged, or the %s "
+                   "backend fails on this device: try another --backend",
+                   end, b->backend->name);
+}
+
 /* Reads n random tokens at positions from..., in batches. */
 static bool read_tokens(struct bench *b, uint32_t from, uint32_t n, struct err *e)
 {
@@ -214,10 +228,10 @@ static bool read_tokens(struct bench *b, uint32_t from, uint32_t n, struct err *
             b->pos[i] = from + i;
         }
         const struct batch batch = {.n = k, .ids = b->ids, .pos = b->pos};
-        if (!exec_run(b->exec, &batch, e))
-            return false;
         from += k;
         n -= k;
+        if (!run_batch(b, &batch, from, e))
+            return false;
     }
     return true;
 }
@@ -230,10 +244,10 @@ static bool generate(struct bench *b, uint32_t from, uint32_t n, struct err *e)
     for (uint32_t pos = from; pos < from + n; pos++) {
         const struct batch batch = {
             .n = 1, .ids = &id, .pos = &pos, .want_best = true, .goes_on = pos + 1 < from + n};
-        if (!exec_run(b->exec, &batch, e))
+        if (!run_batch(b, &batch, pos + 1, e))
             return false;
         const struct best *best = exec_best(b->exec, 0);
-        id = best && best->n ? best->at[0].id : random_token(b);
+        id = best ? best->at[0].id : random_token(b);
     }
     return true;
 }
