@@ -33,22 +33,29 @@ void pick_add(struct gpu *g)
     p->is_there = n_vocab > 0 && n_vocab <= PICK_MOST_VOCAB;
     if (!p->is_there)
         return;
-    /* As many entries for a thread of a slice as for one that merges. */
-    p->n_slices = 1;
-    while (p->n_slices < PICK_MOST_SLICES && p->n_slices * p->n_slices * EXEC_BEST < n_vocab)
-        p->n_slices++;
-    const uint32_t slice = (n_vocab + p->n_slices - 1) / p->n_slices;
-    const uint32_t most = (uint32_t)num_max(slice, p->n_slices * EXEC_BEST);
+    const uint32_t n_rounds = (n_vocab + THREADS - 1) / THREADS;
+    p->n_slices = (uint32_t)num_min((n_rounds + PICK_GROUP - 1) / PICK_GROUP, PICK_MOST_SLICES);
+    p->per_group = (n_rounds + p->n_slices - 1) / p->n_slices;
     p->pipeline =
-        step_spec(g, &(struct vk_pipeline_spec){
-                         .shader = VK_SHADER_PICK,
-                         .n_consts = 3,
-                         .consts = {EXEC_BEST, p->n_slices, (most + THREADS - 1) / THREADS}});
+        step_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_PICK,
+                                                .n_consts = 3,
+                                                .consts = {EXEC_BEST, p->n_slices, p->per_group}});
 }
 
 uint64_t pick_part_bytes(const struct gpu *g)
 {
-    return (uint64_t)EXEC_BEST_ROWS * g->pick.n_slices * EXEC_BEST * sizeof(struct picked);
+    return (uint64_t)EXEC_BEST_ROWS * g->pick.n_slices * THREADS * sizeof(uint32_t);
+}
+
+/* Of all slices, the last of which may end past the vocabulary. */
+static uint32_t pick_tokens(const struct gpu *g)
+{
+    return g->pick.n_slices * g->pick.per_group * THREADS;
+}
+
+uint64_t pick_past_bytes(const struct gpu *g)
+{
+    return g->pick.is_there ? (pick_tokens(g) - g->plan->n_vocab) * sizeof(float) : 0;
 }
 
 bool pick_make_buffers(struct gpu *g, struct err *e)
@@ -57,7 +64,7 @@ bool pick_make_buffers(struct gpu *g, struct err *e)
     const unsigned char *allowed = g->params.allowed;
     if (!p->is_there)
         return true;
-    const uint32_t n_words = (g->plan->n_vocab + 31) / 32;
+    const uint32_t n_words = pick_tokens(g) / 32;
     uint32_t *bits = mem_new(n_words, sizeof *bits);
     for (uint32_t i = 0; i < g->plan->n_vocab; i++)
         bits[i / 32] |= (uint32_t)(!allowed || allowed[i]) << i % 32;

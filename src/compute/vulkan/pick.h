@@ -2,17 +2,21 @@
 #pragma once
 #include "compute/vulkan/steps.h"
 
-/* A thread's entries stand in registers, and EXEC_BEST times as many in shared memory. */
+/* The last workgroup has a key of each slice in a thread's registers. A thread of a slice has a few
+ * tokens, or more where there would be too many slices. */
 enum {
+    PICK_GROUP = 16,
     PICK_MOST_SLICES = 64,
-    PICK_MOST_PER_THREAD = 32,
-    PICK_MOST_VOCAB = PICK_MOST_SLICES * PICK_MOST_PER_THREAD * THREADS,
+    PICK_MOST_GROUP = 32,
+    PICK_MOST_VOCAB = PICK_MOST_SLICES * PICK_MOST_GROUP * THREADS,
 };
 
 /* Its pipeline, where there are logits and the vocabulary is not too large: gpu.pick.is_there. */
 void pick_add(struct gpu *g);
 /* Scratch for what slices find. */
 uint64_t pick_part_bytes(const struct gpu *g);
+/* Behind the logits' last row, read but not heeded. */
+uint64_t pick_past_bytes(const struct gpu *g);
 bool pick_make_buffers(struct gpu *g, struct err *e);
 void pick_free(struct gpu *g);
 /* What the wanted rows' guesses are made by; NULL: the first token. */

@@ -37,7 +37,8 @@ static void plan_scratch(struct gpu *g)
     g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
     g->pick.parts_at = carve(&g->n_scratch, pick_part_bytes(g));
     g->pick.counters_at = carve(&g->n_scratch, EXEC_BEST_ROWS * sizeof(uint32_t));
-    g->logits_at = carve(&g->n_scratch, (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float));
+    const uint64_t n_logits = (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float);
+    g->logits_at = carve(&g->n_scratch, n_logits + pick_past_bytes(g));
 }
 
 static uint64_t cache_rows(const struct gpu *g, const struct cache_shape *shape)

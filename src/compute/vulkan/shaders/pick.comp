@@ -1,18 +1,18 @@
 // The K likeliest tokens of a row of logits among those allowed: larger logits first, then lower ids (struct best of
-// src/compute/exec.h). x counts slices of the vocabulary, y rows. A workgroup finds the K first of its slice; the last
-// one of a row to end finds the K first of all slices.
+// src/compute/exec.h). x counts slices of the vocabulary, y rows. Each thread of a slice finds the largest key of its few
+// tokens; the last workgroup of a row to end looks into those few groups whose largest may be among the K.
 //
-// Nothing is sorted but what comes out: the K-th of the threads' own first entries is a limit which at most K threads
-// pass, and what passes it is ranked by counting. The order is total, so it does not matter who writes first.
+// Nothing is sorted but what comes out: the K-th of the largest keys of pairs of threads is a limit which at least K
+// entries pass, and what passes it is ranked by counting. The order is total, so it does not matter who writes first.
 #version 460
 #include "common.glsl"
 
-layout(constant_id = 0) const uint K = 64; // a power of two, at most THREADS
-layout(constant_id = 1) const uint N_SLICES = 38;
-layout(constant_id = 2) const uint PER_THREAD = 16; // entries: of a slice, and of all slices together
+layout(constant_id = 0) const uint K = 64;         // at most THREADS / 2
+layout(constant_id = 1) const uint N_SLICES = 38;  // the last workgroup has a key of each in a thread
+layout(constant_id = 2) const uint PER_GROUP = 16; // tokens, THREADS apart
 
 // Between the workgroups of one dispatch.
-layout(buffer_reference, std430, buffer_reference_align = 8) coherent buffer SharedVec2s { uvec2 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedWords { uint v[]; };
 
 // struct draw of src/compute/exec.h.
 struct Draw
@@ -27,10 +27,10 @@ layout(buffer_reference, std430, buffer_reference_align = 8) buffer Draws { Draw
 layout(push_constant) uniform Push
 {
     Words logits;      // [..][n_vocab] floats
-    Words allowed;     // a bit a token
-    SharedVec2s parts; // [..][N_SLICES][K]
+    Words allowed;     // a bit a token; 0 for those past the vocabulary, which have memory, too, in all slices
+    SharedWords parts; // [..][N_SLICES][THREADS] the largest keys of groups
     Counters counters; // [..]
-    Vec2sOut best;     // [..][K + 1] logit, id; behind the last one: 0, NONE.y; in the end the guess
+    Vec2sOut best;     // [..][K + 1] logit, id; behind the last one: 0, NO_ID; in the end the guess
     Words wanted;      // [..] the row of the batch
     // [rows of the batch] what the row is to be in the next step: the token guessed, one position further. Where the host
     // has another one, it writes them anew.
@@ -41,99 +41,179 @@ layout(push_constant) uniform Push
     uint n_vocab;
 } p;
 
-// An entry: a key that rises with the logit, above 0, and the id.
-const uvec2 NONE = uvec2(0, 0xffffffff);
+const uint NO_ID = 0xffffffff;
 
-shared uvec2 s_first[THREADS];
-shared uvec2 s_limit;
-shared uvec2 s_found[K * PER_THREAD];
-shared uint s_n;
+// An entry of a token: its key, which rises with the logit, and below it ~id, so that the larger one comes first. 0: none.
+uint64_t entry_of(uint key, uint id)
+{
+    return packUint2x32(uvec2(~id, key));
+}
+
+uint key_of(uint64_t entry)
+{
+    return uint(entry >> 32);
+}
+
+uint id_of(uint64_t entry)
+{
+    return ~uint(entry);
+}
+
+// Groups that are looked into at once, and their tokens in turns of a thread's.
+const uint GROUPS = PER_GROUP > 16 ? 2048 / PER_GROUP : 128, TURNS = (GROUPS * PER_GROUP + THREADS - 1) / THREADS;
+shared uint s_groups[GROUPS];
+shared uint64_t s_found[K + GROUPS * PER_GROUP + 16], s_best[K], s_limit;
+shared uint s_n_groups, s_n_found;
 shared float s_share[K], s_weight[K]; // of what is found: probabilities at temperature 1, at the draw's; not to scale
 
-bool before(uvec2 a, uvec2 b)
+// 0: NaN and minus infinity. Plus infinity is the largest number, and there is one zero.
+uint key_of_bits(uint bits)
 {
-    return a.x > b.x || a.x == b.x && a.y < b.y;
+    uint key = bits ^ (uint(int(bits) >> 31) | 0x80000000);
+    key += uint(key == 0x7fffffff);
+    return key - 0x00800000 > 0xff000000 ? 0 : min(key, 0xff7fffff);
 }
 
-// Of the bits of a float; 0: NaN and minus infinity. Plus infinity is the largest number.
-uint key_of(uint bits)
-{
-    const uint size = bits & 0x7fffffff;
-    if (size > 0x7f800000 || bits == 0xff800000)
-        return 0;
-    if (size == 0)
-        return 0x80000000;
-    return bits == 0x7f800000 ? 0xff7fffff : bits > 0x7fffffff ? ~bits : bits | 0x80000000;
-}
-
-uint bits_of(uint key)
+uint bits_of_key(uint key)
 {
     return key > 0x7fffffff ? key ^ 0x80000000 : ~key;
 }
 
-// To s_found those of all threads' entries that may be among the K first; returns how many.
-uint gather(const uvec2 own[PER_THREAD])
+// The first token of a group; the others are THREADS apart.
+uint first_of(uint group)
 {
-    uvec2 first = own[0];
-    [[unroll]] for (uint i = 1; i < PER_THREAD; i++)
-        first = before(own[i], first) ? own[i] : first;
-    s_first[thread()] = first;
-    if (thread() == 0) {
-        s_limit = NONE;
-        s_n = 0;
+    return group / THREADS * PER_GROUP * THREADS + group % THREADS;
+}
+
+// Of a token, given the word with its bit; 0 if it is not allowed.
+uint allowed_key(uint id, uint bits, uint word)
+{
+    return (word >> id % 32 & 1) != 0 ? key_of_bits(bits) : 0;
+}
+
+uint largest_key(uint row, uint group)
+{
+    const uint id = first_of(group);
+    Words logits = Words(uint64_t(p.logits) + 4 * (row * p.n_vocab + id));
+    Words allowed = Words(uint64_t(p.allowed) + 4 * (id / 32));
+    uint bits[PER_GROUP], words[PER_GROUP], key = 0;
+    [[unroll]] for (uint i = 0; i < PER_GROUP; i++) {
+        bits[i] = logits.v[i * THREADS];
+        words[i] = allowed.v[i * THREADS / 32];
     }
-    barrier();
+    [[unroll]] for (uint i = 0; i < PER_GROUP; i++)
+        key = max(key, allowed_key(id, bits[i], words[i]));
+    return key;
+}
+
+// How many of the n first of s_found, a multiple of 16, come before the entry: a pair of threads has the same one.
+uint rank_of(uint64_t entry, uint n)
+{
     uint rank = 0;
-    [[dont_unroll]] for (uint i = 0; i < THREADS; i += 8)
-        [[unroll]] for (uint k = 0; k < 8; k++)
-            rank += uint(before(s_first[i + k], first));
-    if (rank == K - 1 && first.x != 0)
-        s_limit = first;
-    barrier();
-    const uvec2 limit = s_limit;
-    [[unroll]] for (uint i = 0; i < PER_THREAD; i++)
-        if (own[i].x != 0 && !before(limit, own[i]))
-            s_found[atomicAdd(s_n, 1)] = own[i];
-    barrier();
-    return s_n;
+    [[dont_unroll]] for (uint i = thread() % 2; i < n; i += 16)
+        [[unroll]] for (uint k = 0; k < 16; k += 2)
+            rank += uint(s_found[i + k] > entry);
+    return rank + subgroupShuffleXor(rank, 1);
 }
 
-uint rank_of(uvec2 entry, uint n)
+// To s_limit what at least K entries are as large as: the K-th of the largest keys of pairs of threads.
+void find_limit(const uint own[N_SLICES])
 {
-    uint rank = 0;
-    [[dont_unroll]] for (uint i = 0; i < n; i++)
-        rank += uint(before(s_found[i], entry));
-    return rank;
+    uint key = own[0];
+    [[unroll]] for (uint i = 1; i < N_SLICES; i++)
+        key = max(key, own[i]);
+    key = max(key, subgroupShuffleXor(key, 1));
+    const uint64_t entry = entry_of(key, thread() / 2);
+    s_found[thread() / 2] = entry;
+    if (thread() == 0)
+        s_limit = entry_of(1, NO_ID);
+    barrier();
+    if (rank_of(entry, THREADS / 2) == K - 1 && key != 0)
+        s_limit = entry_of(key, NO_ID);
+    if (thread() == 0)
+        s_n_groups = s_n_found = 0;
+    barrier();
 }
 
-void load_slice(uint row, uint slice, out uvec2 own[PER_THREAD])
+// To s_groups as many as fit of those left whose key is as large as the limit. Left: a bit for each of own. Returns how
+// many there were.
+uint gather(const uint own[N_SLICES], inout uvec2 left)
 {
-    [[unroll]] for (uint i = 0; i < PER_THREAD; i++) {
-        const uint id = (slice * PER_THREAD + i) * THREADS + thread(), at = min(id, p.n_vocab - 1);
-        const uint key = key_of(p.logits.v[row * p.n_vocab + at]);
-        const bool counts = id < p.n_vocab && (p.allowed.v[at / 32] >> at % 32 & 1) != 0;
-        own[i] = counts && key != 0 ? uvec2(key, id) : NONE;
+    const uint limit = key_of(s_limit);
+    uvec2 pass = uvec2(0);
+    [[unroll]] for (uint i = 0; i < N_SLICES; i++)
+        pass[i / 32] |= uint(own[i] >= limit) << i % 32;
+    left &= pass;
+    [[dont_unroll]] while (left != uvec2(0)) {
+        const uint at = atomicAdd(s_n_groups, 1);
+        if (at >= GROUPS)
+            break;
+        const uint slice = left.x != 0 ? findLSB(left.x) : 32 + findLSB(left.y);
+        left = left.x != 0 ? uvec2(left.x & left.x - 1, left.y) : uvec2(0, left.y & left.y - 1);
+        s_groups[at] = slice * THREADS + thread();
+    }
+    barrier();
+    return s_n_groups;
+}
+
+// Adds what is as large as the limit of the first n > 0 of s_groups to s_found.
+void look_into(uint row, uint n)
+{
+    const uint64_t limit = s_limit;
+    uint ids[TURNS], bits[TURNS], words[TURNS];
+    [[unroll]] for (uint i = 0; i < TURNS; i++) {
+        const uint token = min(i * THREADS + thread(), n * PER_GROUP - 1);
+        ids[i] = first_of(s_groups[token / PER_GROUP]) + token % PER_GROUP * THREADS;
+        bits[i] = p.logits.v[row * p.n_vocab + ids[i]];
+        words[i] = p.allowed.v[ids[i] / 32];
+    }
+    [[unroll]] for (uint i = 0; i < TURNS; i++) {
+        const uint64_t entry = entry_of(allowed_key(ids[i], bits[i], words[i]), ids[i]);
+        if (i * THREADS + thread() < n * PER_GROUP && entry >= limit)
+            s_found[atomicAdd(s_n_found, 1)] = entry;
     }
 }
 
-// A thread has entries of many ranks: with the first ones of slices on few threads, the limit would be low.
-void load_parts(uint row, out uvec2 own[PER_THREAD])
+// To s_best the K first of s_found, in order; returns how many there are, at most K.
+uint rank_found()
 {
-    [[unroll]] for (uint i = 0; i < PER_THREAD; i++) {
-        const uint slice = i * (THREADS / K) + thread() / K, rank = (thread() + 37 * i) % K;
-        const uvec2 entry = p.parts.v[(row * N_SLICES + min(slice, N_SLICES - 1)) * K + rank];
-        own[i] = slice < N_SLICES ? entry : NONE;
+    barrier();
+    const uint n = s_n_found;
+    if (thread() < 16)
+        s_found[n + thread()] = 0;
+    barrier();
+    [[dont_unroll]] for (uint i = thread() / 2; i < n; i += THREADS / 2) {
+        const uint64_t entry = s_found[i];
+        const uint rank = rank_of(entry, n + 15 & ~15u);
+        if (rank < K)
+            s_best[rank] = entry;
     }
+    barrier();
+    return min(n, K);
 }
 
-void put(bool merges, uint row, uint slice, uint rank, uvec2 entry)
+// To s_best those of the row; returns how many there are, at most K.
+uint find_best(uint row, const uint own[N_SLICES])
 {
-    if (merges) {
-        const uvec2 found = uvec2(entry.x == 0 ? 0 : bits_of(entry.x), entry.y);
-        s_first[rank] = found;
-        p.best.v[row * (K + 1) + rank] = found;
-    } else {
-        p.parts.v[(row * N_SLICES + slice) * K + rank] = entry;
+    uvec2 left = uvec2(0xffffffff);
+    find_limit(own);
+    uint n_best = 0;
+    [[dont_unroll]] for (;;) {
+        const uint n = gather(own, left);
+        if (n != 0)
+            look_into(row, min(n, GROUPS));
+        n_best = rank_found();
+        if (n <= GROUPS)
+            return n_best;
+        // Seldom: the next ones are looked into beside those found, of which the last one is the limit.
+        if (thread() < n_best)
+            s_found[thread()] = s_best[thread()];
+        if (thread() == 0) {
+            s_limit = n_best == K ? s_best[K - 1] : entry_of(1, NO_ID);
+            s_n_groups = 0;
+            s_n_found = n_best;
+        }
+        barrier();
     }
 }
 
@@ -167,29 +247,33 @@ uint draw(inout Draw d, uint n)
     return last;
 }
 
+float logit_of(uint64_t entry)
+{
+    return uintBitsToFloat(bits_of_key(key_of(entry)));
+}
+
 // Behind the list of a row, of which n entries are there.
-void guess(uint row, uint n)
+void guess(uint row, uint n, Draw d, uint to, uint pos)
 {
     if (n == 0)
         return;
-    Draw d = p.draws.v[row];
     if (d.scale != 0) {
         n = min(n, d.top_k);
-        barrier();
         if (thread() < n) {
-            const float below = uintBitsToFloat(s_first[thread()].x) - uintBitsToFloat(s_first[0].x);
+            const float below =
+                logit_of(s_best[thread()]) - logit_of(s_best[0]);
             s_share[thread()] = exp(below);
             s_weight[thread()] = below >= d.log_min_p ? exp(below * d.scale) : 0;
         }
+        barrier();
     }
-    barrier();
     if (thread() != 0)
         return;
-    const uint id = s_first[d.scale != 0 ? draw(d, n) : 0].y, to = p.wanted.v[row];
+    const uint id = id_of(s_best[d.scale != 0 ? draw(d, n) : 0]);
     p.best.v[row * (K + 1) + K] = uvec2(0, id);
     p.draws.v[row].state = d.state;
     p.ids.v[to] = id;
-    p.pos.v[to]++;
+    p.pos.v[to] = pos + 1;
     for (uint i = 0; p.runs != 0 && i < gl_NumWorkGroups.y; i++)
         if (p.order.v[i] == to)
             WordsOut(p.runs).v[4 * i + 2]++;
@@ -197,26 +281,20 @@ void guess(uint row, uint n)
 
 void main()
 {
-    const uint row = gl_WorkGroupID.y, slice = gl_WorkGroupID.x;
-    // One loop, so that the code is there once.
-    [[dont_unroll]] for (uint pass = 0; pass < 2; pass++) {
-        const bool merges = pass != 0;
-        uvec2 own[PER_THREAD];
-        if (merges)
-            load_parts(row, own);
-        else
-            load_slice(row, slice, own);
-        const uint n = gather(own);
-        [[dont_unroll]] for (uint i = thread(); i < n; i += THREADS) {
-            const uint rank = rank_of(s_found[i], n);
-            if (rank < K)
-                put(merges, row, slice, rank, s_found[i]);
-        }
-        if (thread() >= n && thread() < K)
-            put(merges, row, slice, thread(), NONE);
-        if (merges)
-            guess(row, min(n, K));
-        if (merges || !last_to_arrive(p.counters, row, N_SLICES))
-            return;
+    const uint t = thread(), row = gl_WorkGroupID.y, group = gl_WorkGroupID.x * THREADS + t;
+    p.parts.v[row * N_SLICES * THREADS + group] = largest_key(row, group);
+    if (!last_to_arrive(p.counters, row, N_SLICES))
+        return;
+    // Under way beside the rest.
+    const Draw d = p.draws.v[row];
+    const uint to = p.wanted.v[row], pos = p.pos.v[to];
+    uint own[N_SLICES];
+    [[unroll]] for (uint i = 0; i < N_SLICES; i++)
+        own[i] = p.parts.v[(row * N_SLICES + i) * THREADS + t];
+    const uint n = find_best(row, own);
+    if (t < K) {
+        const uint64_t entry = s_best[t];
+        p.best.v[row * (K + 1) + t] = t < n ? uvec2(bits_of_key(key_of(entry)), id_of(entry)) : uvec2(0, NO_ID);
     }
+    guess(row, n, d, to, pos);
 }
