@@ -120,7 +120,7 @@ TEST(ops_glu_matches_ref)
     rig_report(&count);
 }
 
-TEST(ops_head_matches_ref)
+static void check_head(void)
 {
     struct rig_count count = {0};
     for (uint64_t i = 0; i < N_RIG_TYPES * 2; i++) {
@@ -141,24 +141,27 @@ TEST(ops_head_matches_ref)
     rig_report(&count);
 }
 
-/* Logits with many equals, and numbers that are none. Crowded: the large ones are of ids that
- * differ by multiples of 256 from a few, which are neighbours where a device takes every 256th. */
+TEST(ops_head_matches_ref)
+{
+    check_head();
+}
+
+/* Logits with many equals, and numbers that are none; crowded: the large ones 256 ids apart. */
 static const struct weight *hard_head(struct rig *r, uint32_t n_in, uint32_t n_vocab, bool crowded)
 {
     static const float none[] = {NAN, -INFINITY, INFINITY, 0, -0.0f};
     const struct weight *w = rig_matrix(r, BLOCK_F32, n_in, n_vocab, 1);
     float *rows = r->owned[r->n_owned - 1];
     for (uint32_t i = 1; i < n_vocab; i++) {
-        const uint64_t what = rng_below(&r->rng, 40);
+        const uint64_t what = rng_below(&r->rng, 40), at = (uint64_t)i * n_in;
         if (what < 12)
-            memcpy(rows + (size_t)i * n_in, rows + rng_below(&r->rng, i) * n_in,
-                   n_in * sizeof *rows);
+            memcpy(rows + at, rows + rng_below(&r->rng, i) * n_in, n_in * sizeof *rows);
         else if (what < 17 && rng_below(&r->rng, 8) == 0)
             for (uint32_t j = 0; j < n_in; j++)
-                rows[(size_t)i * n_in + j] = j ? 0 : none[what - 12];
+                rows[at + j] = j ? 0 : none[what - 12];
         else if (crowded && i % 256 > 16)
             for (uint32_t j = 0; j < n_in; j++)
-                rows[(size_t)i * n_in + j] /= 16;
+                rows[at + j] /= 16;
     }
     return w;
 }
@@ -176,8 +179,8 @@ static struct sampling random_draw(struct rng *r)
     return p;
 }
 
-/* On one backend: the lists are those that the scalar code makes of the logits left behind. */
-/* Returns how many guesses were wrong. */
+/* On one backend: the lists are those that the scalar code makes of the logits left behind.
+ * Returns how many guesses were wrong. */
 static int check_best(const char *backend, uint32_t n_vocab, uint32_t n_rows, uint64_t i_case)
 {
     enum { N_IN = 32 };
@@ -253,6 +256,13 @@ TEST(ops_best_tokens_are_those_of_the_logits)
                 n_wrong += check_best(names[j], sizes[i % 7], i % 7 < 5 ? rows[i % 3] : 1, i);
     printf("    %d guesses were wrong\n", n_wrong);
     CHECK(n_wrong <= 1); /* by rounding: one of a million */
+}
+
+TEST(ops_head_of_wide_subgroups_matches_ref)
+{
+    setenv("LP_NATIVE_VECTOR_WIDTH", "512", true); /* lavapipe: 16 threads */
+    check_head();
+    CHECK(check_best("vulkan", 4097, 5, 1) <= 1);
 }
 
 /* Outputs: normed, weights, ids. Two experts whose scores are equal to rounding may change places:

@@ -104,8 +104,8 @@ struct gpu_rope {
 /* Finding the best tokens (pick.c). */
 struct gpu_pick {
     bool is_there;
-    uint32_t pipeline, n_slices, per_group; /* see shaders/pick.comp */
-    uint64_t parts_at, counters_at;         /* in the scratch */
+    uint32_t pipeline, n_threads, n_keys; /* of a workgroup; of a thread, see shaders/pick.comp */
+    uint64_t keys_at, counters_at;        /* in the scratch */
     /* A bit a token; what is found, twice, for the host; [EXEC_BEST_ROWS] draws. */
     struct vk_buffer allowed, best, draws;
 };

@@ -15,6 +15,7 @@ struct picked {
     uint32_t id;
 };
 static const uint32_t NO_ID = UINT32_MAX;
+enum { MOST_THREADS = 1024 };
 /* The list, and behind it one whose id is the guess. */
 enum { ROW = EXEC_BEST + 1, SIDE_BYTES = EXEC_BEST_ROWS * ROW * sizeof(struct picked) };
 
@@ -33,24 +34,29 @@ void pick_add(struct gpu *g)
     p->is_there = n_vocab > 0 && n_vocab <= PICK_MOST_VOCAB;
     if (!p->is_there)
         return;
-    const uint32_t n_rounds = (n_vocab + THREADS - 1) / THREADS;
-    p->n_slices = (uint32_t)num_min((n_rounds + PICK_GROUP - 1) / PICK_GROUP, PICK_MOST_SLICES);
-    p->per_group = (n_rounds + p->n_slices - 1) / p->n_slices;
-    p->pipeline =
-        step_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_PICK,
-                                                .n_consts = 3,
-                                                .consts = {EXEC_BEST, p->n_slices, p->per_group}});
+    p->n_threads = vk_caps(g->vk)->max_workgroup < MOST_THREADS ? THREADS : MOST_THREADS;
+    const uint32_t n_tokens = PICK_GROUP * p->n_threads;
+    p->n_keys = (n_vocab + n_tokens - 1) / n_tokens;
+    p->pipeline = step_spec(g, &(struct vk_pipeline_spec){.shader = VK_SHADER_PICK,
+                                                          .n_consts = 2,
+                                                          .threads = p->n_threads,
+                                                          .consts = {EXEC_BEST, p->n_keys}});
 }
 
-uint64_t pick_part_bytes(const struct gpu *g)
+uint32_t pick_keys(const struct gpu *g)
 {
-    return (uint64_t)EXEC_BEST_ROWS * g->pick.n_slices * THREADS * sizeof(uint32_t);
+    return g->pick.n_keys * g->pick.n_threads;
 }
 
-/* Of all slices, the last of which may end past the vocabulary. */
+uint64_t pick_key_bytes(const struct gpu *g)
+{
+    return (uint64_t)EXEC_BEST_ROWS * pick_keys(g) * sizeof(uint32_t);
+}
+
+/* Of all groups, of which the last ones may stand past the vocabulary. */
 static uint32_t pick_tokens(const struct gpu *g)
 {
-    return g->pick.n_slices * g->pick.per_group * THREADS;
+    return pick_keys(g) * PICK_GROUP;
 }
 
 uint64_t pick_past_bytes(const struct gpu *g)
@@ -100,19 +106,19 @@ bool pick_write_draws(struct gpu *g, const struct draw *draws, uint32_t n_wanted
     return vk_write(g->vk, &g->pick.draws, 0, all, n_wanted * sizeof *all, e);
 }
 
-void pick_record(struct recorder *r)
+void pick_record(struct recorder *r, bool has_keys)
 {
     const struct gpu_pick *p = &r->g->pick;
     /* A run a row, if it is a step. */
     const bool has_runs =
         r->g->few_in_tiles && r->n_rows == r->n_wanted && r->n_rows <= r->g->params.n_seqs;
     const struct {
-        address logits, allowed, parts, counters, best, wanted, ids, pos, draws, order, runs;
-        uint32_t n_vocab;
+        address logits, allowed, keys, counters, best, wanted, ids, pos, draws, order, runs;
+        uint32_t n_vocab, has_keys;
     } push = {
         .logits = r->g->scratch.address + gpu_logits_at(r->g, r->side),
         .allowed = p->allowed.address,
-        .parts = r->g->scratch.address + p->parts_at,
+        .keys = r->g->scratch.address + p->keys_at,
         .counters = r->g->scratch.address + p->counters_at,
         .best = p->best.address + r->side * SIDE_BYTES,
         .wanted = recorder_input(r, INPUT_WANTED),
@@ -122,9 +128,10 @@ void pick_record(struct recorder *r)
         .order = recorder_input(r, INPUT_ORDER),
         .runs = has_runs ? attention_runs(r) : 0,
         .n_vocab = r->g->plan->n_vocab,
+        .has_keys = has_keys,
     };
     vk_cmds_barrier_dispatches(r->cmds);
-    DISPATCH(r, r->g->pipelines[p->pipeline], push, p->n_slices, r->n_wanted, 1);
+    DISPATCH(r, r->g->pipelines[p->pipeline], push, has_keys ? 1 : p->n_keys, r->n_wanted, 1);
     if (r->g->params.profile)
         vk_cmds_stamp(r->cmds, "pick", 0);
 }

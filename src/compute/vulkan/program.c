@@ -425,8 +425,7 @@ static bool add_head(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_HEAD, op);
     s->touched.reads = step_slot(op->head.x);
-    const struct over_matrix m = {
-        VK_SHADER_PROJECT, op->head.w, 1, MOST_TOKENS, {1, 1}, 2, NULL, n_groups(g, op->head.w)};
+    const struct over_matrix m = {VK_SHADER_HEAD, op->head.w, 1, MOST_TOKENS, {0}, 0, NULL, 0};
     return add_both(g, m, s, e);
 }
 

@@ -26,7 +26,7 @@ static void embed(struct recorder *r, const struct step *s)
 }
 
 struct push_project {
-    address from, norm, map;
+    address from, norm;
     struct {
         address matrix, bias, to;
     } outs[MOST_OUTS];
@@ -62,25 +62,33 @@ static void project(struct recorder *r, const struct step *s)
     DISPATCH(r, pipeline, push, n_groups, tiles, 1);
 }
 
+/* Groups that a workgroup takes: its rows are quantised once for all. */
+enum { HEAD_GROUPS = 8 };
+
 static void head(struct recorder *r, const struct step *s)
 {
     const struct op_head *o = &s->op->head;
-    const uint32_t n_groups = groups(r, o->w);
-    struct push_project push = {
+    const struct {
+        address from, norm, map, matrix, to, allowed, keys;
+        uint32_t n_keys, n_out, n_groups, n_tokens;
+        float eps;
+    } push = {
         .from = recorder_slot(r, o->x),
         .norm = gpu_vector(r->g, o->norm),
         .map = recorder_input(r, INPUT_WANTED) + r->first_wanted * sizeof(uint32_t),
-        .outs[0] = {gpu_matrix(r->g, o->w), 0,
-                    r->g->scratch.address + gpu_logits_at(r->g, r->side)},
-        .first = {n_groups, n_groups},
-        .n_out[0] = (uint32_t)o->w->ne[1],
-        .eps = o->eps,
+        .matrix = gpu_matrix(r->g, o->w),
+        .to = r->g->scratch.address + gpu_logits_at(r->g, r->side),
+        .allowed = r->g->pick.allowed.address,
+        .keys = r->picks ? r->g->scratch.address + r->g->pick.keys_at : 0,
+        .n_keys = pick_keys(r->g),
+        .n_out = (uint32_t)o->w->ne[1],
+        .n_groups = groups(r, o->w),
         .n_tokens = r->n_wanted,
-        .n_of_type = 1,
+        .eps = o->eps,
     };
     uint32_t tiles;
     VkPipeline pipeline = pick(r, s, r->n_wanted, &tiles);
-    DISPATCH(r, pipeline, push, n_groups, tiles, 1);
+    DISPATCH(r, pipeline, push, (push.n_groups + HEAD_GROUPS - 1) / HEAD_GROUPS, tiles, 1);
 }
 
 static void copy_logits(struct recorder *r)
@@ -267,7 +275,7 @@ static void record_step(struct recorder *r, const struct step *s)
     if (r->g->params.profile)
         vk_cmds_stamp(r->cmds, names[s->kind], s->op->layer);
     if (s->kind == STEP_HEAD && r->picks)
-        pick_record(r);
+        pick_record(r, !many);
 }
 
 struct vk_cmds *record(struct gpu *g, struct step_range steps, const struct recording *of,

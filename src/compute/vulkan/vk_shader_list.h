@@ -22,6 +22,7 @@
     X(GEMM, gemm) \
     X(GEMM_MATRIX, gemm_matrix) \
     X(GLU, glu) \
+    X(HEAD, head) \
     X(HEAD_PRODUCT, head_product) \
     X(HEADS, heads) \
     X(LATENT, latent) \

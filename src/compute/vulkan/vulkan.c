@@ -35,7 +35,7 @@ static void plan_scratch(struct gpu *g)
     g->many_at.parts = carve(&g->n_scratch, room.parts);
     g->many_at.table = carve(&g->n_scratch, room.table);
     g->counters_at = carve(&g->n_scratch, program_counters(g) * sizeof(uint32_t));
-    g->pick.parts_at = carve(&g->n_scratch, pick_part_bytes(g));
+    g->pick.keys_at = carve(&g->n_scratch, pick_key_bytes(g));
     g->pick.counters_at = carve(&g->n_scratch, EXEC_BEST_ROWS * sizeof(uint32_t));
     const uint64_t n_logits = (uint64_t)HEAD_ROWS * g->plan->n_vocab * sizeof(float);
     g->logits_at = carve(&g->n_scratch, n_logits + pick_past_bytes(g));

@@ -402,7 +402,7 @@ void matrix_add(uint type, Ahead ahead, uint first, uint end, inout vec4 sum[N_T
 }
 
 // Adds the sums of all threads. Afterwards thread 16 n + i < 16 N_TOKENS holds row i of the group
-// for activation row n. All threads call it, once.
+// for activation row n. All threads call it, once or with the number of sums that they made before.
 shared float s_rows[2 * SUBGROUPS * 16];
 
 // Sums of a subgroup to half `half` of s_rows.
@@ -425,16 +425,22 @@ float rows_get(uint part)
     return x;
 }
 
-float matrix_sum(vec4 sum[N_TOKENS])
+float matrix_sum(vec4 sum[N_TOKENS], uint n_before)
 {
     float result = 0;
     [[unroll]] for (uint n = 0; n < N_TOKENS; n++) {
-        rows_put(sum[n], n % 2);
+        const uint part = (n_before + n) % 2;
+        rows_put(sum[n], part);
         barrier();
         if (thread() / 16 == n)
-            result = rows_get(n % 2);
+            result = rows_get(part);
     }
     return result;
+}
+
+float matrix_sum(vec4 sum[N_TOKENS])
+{
+    return matrix_sum(sum, 0);
 }
 
 // The same for two matrices.

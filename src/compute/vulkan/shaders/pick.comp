@@ -1,15 +1,19 @@
 // The K likeliest tokens of a row of logits among those allowed: larger logits first, then lower ids (struct best of
-// src/compute/exec.h). x counts slices of the vocabulary, y rows. Each thread of a slice finds the largest key of its few
-// tokens; the last workgroup of a row to end looks into those few groups whose largest may be among the K.
+// src/compute/exec.h). The largest key of each group of 16 tokens is there already, from head.comp, or is found first by
+// x workgroups, of which the last one goes on: it looks into those few groups whose largest may be among the K. y: rows.
 //
-// Nothing is sorted but what comes out: the K-th of the largest keys of pairs of threads is a limit which at least K
+// Nothing is sorted but what comes out: the K-th of the largest keys of buckets is a limit which at least K
 // entries pass, and what passes it is ranked by counting. The order is total, so it does not matter who writes first.
 #version 460
+#define MANY_THREADS
 #include "common.glsl"
+#include "key.glsl"
 
-layout(constant_id = 0) const uint K = 64;         // at most THREADS / 2
-layout(constant_id = 1) const uint N_SLICES = 38;  // the last workgroup has a key of each in a thread
-layout(constant_id = 2) const uint PER_GROUP = 16; // tokens, THREADS apart
+layout(constant_id = 0) const uint K = 64;      // at most BUCKETS
+layout(constant_id = 1) const uint N_KEYS = 10; // of a thread
+
+const uint GROUP = 16; // tokens
+const uint BUCKETS = 128, SHARERS = THREADS / BUCKETS; // threads of a bucket, or of an entry that is ranked: at most 8
 
 // Between the workgroups of one dispatch.
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedWords { uint v[]; };
@@ -27,8 +31,8 @@ layout(buffer_reference, std430, buffer_reference_align = 8) buffer Draws { Draw
 layout(push_constant) uniform Push
 {
     Words logits;      // [..][n_vocab] floats
-    Words allowed;     // a bit a token; 0 for those past the vocabulary, which have memory, too, in all slices
-    SharedWords parts; // [..][N_SLICES][THREADS] the largest keys of groups
+    Words allowed;     // a bit a token; 0 for those past the vocabulary, which have memory, too, in all groups
+    SharedWords keys;  // [..][N_KEYS][THREADS] the largest ones of groups
     Counters counters; // [..]
     Vec2sOut best;     // [..][K + 1] logit, id; behind the last one: 0, NO_ID; in the end the guess
     Words wanted;      // [..] the row of the batch
@@ -38,7 +42,7 @@ layout(push_constant) uniform Push
     Draws draws;       // [..]
     Words order;       // as in flash.glsl: [..] rows of the batch
     uint64_t runs;     // 0, or [..] first, number, position, sequence: the position moves on, too
-    uint n_vocab;
+    uint n_vocab, has_keys;
 } p;
 
 const uint NO_ID = 0xffffffff;
@@ -60,75 +64,48 @@ uint id_of(uint64_t entry)
 }
 
 // Groups that are looked into at once, and their tokens in turns of a thread's.
-const uint GROUPS = PER_GROUP > 16 ? 2048 / PER_GROUP : 128, TURNS = (GROUPS * PER_GROUP + THREADS - 1) / THREADS;
+const uint GROUPS = 128, TURNS = GROUPS * GROUP / THREADS;
 shared uint s_groups[GROUPS];
-shared uint64_t s_found[K + GROUPS * PER_GROUP + 16], s_best[K], s_limit;
+shared uint64_t s_found[K + GROUPS * GROUP + 8 * SHARERS], s_best[K], s_limit;
 shared uint s_n_groups, s_n_found;
 shared float s_share[K], s_weight[K]; // of what is found: probabilities at temperature 1, at the draw's; not to scale
 
-// 0: NaN and minus infinity. Plus infinity is the largest number, and there is one zero.
-uint key_of_bits(uint bits)
-{
-    uint key = bits ^ (uint(int(bits) >> 31) | 0x80000000);
-    key += uint(key == 0x7fffffff);
-    return key - 0x00800000 > 0xff000000 ? 0 : min(key, 0xff7fffff);
-}
-
-uint bits_of_key(uint key)
-{
-    return key > 0x7fffffff ? key ^ 0x80000000 : ~key;
-}
-
-// The first token of a group; the others are THREADS apart.
-uint first_of(uint group)
-{
-    return group / THREADS * PER_GROUP * THREADS + group % THREADS;
-}
-
-// Of a token, given the word with its bit; 0 if it is not allowed.
-uint allowed_key(uint id, uint bits, uint word)
-{
-    return (word >> id % 32 & 1) != 0 ? key_of_bits(bits) : 0;
-}
-
 uint largest_key(uint row, uint group)
 {
-    const uint id = first_of(group);
-    Words logits = Words(uint64_t(p.logits) + 4 * (row * p.n_vocab + id));
-    Words allowed = Words(uint64_t(p.allowed) + 4 * (id / 32));
-    uint bits[PER_GROUP], words[PER_GROUP], key = 0;
-    [[unroll]] for (uint i = 0; i < PER_GROUP; i++) {
-        bits[i] = logits.v[i * THREADS];
-        words[i] = allowed.v[i * THREADS / 32];
-    }
-    [[unroll]] for (uint i = 0; i < PER_GROUP; i++)
-        key = max(key, allowed_key(id, bits[i], words[i]));
+    Words logits = Words(uint64_t(p.logits) + 4 * (row * p.n_vocab + group * GROUP));
+    const uint word = p.allowed.v[group * GROUP / 32];
+    uint key = 0;
+    [[unroll]] for (uint i = 0; i < GROUP; i++)
+        key = max(key, allowed_key(group * GROUP + i, logits.v[i], word));
     return key;
 }
 
-// How many of the n first of s_found, a multiple of 16, come before the entry: a pair of threads has the same one.
+// How many of the n first of s_found, a multiple of 8 SHARERS, come before the entry, which SHARERS threads have.
 uint rank_of(uint64_t entry, uint n)
 {
     uint rank = 0;
-    [[dont_unroll]] for (uint i = thread() % 2; i < n; i += 16)
-        [[unroll]] for (uint k = 0; k < 16; k += 2)
-            rank += uint(s_found[i + k] > entry);
-    return rank + subgroupShuffleXor(rank, 1);
+    [[dont_unroll]] for (uint i = thread() % SHARERS; i < n; i += 8 * SHARERS)
+        [[unroll]] for (uint k = 0; k < 8; k++)
+            rank += uint(s_found[i + k * SHARERS] > entry);
+    [[unroll]] for (uint i = 1; i < SHARERS; i *= 2)
+        rank += subgroupShuffleXor(rank, i);
+    return rank;
 }
 
-// To s_limit what at least K entries are as large as: the K-th of the largest keys of pairs of threads.
-void find_limit(const uint own[N_SLICES])
+// To s_limit what at least K entries are as large as: the K-th of the largest keys of buckets.
+void find_limit(const uint own[N_KEYS])
 {
     uint key = own[0];
-    [[unroll]] for (uint i = 1; i < N_SLICES; i++)
+    [[unroll]] for (uint i = 1; i < N_KEYS; i++)
         key = max(key, own[i]);
-    key = max(key, subgroupShuffleXor(key, 1));
-    const uint64_t entry = entry_of(key, thread() / 2);
-    s_found[thread() / 2] = entry;
+    [[unroll]] for (uint i = 1; i < SHARERS; i *= 2)
+        key = max(key, subgroupShuffleXor(key, i));
+    const uint64_t entry = entry_of(key, thread() / SHARERS);
+    s_found[thread() / SHARERS] = entry;
     if (thread() == 0)
         s_limit = entry_of(1, NO_ID);
     barrier();
-    if (rank_of(entry, THREADS / 2) == K - 1 && key != 0)
+    if (rank_of(entry, BUCKETS) == K - 1 && key != 0)
         s_limit = entry_of(key, NO_ID);
     if (thread() == 0)
         s_n_groups = s_n_found = 0;
@@ -137,20 +114,22 @@ void find_limit(const uint own[N_SLICES])
 
 // To s_groups as many as fit of those left whose key is as large as the limit. Left: a bit for each of own. Returns how
 // many there were.
-uint gather(const uint own[N_SLICES], inout uvec2 left)
+const uint WORDS = (N_KEYS + 31) / 32;
+uint gather(const uint own[N_KEYS], inout uint left[WORDS])
 {
     const uint limit = key_of(s_limit);
-    uvec2 pass = uvec2(0);
-    [[unroll]] for (uint i = 0; i < N_SLICES; i++)
-        pass[i / 32] |= uint(own[i] >= limit) << i % 32;
-    left &= pass;
-    [[dont_unroll]] while (left != uvec2(0)) {
-        const uint at = atomicAdd(s_n_groups, 1);
-        if (at >= GROUPS)
-            break;
-        const uint slice = left.x != 0 ? findLSB(left.x) : 32 + findLSB(left.y);
-        left = left.x != 0 ? uvec2(left.x & left.x - 1, left.y) : uvec2(0, left.y & left.y - 1);
-        s_groups[at] = slice * THREADS + thread();
+    [[unroll]] for (uint w = 0; w < WORDS; w++) {
+        uint pass = 0;
+        [[unroll]] for (uint i = 32 * w; i < min(32 * w + 32, N_KEYS); i++)
+            pass |= uint(own[i] >= limit) << i % 32;
+        left[w] &= pass;
+        [[dont_unroll]] while (left[w] != 0) {
+            const uint at = atomicAdd(s_n_groups, 1);
+            if (at >= GROUPS)
+                break;
+            s_groups[at] = (32 * w + findLSB(left[w])) * THREADS + thread();
+            left[w] &= left[w] - 1;
+        }
     }
     barrier();
     return s_n_groups;
@@ -162,14 +141,14 @@ void look_into(uint row, uint n)
     const uint64_t limit = s_limit;
     uint ids[TURNS], bits[TURNS], words[TURNS];
     [[unroll]] for (uint i = 0; i < TURNS; i++) {
-        const uint token = min(i * THREADS + thread(), n * PER_GROUP - 1);
-        ids[i] = first_of(s_groups[token / PER_GROUP]) + token % PER_GROUP * THREADS;
+        const uint token = min(i * THREADS + thread(), n * GROUP - 1);
+        ids[i] = s_groups[token / GROUP] * GROUP + token % GROUP;
         bits[i] = p.logits.v[row * p.n_vocab + ids[i]];
         words[i] = p.allowed.v[ids[i] / 32];
     }
     [[unroll]] for (uint i = 0; i < TURNS; i++) {
         const uint64_t entry = entry_of(allowed_key(ids[i], bits[i], words[i]), ids[i]);
-        if (i * THREADS + thread() < n * PER_GROUP && entry >= limit)
+        if (i * THREADS + thread() < n * GROUP && entry >= limit)
             s_found[atomicAdd(s_n_found, 1)] = entry;
     }
 }
@@ -179,12 +158,12 @@ uint rank_found()
 {
     barrier();
     const uint n = s_n_found;
-    if (thread() < 16)
+    if (thread() < 8 * SHARERS)
         s_found[n + thread()] = 0;
     barrier();
-    [[dont_unroll]] for (uint i = thread() / 2; i < n; i += THREADS / 2) {
+    [[dont_unroll]] for (uint i = thread() / SHARERS; i < n; i += BUCKETS) {
         const uint64_t entry = s_found[i];
-        const uint rank = rank_of(entry, n + 15 & ~15u);
+        const uint rank = rank_of(entry, n + 8 * SHARERS - 1 & ~(8 * SHARERS - 1));
         if (rank < K)
             s_best[rank] = entry;
     }
@@ -193,9 +172,11 @@ uint rank_found()
 }
 
 // To s_best those of the row; returns how many there are, at most K.
-uint find_best(uint row, const uint own[N_SLICES])
+uint find_best(uint row, const uint own[N_KEYS])
 {
-    uvec2 left = uvec2(0xffffffff);
+    uint left[WORDS];
+    [[unroll]] for (uint w = 0; w < WORDS; w++)
+        left[w] = 0xffffffff;
     find_limit(own);
     uint n_best = 0;
     [[dont_unroll]] for (;;) {
@@ -260,8 +241,7 @@ void guess(uint row, uint n, Draw d, uint to, uint pos)
     if (d.scale != 0) {
         n = min(n, d.top_k);
         if (thread() < n) {
-            const float below =
-                logit_of(s_best[thread()]) - logit_of(s_best[0]);
+            const float below = logit_of(s_best[thread()]) - logit_of(s_best[0]);
             s_share[thread()] = exp(below);
             s_weight[thread()] = below >= d.log_min_p ? exp(below * d.scale) : 0;
         }
@@ -281,16 +261,19 @@ void guess(uint row, uint n, Draw d, uint to, uint pos)
 
 void main()
 {
-    const uint t = thread(), row = gl_WorkGroupID.y, group = gl_WorkGroupID.x * THREADS + t;
-    p.parts.v[row * N_SLICES * THREADS + group] = largest_key(row, group);
-    if (!last_to_arrive(p.counters, row, N_SLICES))
-        return;
+    const uint t = thread(), row = gl_WorkGroupID.y, first = row * N_KEYS * THREADS + t;
+    if (p.has_keys == 0) {
+        const uint slice = gl_WorkGroupID.x * THREADS;
+        p.keys.v[first + slice] = largest_key(row, slice + t);
+        if (!last_to_arrive(p.counters, row, N_KEYS))
+            return;
+    }
     // Under way beside the rest.
     const Draw d = p.draws.v[row];
     const uint to = p.wanted.v[row], pos = p.pos.v[to];
-    uint own[N_SLICES];
-    [[unroll]] for (uint i = 0; i < N_SLICES; i++)
-        own[i] = p.parts.v[(row * N_SLICES + i) * THREADS + t];
+    uint own[N_KEYS];
+    [[unroll]] for (uint i = 0; i < N_KEYS; i++)
+        own[i] = p.keys.v[first + i * THREADS];
     const uint n = find_best(row, own);
     if (t < K) {
         const uint64_t entry = s_best[t];

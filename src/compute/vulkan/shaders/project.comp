@@ -1,4 +1,4 @@
-// OP_PROJECT and OP_HEAD: out_i = W_i rms(in) + bias_i, up to three matrices, the first ones of TYPE, the rest of TYPE_2.
+// OP_PROJECT: out_i = W_i rms(in) + bias_i, up to three matrices, the first ones of TYPE, the rest of TYPE_2.
 // A workgroup makes 16 outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, y the rows.
 #version 460
 #define MANY_THREADS
@@ -7,8 +7,6 @@
 #include "act.glsl"
 
 layout(constant_id = 5) const uint HAS_NORM = 1;
-// A constant, since lavapipe 26 loads from the map before it looks whether there is one.
-layout(constant_id = 6) const uint HAS_MAP = 0;
 
 struct Output {
     uint64_t matrix, bias, to; // bias: 0 or [n_out]
@@ -17,7 +15,6 @@ layout(push_constant) uniform Push
 {
     Float4s from; // [..][N_COLS]
     Float4s norm; // [N_COLS]
-    Words map;    // HAS_MAP: the numbers of the rows; else row t is row t of `from`
     Output outs[3];
     uint first[2]; // first group of outs[1], of outs[2]
     uint n_out[3]; // rows of the matrices
@@ -34,8 +31,7 @@ Place place_of(uint i)
 
 Row row_of(uint token)
 {
-    const uint t = min(token, p.n_tokens - 1);
-    return act_ahead(p.from, p.norm, HAS_NORM != 0, HAS_MAP != 0 ? p.map.v[t] : t);
+    return act_ahead(p.from, p.norm, HAS_NORM != 0, min(token, p.n_tokens - 1));
 }
 
 void main()
