@@ -25,6 +25,7 @@ enum {
     MATRIX_KEYS = 16,            /* positions of a tile there */
     MOST_MATRIX = 128,           /* elements of a head: its sums are in registers there */
     KEYS_PER_SPLIT = 64,
+    KEYS_OF_ONE = 128,         /* so many are not split: merging takes longer than a second tile */
     KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
     ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
     WIDE_HEAD = 128,           /* elements; see matrix_spec */
@@ -343,7 +344,8 @@ void attention_pages(const struct gpu *g, uint32_t kv, struct vk_pipeline_spec *
 static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
 {
     uint32_t n = 1;
-    while (n_rows <= FEW_ROWS && n < MOST_SPLITS && n * KEYS_PER_SPLIT < n_keys)
+    while (n_rows <= FEW_ROWS && n_keys > KEYS_OF_ONE && n < MOST_SPLITS &&
+           n * KEYS_PER_SPLIT < n_keys)
         n *= 2;
     return n;
 }
