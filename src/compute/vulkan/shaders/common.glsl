@@ -72,17 +72,17 @@ float workgroup_sum(float x)
 }
 
 // True in all threads of the workgroup that is the last of n to come here; what the others wrote
-// before to coherent memory is then visible. The counter goes back to 0. The barrier before it and the fence behind it
-// order memory, so counting itself need not: each order asked for there is another fence to wait for.
+// before to coherent memory is then visible. The counter goes back to 0.
 shared uint s_arrived;
 bool last_to_arrive(Counters c, uint i, uint n)
 {
-    controlBarrier(gl_ScopeWorkgroup, gl_ScopeDevice, gl_StorageSemanticsBuffer | gl_StorageSemanticsShared,
-                   gl_SemanticsAcquireRelease);
+    memoryBarrier(gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsAcquireRelease);
+    barrier();
     if (thread() == 0) {
-        s_arrived = atomicAdd(c.v[i], 1u, gl_ScopeDevice, 0, 0);
+        s_arrived = atomicAdd(c.v[i], 1u, gl_ScopeDevice, gl_StorageSemanticsBuffer,
+                              gl_SemanticsAcquireRelease);
         if (s_arrived == n - 1)
-            atomicStore(c.v[i], 0u, gl_ScopeDevice, 0, 0);
+            atomicStore(c.v[i], 0u, gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsRelease);
     }
     barrier();
     bool last = s_arrived == n - 1;
