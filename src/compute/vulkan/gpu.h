@@ -13,12 +13,13 @@
 
 enum {
     THREADS = VK_LEAST_THREADS,
-    HEAD_ROWS = 64,    /* rows whose logits are made at once */
-    MOST_OUTS = 3,     /* matrices of one projecting step */
-    MOST_SPLITS = 32,  /* of the positions of one row's attention */
-    N_RECORDINGS = 12, /* kept for other numbers of rows */
-    MOST_PARTS = 32,   /* of a run, each a submit */
-    ROUTE_SPLITS = 8,  /* of the columns of a router */
+    HEAD_ROWS = 64,       /* rows whose logits are made at once */
+    MOST_OUTS = 3,        /* matrices of one projecting step */
+    MOST_SPLITS = 32,     /* of the positions of one row's attention */
+    N_RECORDINGS = 12,    /* kept for other numbers of rows */
+    MOST_PARTS = 128,     /* of a run, each a submit */
+    FEWEST_MEASURED = 16, /* rows, from which on a run takes as long as it has rows */
+    ROUTE_SPLITS = 8,     /* of the columns of a router */
     RUN_TIMEOUT_MS = 20000,
     SOFTWARE_TIMEOUT_MS = 1800000,
 };
@@ -185,11 +186,15 @@ struct gpu {
 
     struct recording recordings[N_RECORDINGS];
     uint64_t n_runs;
-    double ns_per_row; /* of the last run with more than a few; 0: none yet */
+    double ns_per_row;                 /* of the last run of FEWEST_MEASURED or more; 0: none yet */
+    double ns_of_few[FEWEST_MEASURED]; /* the last run of so many rows; 0: none yet */
     struct profile profiles[2];
     struct exec_event *events; /* [n_events] */
     size_t n_events, events_room;
 };
+
+/* predict.c: weight bytes that a single row reads. */
+double gpu_row_bytes(const struct gpu *g);
 
 /* profile.c: adds what the last run of the recording took; n_tokens rows were run. */
 void profile_add(struct gpu *g, const struct recording *r, uint32_t n_tokens);

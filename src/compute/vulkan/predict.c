@@ -36,6 +36,14 @@ static void add_weight(void *ctx, const struct weight *w, double share)
     r->n_bytes += share * n_bytes;
 }
 
+double gpu_row_bytes(const struct gpu *g)
+{
+    struct reading r = {.weights = &g->weights};
+    for (size_t i = 0; i < g->plan->n_ops; i++)
+        op_weights(&g->plan->ops[i], add_weight, &r);
+    return r.n_bytes;
+}
+
 /* ---- phases ---------------------------------------------------------------------------------- */
 
 struct counting {
@@ -61,16 +69,13 @@ static void add_step(struct counting *c, const struct step *s)
 static void count(const struct gpu *g, uint32_t n_keys, struct predict_work *out)
 {
     struct counting c = {.out = out};
-    struct reading r = {.weights = &g->weights};
     *out = (struct predict_work){0};
     for (uint32_t i = 0; i < g->n_steps; i++)
         if (step_takes(&g->steps[i], 1, attention_keys(n_keys)))
             add_step(&c, &g->steps[i]);
     out->n_phases += g->plan->n_vocab > 0; /* the best tokens, or the copy of the logits */
     out->n_dispatches += g->pick.is_there;
-    for (size_t i = 0; i < g->plan->n_ops; i++)
-        op_weights(&g->plan->ops[i], add_weight, &r);
-    out->weight_bytes = r.n_bytes;
+    out->weight_bytes = gpu_row_bytes(g);
 }
 
 bool predict_work(const struct plan *p, const struct exec_params *params, uint32_t n_keys,

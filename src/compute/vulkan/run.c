@@ -14,7 +14,6 @@
 static const double PART_NS = 100e6;
 /* A row is taken to read its weights anew, this many bytes a ns, until rows were measured. */
 static const double FIRST_BYTES_PER_NS = 100;
-enum { FEWEST_MEASURED = 16 };
 
 /* ---- recordings ------------------------------------------------------------------------------ */
 
@@ -31,17 +30,26 @@ void run_free(struct gpu *g)
         free_parts(&g->recordings[i]);
 }
 
+/* What a run of n rows takes: of few rows each number is measured for itself, since they share the
+ * reading of weights. */
+static double run_ns(const struct gpu *g, uint32_t n_rows)
+{
+    const bool few = n_rows < FEWEST_MEASURED;
+    if (few && g->ns_of_few[n_rows] > 0)
+        return g->ns_of_few[n_rows];
+    const double a_row = few ? g->ns_of_few[1] : g->ns_per_row;
+    return n_rows * (a_row > 0 ? a_row : gpu_row_bytes(g) / FIRST_BYTES_PER_NS);
+}
+
 /* Parts that keep a run of n rows within PART_NS each: a power of two, so that few numbers occur.
- */
+ * On software nobody waits for a few rows but who asked for them. */
 uint32_t run_parts_needed(const struct gpu *g, uint32_t n_rows)
 {
-    double ns = g->ns_per_row;
-    if (ns <= 0)
-        ns = (double)g->weights.n_bytes / FIRST_BYTES_PER_NS;
+    const double ns = run_ns(g, n_rows);
     uint32_t n = 1;
-    while (n < MOST_PARTS && n * 2 <= g->n_steps && n * PART_NS < ns * n_rows)
+    while (n < MOST_PARTS && n * 2 <= g->n_steps && n * PART_NS < ns)
         n *= 2;
-    return n_rows == 1 ? 1 : n;
+    return n_rows <= FEW_TOKENS && vk_caps(g->vk)->is_software ? 1 : n;
 }
 
 static bool serves(const struct recording *r, const struct recording *wanted)
@@ -111,8 +119,11 @@ static bool run_parts(struct gpu *g, const struct recording *r, const atomic_boo
     /* Also behind a failure: nothing of it is to run on. */
     struct err last = {0};
     const bool ended = vk_wait(g->vk, timeout_ms(g), submitted ? e : &last);
+    const double ns = (double)(clock_ns() - start);
     if (submitted && ended && r->n_rows >= FEWEST_MEASURED)
-        g->ns_per_row = (double)(clock_ns() - start) / r->n_rows;
+        g->ns_per_row = ns / r->n_rows;
+    else if (submitted && ended)
+        g->ns_of_few[r->n_rows] = ns;
     return submitted && ended;
 }
 
