@@ -1,4 +1,5 @@
-/* Into how many submits the vulkan backend cuts a run: a plan and times as they would be, no device. */
+/* Into how many submits the vulkan backend cuts a run: a plan and times as they would be, no
+ * device. */
 #include "compute/vulkan/gpu.h"
 #include "compute/vulkan/steps.h"
 #include "test.h"

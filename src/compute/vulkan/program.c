@@ -79,16 +79,50 @@ struct over_matrix {
 /* Constants of shaders/route.glsl: numbers of over_matrix.own. */
 enum { N_EXPERTS = 2, N_USED = 3, N_SPLITS = 5 };
 
-/* Bytes of shared memory of the shader alone. */
-static uint64_t own_shared(const struct over_matrix *o)
+/* Subgroups of a workgroup, at most. */
+static uint64_t most_subgroups(const struct vk_caps *c, uint32_t threads)
 {
-    const uint64_t n_experts = num_max(o->own[N_EXPERTS], 1), n_used = num_max(o->own[N_USED], 1);
+    return threads / num_max(usual_subgroup(c), VK_LEAST_LANES);
+}
+
+/* What shaders/route.glsl holds: the best of each group of threads, candidates, how many, scores,
+ * who was chosen. */
+static uint64_t choice_bytes(const struct vk_caps *c, uint64_t n_experts, uint64_t n_used,
+                             uint32_t threads)
+{
+    const uint64_t n_holders = num_min(n_experts, threads), most = n_holders / n_used;
+    const bool is_wide = threads / most_subgroups(c, threads) >= 16;
+    const uint64_t lanes = most >= 16 && is_wide ? 16 : most >= 8 ? 8 : most >= 4 ? 4 : 1;
+    const uint64_t n_groups = (n_holders + lanes - 1) / lanes;
+    return (n_groups + 3 * n_experts + 1 + 2 * n_used) * sizeof(float);
+}
+
+/* Bytes of shared memory of the shader alone. */
+static uint64_t own_shared(const struct vk_caps *c, const struct over_matrix *o, uint32_t threads)
+{
     if (o->shader == VK_SHADER_EXPERTS_DOWN)
         return 2 * (uint64_t)o->n_parts * sizeof(float);
     if (o->shader != VK_SHADER_ROUTE && o->shader != VK_SHADER_GLU)
         return 0;
-    /* The best of each group of at least one, candidates, how many, scores, who was chosen. */
-    return (n_experts + 2 * n_experts + 1 + n_experts + 2 * n_used) * sizeof(float);
+    return choice_bytes(c, num_max(o->own[N_EXPERTS], 1), num_max(o->own[N_USED], 1), threads);
+}
+
+/* Bytes of shared memory: of a workgroup, and of each of its rows. */
+struct shared {
+    uint64_t fixed, row;
+};
+
+static struct shared shared_of(const struct gpu *g, const struct over_matrix *o, uint32_t threads)
+{
+    const struct vk_caps *c = vk_caps(g->vk);
+    const struct matrix *m = &g->weights.matrices[o->w->index];
+    const struct matrix *second = o->second ? &g->weights.matrices[o->second->index] : m;
+    const bool table = has_table(m->layout) || has_table(second->layout);
+    const uint64_t n_subgroups = most_subgroups(c, threads);
+    return (struct shared){n_subgroups * SUMS_BYTES + OTHER_BYTES + (table ? TABLE_BYTES : 0) +
+                               own_shared(c, o, threads),
+                           row_words(m) * o->n_parts * 4 + n_subgroups * SQUARES_BYTES +
+                               sizeof(float) /* the head's key */};
 }
 
 /* Whether rows that do not fit into shared memory can go through prefill.c however few they are:
@@ -111,15 +145,20 @@ static uint64_t n_groups(const struct gpu *g, const struct weight *w)
 }
 
 /* Threads of a workgroup for one row: more of them wait for less memory, each, as long as all
- * workgroups fit into the device at once. 0: as the shader has it. */
-static uint32_t threads_of(const struct vk_caps *c, uint64_t n_groups)
+ * workgroups fit into the device at once. */
+static uint32_t threads_of(const struct gpu *g, const struct over_matrix *o)
 {
+    const struct vk_caps *c = vk_caps(g->vk);
     const uint64_t room = (uint64_t)c->n_cores * CORE_THREADS;
     const uint32_t most = (uint32_t)num_min(MOST_THREADS, c->max_workgroup);
     uint32_t threads = THREADS;
-    while (n_groups && 2 * threads <= most && 2 * threads * n_groups <= room)
+    while (o->n_groups && 2 * threads <= most && 2 * threads * o->n_groups <= room) {
+        const struct shared bytes = shared_of(g, o, 2 * threads);
+        if (bytes.fixed + bytes.row > c->shared_bytes)
+            break;
         threads *= 2;
-    return threads == THREADS ? 0 : threads;
+    }
+    return threads;
 }
 
 static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
@@ -127,14 +166,9 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
 {
     const struct matrix *m = &g->weights.matrices[o->w->index];
     const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_parts;
-    const struct matrix *second = o->second ? &g->weights.matrices[o->second->index] : m;
-    const bool table = has_table(m->layout) || has_table(second->layout);
-    const uint32_t threads = which == 0 ? threads_of(vk_caps(g->vk), o->n_groups) : 0;
-    const uint64_t n_subgroups =
-        (threads ? threads : THREADS) / num_max(usual_subgroup(vk_caps(g->vk)), VK_LEAST_LANES);
-    const uint64_t fixed =
-        n_subgroups * SUMS_BYTES + OTHER_BYTES + (table ? TABLE_BYTES : 0) + own_shared(o);
-    const uint64_t row = words * 4 + n_subgroups * SQUARES_BYTES;
+    const uint32_t threads = which == 0 ? threads_of(g, o) : THREADS;
+    const struct shared bytes = shared_of(g, o, threads);
+    const uint64_t fixed = bytes.fixed, row = bytes.row;
     uint32_t n_tokens = o->n_tokens;
     while (n_tokens > 1 && fixed + n_tokens * row > room)
         n_tokens /= 2;
@@ -147,8 +181,9 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
                        STRF(o->w->name), m->n_cols, (unsigned long long)(fixed + row),
                        (unsigned long long)room);
     }
-    struct vk_pipeline_spec spec = {
-        .shader = (uint16_t)o->shader, .n_consts = (uint16_t)(5 + o->n_own), .threads = threads};
+    struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
+                                    .n_consts = (uint16_t)(5 + o->n_own),
+                                    .threads = threads == THREADS ? 0 : threads};
     spec.consts[0] = (uint32_t)m->layout;
     spec.consts[1] = m->n_cols;
     spec.consts[2] = n_tokens;
@@ -156,7 +191,7 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
     spec.consts[4] = (uint32_t)num_max(o->n_parts, 1);
     memcpy(spec.consts + 5, o->own, o->n_own * sizeof *o->own);
     if (o->second) {
-        spec.consts[TYPE_2] = (uint32_t)second->layout;
+        spec.consts[TYPE_2] = (uint32_t)g->weights.matrices[o->second->index].layout;
         spec.n_consts = TYPE_2 + 1;
     }
     s->pipeline[which] = step_spec(g, &spec);

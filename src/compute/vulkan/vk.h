@@ -17,8 +17,8 @@
 enum { VK_PUSH_BYTES = 128, VK_MAX_CONSTS = 24, VK_CONST_THREADS = 30, VK_CONST_SUBGROUP = 31 };
 /* Threads of a subgroup, at least: so many share a block of 32 activations, and look into one
  * another's registers. A device may have smaller ones beside such. And of a workgroup, see
- * shaders/common.glsl. */
-enum { VK_LEAST_LANES = 8, VK_LEAST_THREADS = 256 };
+ * shaders/common.glsl; and bytes of its shared memory, see shaders/pick.comp. */
+enum { VK_LEAST_LANES = 8, VK_LEAST_THREADS = 256, VK_LEAST_SHARED = 20480 };
 
 /* ---- devices ----------------------------------------------------------------------------------
  */

@@ -65,7 +65,7 @@ static void chain(struct vk_features *f, const struct vk_physical *p)
         *tail = &f->executable;
 }
 
-static bool check_threads(const struct vk_caps *c, struct err *e)
+static bool check_sizes(const struct vk_caps *c, struct err *e)
 {
     if (c->subgroup_max < VK_LEAST_LANES)
         return err_set(e, ERR_UNSUPPORTED,
@@ -77,6 +77,11 @@ static bool check_threads(const struct vk_caps *c, struct err *e)
                        "Vulkan: %s (%s) has workgroups of %u threads, the shaders need %d: choose "
                        "another device or run on the CPU",
                        c->name, c->driver, c->max_workgroup, VK_LEAST_THREADS);
+    if (c->shared_bytes < VK_LEAST_SHARED)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "Vulkan: %s (%s) has %u bytes of shared memory for a workgroup, the shaders "
+                       "need %d: choose another device or run on the CPU",
+                       c->name, c->driver, c->shared_bytes, VK_LEAST_SHARED);
     return true;
 }
 
@@ -91,7 +96,7 @@ bool vk_features_choose(const struct vk *vk, const struct vk_physical *p, struct
                        VK_API_VERSION_MINOR(p->core.apiVersion));
     if (!p->has_family)
         return err_set(e, ERR_UNSUPPORTED, "Vulkan: %s has no queue that computes", p->caps.name);
-    if (!check_threads(&p->caps, e))
+    if (!check_sizes(&p->caps, e))
         return false;
     chain(&have, p);
     chain(f, p);
