@@ -212,10 +212,7 @@ static bool run_batch(struct bench *b, const struct batch *batch, uint32_t end, 
         return false;
     const struct best *best = exec_best(b->exec, 0);
     return (best ? best->n > 0 : !isnan(exec_logits(b->exec, 0)[0])) ||
-           err_set(e, ERR_FORMAT,
-                   "behind %u tokens the logits are NaN: the model's file is damaged, or the %s "
-                   "backend fails on this device: try another --backend",
-                   end, b->backend->name);
+           exec_refuse_nan(b->exec, end, e);
 }
 
 /* Reads n random tokens at positions from..., in batches. */

@@ -750,6 +750,14 @@ const struct best *exec_best(const struct exec *x, uint32_t i)
     return i < x->n_best ? &x->best[i] : NULL;
 }
 
+bool exec_refuse_nan(const struct exec *x, uint32_t n, struct err *e)
+{
+    return err_set(e, ERR_FORMAT,
+                   "behind %u tokens the logits are NaN: the model's file is damaged, or the %s "
+                   "backend fails on this device: try another --backend",
+                   n, x->backend->name);
+}
+
 const float *exec_row(struct exec *x, uint32_t i, struct err *e)
 {
     if (i >= x->n_best)

@@ -323,6 +323,8 @@ bool exec_rows_load(struct exec *x, uint32_t seq, uint32_t first, uint32_t n, co
 const float *exec_logits(const struct exec *x, uint32_t i);
 /* These, as long; NULL where it has logits. */
 const struct best *exec_best(const struct exec *x, uint32_t i);
+/* false and ERR_FORMAT: says that the logits behind n tokens are NaN. Any thread. */
+bool exec_refuse_nan(const struct exec *x, uint32_t n, struct err *e);
 /* Logits in any case: fetched where the run left them behind. ERR_DEVICE. */
 const float *exec_row(struct exec *x, uint32_t i, struct err *e);
 /* Reads or fills a slot between runs; n_rows <= n_ubatch. Slots hold what the last piece of at most

@@ -205,16 +205,6 @@ bool turn_goes_on(const struct turn *t)
            (!p->max_tokens || t->usage.n_generated + 1 < p->max_tokens);
 }
 
-/* A token whose logit is NaN is drawn where no other may be. */
-static bool check_drawn(const struct engine *g, const struct turn *t, float logit, struct err *e)
-{
-    return !isnan(logit) ||
-           err_set(e, ERR_FORMAT,
-                   "behind %u tokens the logits are NaN: the model's file is damaged, or the %s "
-                   "backend fails on this device: try another --backend",
-                   g->sessions[t->seq].n, g->backend);
-}
-
 /* The id drawn, from the best tokens where they say enough; *logits: NULL then. -1 and e: the
  * logits could not be had, or are none. */
 static int32_t draw(struct engine *g, struct turn *t, uint32_t row, const struct token_mask *mask,
@@ -235,7 +225,9 @@ static int32_t draw(struct engine *g, struct turn *t, uint32_t row, const struct
         return -1;
     memcpy(g->logits, *logits, g->model->plan.n_vocab * sizeof **logits);
     const int32_t drawn = sampler_pick(t->sampler, g->logits, mask);
-    return check_drawn(g, t, (*logits)[drawn], e) ? drawn : -1;
+    /* One whose logit is NaN is drawn where no other may be. */
+    const bool any = !isnan((*logits)[drawn]) || exec_refuse_nan(g->exec, g->sessions[t->seq].n, e);
+    return any ? drawn : -1;
 }
 
 /* Draws the next token from a row of the last run. */
