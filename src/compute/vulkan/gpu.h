@@ -12,14 +12,15 @@
 #include "compute/weights.h"
 
 enum {
-    THREADS = VK_LEAST_THREADS,
-    HEAD_ROWS = 64,       /* rows whose logits are made at once */
-    MOST_OUTS = 3,        /* matrices of one projecting step */
-    MOST_SPLITS = 32,     /* of the positions of one row's attention */
-    N_RECORDINGS = 12,    /* kept for other numbers of rows */
-    MOST_PARTS = 128,     /* of a run, each a submit */
-    FEWEST_MEASURED = 16, /* rows, from which on a run takes as long as it has rows */
-    ROUTE_SPLITS = 8,     /* of the columns of a router */
+    THREADS = VK_LEAST_THREADS, /* of a workgroup; */
+    MOST_THREADS = 1024,        /* where shaders leave that open, see shaders/common.glsl */
+    HEAD_ROWS = 64,             /* rows whose logits are made at once */
+    MOST_OUTS = 3,              /* matrices of one projecting step */
+    MOST_SPLITS = 32,           /* of the positions of one row's attention */
+    N_RECORDINGS = 12,          /* kept for other numbers of rows */
+    MOST_PARTS = 128,           /* of a run, each a submit */
+    FEWEST_MEASURED = 16,       /* rows, from which on a run takes as long as it has rows */
+    ROUTE_SPLITS = 8,           /* of the columns of a router */
     RUN_TIMEOUT_MS = 20000,
     SOFTWARE_TIMEOUT_MS = 1800000,
 };

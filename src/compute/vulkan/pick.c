@@ -15,7 +15,6 @@ struct picked {
     uint32_t id;
 };
 static const uint32_t NO_ID = UINT32_MAX;
-enum { MOST_THREADS = 1024 };
 /* The list, and behind it one whose id is the guess. */
 enum { ROW = EXEC_BEST + 1, SIDE_BYTES = EXEC_BEST_ROWS * ROW * sizeof(struct picked) };
 

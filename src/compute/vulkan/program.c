@@ -19,7 +19,6 @@ enum {
     OTHER_BYTES = 16,
     /* Of one row: a core's registers are enough for so many threads of these kernels. */
     CORE_THREADS = 1024,
-    MOST_THREADS = 1024,
     FLOAT_SPLIT_COLS = 256,
     MOST_RANKED =
         512,     /* experts, by every workgroup that reads them; more by one of the route step */

@@ -171,11 +171,10 @@ void weigh(const Eight values[LOADS_V])
 // ---- the subgroups' sums -----------------------------------------------------------------------
 
 // Parts of eight elements of the queries' sums, so many at once as there is room for.
-const uint MOST_SUBGROUPS = SUBGROUP_SIZE != 0 ? THREADS / SUBGROUP_SIZE : THREADS / 8;
-const uint ROOM_PARTS = 256 / (MOST_SUBGROUPS * LANES);
+const uint ROOM_PARTS = 256 / (SUBGROUPS * LANES);
 const uint AT_ONCE = ROOM_PARTS < PARTS ? ROOM_PARTS : PARTS;
-shared vec4 s_sum[AT_ONCE * MOST_SUBGROUPS * LANES * 2];
-shared vec2 s_total[MOST_SUBGROUPS * N_QUERIES]; // maximum, total
+shared vec4 s_sum[AT_ONCE * SUBGROUPS * LANES * 2];
+shared vec2 s_total[SUBGROUPS * N_QUERIES]; // maximum, total
 
 void add_rows()
 {

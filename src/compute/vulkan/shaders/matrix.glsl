@@ -386,8 +386,8 @@ void add_load(uint type, const Load l, uint at, inout vec4 sum[N_TOKENS])
 }
 
 // sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t. Two steps a turn, each
-// with registers of its own: to move what is on its way to other registers is to wait for it. No more than two, since
-// the code of a step is long, and each workgroup goes through it only a few times.
+// with registers of its own: to move what is on its way to other registers is to wait for it. No more than two: more take so
+// many registers that fewer workgroups run at once.
 void matrix_add(uint type, Ahead ahead, uint first, uint end, inout vec4 sum[N_TOKENS])
 {
     [[dont_unroll]] for (uint at = first + slice(); at < end; at += 2 * SLICES) {
