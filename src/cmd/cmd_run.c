@@ -143,8 +143,9 @@ static int interactive(struct talk *t)
     return status;
 }
 
-static bool open_talk(struct talk *t, const char *model, const struct run_opts *o,
-                      const struct model_opts *m, const struct sampling_opts *s, struct err *e)
+static bool open_talk(struct talk *t, struct loading *loading, const char *model,
+                      const struct run_opts *o, const struct model_opts *m,
+                      const struct sampling_opts *s, struct err *e)
 {
     char *path = model_path(model, e);
     if (!path)
@@ -152,10 +153,11 @@ static bool open_talk(struct talk *t, const char *model, const struct run_opts *
     struct engine_params p = model_params(m, path);
     p.n_sessions = 1;
     p.cache_bytes = -1; /* there is one conversation */
-    t->engine = loading_open(&p, t->interrupt, o->verbose, e);
+    bool ok = loading_open(loading, &p, t->interrupt, NULL, o->verbose, e);
     free(path);
-    if (!t->engine)
+    if (!ok)
         return false;
+    t->engine = loading->engine;
     if (!engine_tok(t->engine))
         return err_set(e, ERR_UNSUPPORTED, "%s: the model has no tokenizer: it cannot be talked to",
                        gguf_path(engine_file(t->engine)));
@@ -195,6 +197,7 @@ int cmd_run(int argc, char **argv)
 
     struct err e = {0};
     struct interrupt interrupt = {.fd = -1};
+    struct loading loading = {0};
     const char *model, *prompt;
     struct buf text = {0};
     bool asks = !isatty(STDIN_FILENO);
@@ -210,14 +213,14 @@ int cmd_run(int argc, char **argv)
     ok = ok && (!asks || read_stdin(&text, &e));
     if (ok && asks && !text.n)
         ok = err_set(&e, ERR_USAGE, "run: the prompt is empty");
-    ok = ok && interrupt_open(&interrupt, &e) && open_talk(&t, model, &o, &m, &s, &e);
+    ok = ok && interrupt_open(&interrupt, &e) && open_talk(&t, &loading, model, &o, &m, &s, &e);
     if (!ok)
         status = term_fail(&e);
     else
         status = text.n ? one_shot(&t, buf_view(&text)) : interactive(&t);
     talk_clear(&t);
     chat_template_close(t.chat);
-    engine_close(t.engine);
+    loading_close(&loading);
     interrupt_close(&interrupt);
     buf_free(&text);
     return status;

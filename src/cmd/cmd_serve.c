@@ -152,15 +152,24 @@ static bool read_key(const char *path, struct buf *out, struct err *e)
 }
 
 struct serving {
-    struct engine *engine;
+    struct loading loading;
     struct state *state;
+    struct server *server;
 };
+
+static void step(void *ctx, uint64_t done, uint64_t total)
+{
+    const struct serving *s = ctx;
+    const struct progress state = state_progress(s->state), server = server_progress(s->server);
+    progress_step(&state, done, total);
+    progress_step(&server, done, total);
+}
 
 static void show_ready(void *ctx, const char *url)
 {
-    const struct serving *serving = ctx;
-    const struct engine *g = serving->engine;
-    state_ready(serving->state, url);
+    const struct serving *s = ctx;
+    const struct engine *g = s->loading.engine;
+    state_ready(s->state, url);
     fprintf(stderr, "tawny: %s is served on %s%s by %s, context %u tokens; Ctrl-C ends\n",
             gguf_path(engine_file(g)), url, str_starts(str_of(url), STR("http")) ? "/v1" : "",
             engine_backend(g), engine_n_ctx(g));
@@ -178,50 +187,60 @@ static void set_caches(const struct serve_opts *o, struct engine_params *p)
     p->disk_path = o->cache_dir ? o->cache_dir : *o->disk_path ? o->disk_path : NULL;
 }
 
-static bool serve(const struct serve_opts *o, const struct model_opts *m,
+static void set_sampling(struct engine *g, const struct sampling_opts *s)
+{
+    struct sampling defaults;
+    engine_sampling_defaults(g, &defaults);
+    sampling_apply(s, &defaults);
+    engine_set_sampling_defaults(g, &defaults);
+}
+
+/* What was read of the files that options name. */
+struct read {
+    char *path; /* the model's */
+    struct buf template, key;
+};
+
+static bool read_files(const struct serve_opts *o, struct read *r, struct err *e)
+{
+    r->path = model_path(o->model, e);
+    return r->path && (!o->template || model_template(o->template, &r->template, e)) &&
+           (!o->key_file || read_key(o->key_file, &r->key, e));
+}
+
+/* The server listens first: clients are told of the loading, and the user at once of a port that
+ * another has. */
+static bool serve(const struct serve_opts *o, const struct read *r, const struct model_opts *m,
                   const struct sampling_opts *s, const struct interrupt *interrupt,
                   struct state *state, struct err *e)
 {
-    struct buf template = {0}, key = {0};
-    char *path = model_path(o->model, e);
-    if (!path || (o->template && !model_template(o->template, &template, e)) ||
-        (o->key_file && !read_key(o->key_file, &key, e))) {
-        buf_free(&template);
-        buf_free(&key);
-        free(path);
-        return false;
-    }
-    struct engine_params p = model_params(m, path);
-    p.progress = state_progress(state);
-    p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
-    set_caches(o, &p);
-    struct engine *g = loading_open(&p, interrupt, o->verbose, e);
-    struct serving serving = {g, state};
+    struct serving serving = {.state = state};
     const struct server_params server = {.host = o->host,
                                          .port = (uint16_t)o->port,
                                          .socket = o->socket,
-                                         .api_key = o->key_file ? key.p : o->api_key,
+                                         .api_key = o->key_file ? r->key.p : o->api_key,
                                          .cors = o->cors,
                                          .record = o->record,
                                          .force_samplers = o->force_samplers,
-                                         .chat_template = buf_view(&template),
+                                         .chat_template = buf_view(&r->template),
                                          .model_id = o->alias,
                                          .log = term_log(o->verbose),
                                          .ready = show_ready,
                                          .ready_ctx = &serving,
                                          .stop_fd = interrupt->fd};
-    bool ok = g != NULL;
+    struct engine_params p = model_params(m, r->path);
+    p.progress = (struct progress){step, &serving};
+    p.n_sessions = o->n_sessions > 0 ? (uint32_t)o->n_sessions : 0;
+    set_caches(o, &p);
+    serving.server = server_open(&server, e);
+    bool ok =
+        serving.server && loading_open(&serving.loading, &p, interrupt, o->socket, o->verbose, e);
     if (ok) {
-        struct sampling defaults;
-        engine_sampling_defaults(g, &defaults);
-        sampling_apply(s, &defaults);
-        engine_set_sampling_defaults(g, &defaults);
-        ok = server_run(g, &server, e);
+        set_sampling(serving.loading.engine, s);
+        ok = server_run(serving.server, serving.loading.engine, e);
     }
-    engine_close(g);
-    buf_free(&template);
-    buf_free(&key);
-    free(path);
+    server_close(serving.server);
+    loading_close(&serving.loading);
     return ok;
 }
 
@@ -252,9 +271,14 @@ int cmd_serve(int argc, char **argv)
     struct err e = {0};
     struct interrupt interrupt = {.fd = -1};
     struct state state = {.fd = -1};
+    struct read r = {0};
     bool ok = check_opts(&o, &words, &e) && (!o.state || state_open(&state, o.state, &e)) &&
-              interrupt_open(&interrupt, &e) && serve(&o, &m, &s, &interrupt, &state, &e);
+              interrupt_open(&interrupt, &e) && read_files(&o, &r, &e) &&
+              serve(&o, &r, &m, &s, &interrupt, &state, &e);
     state_close(&state);
+    buf_free(&r.template);
+    buf_free(&r.key);
+    free(r.path);
     status = ok ? EXIT_OK : term_fail(&e);
     interrupt_close(&interrupt);
     return status;

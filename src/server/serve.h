@@ -13,6 +13,7 @@
 #include "server/protocol.h"
 #include "server/replay.h"
 #include "server/server.h"
+#include "server/unready.h"
 #include "text/chat.h"
 #include "text/chat_template.h"
 #include "text/tok.h"
@@ -23,11 +24,16 @@ struct metrics;         /* metrics.h */
 struct recorder;        /* record.h */
 struct responses_store; /* responses_store.h */
 
-/* Set up before the first connection, not changed after: all threads read it. */
+/* All threads read it. What server_open sets is there before the first connection; the rest, from
+ * engine on, server_run sets before unready is over, and no handler runs until then. */
 struct server {
+    struct server_params params;
+    struct http *http;
+    struct recorder *recorder; /* NULL: nothing is recorded */
+    bool loopback;             /* listening on loopback only */
+    struct unready unready;
     struct engine *engine;
     const struct tok *tok;
-    struct server_params params;
     struct chat_template *chat; /* NULL: no_chat says why there are no conversations */
     struct err no_chat;
     enum chat_format format;
@@ -38,11 +44,9 @@ struct server {
     struct responses_store *responses;
     struct dates *dates;
     struct metrics *metrics;
-    struct recorder *recorder; /* NULL: nothing is recorded */
     int64_t started_unix;
     str model_id;
     struct buf model_entry; /* the model as one JSON object (models.c) */
-    bool loopback;          /* listening on loopback only */
 };
 
 /* The entry of /v1/models, under every name that a client looks for. */

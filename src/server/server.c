@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "server/anthropic_reply.h"
 #include "server/constrain.h"
 #include "server/deliver.h"
@@ -251,13 +253,39 @@ static bool check_head(const struct server *s, struct http_request *http, struct
     return true;
 }
 
+/* Acquires what server_run set. */
+static bool is_ready(const struct server *s)
+{
+    return atomic_load_explicit(&s->unready.over, memory_order_acquire);
+}
+
+static void refuse_unready(const struct server *s, struct http_request *http)
+{
+    const struct unready *u = &s->unready;
+    http_set(http, "Retry-After", unready_retry(clock_ns() - u->start_ns, u->done, u->total));
+    if (find_route(http_path(http))->handle == get_health) {
+        struct buf body = {0};
+        unready_health(u, &body);
+        http_send(http, 503, "application/json", buf_view(&body));
+        buf_free(&body);
+    } else {
+        struct openai_error e;
+        unready_fail(u, &e);
+        server_refuse(http, &e);
+    }
+}
+
 static void admit(void *ctx, struct http_request *http)
 {
+    const struct server *s = ctx;
     struct openai_error e;
-    if (is_let_in(ctx, http))
+    if (is_let_in(s, http))
         tell_browser(http);
-    if (check_head(ctx, http, &e))
+    if (check_head(s, http, &e)) {
+        if (!is_ready(s))
+            refuse_unready(s, http);
         return;
+    }
     if (e.status == 405 && str_eq(http_method(http), STR("OPTIONS")))
         http_send(http, 204, "text/plain", STR(""));
     else
@@ -368,9 +396,11 @@ static bool knows_reasoning(const struct gguf *file, str given)
            str_find(text, STR("<think>"), 0) != SIZE_MAX;
 }
 
-static bool fill(struct server *s, struct engine *g, const struct server_params *p, struct err *e)
+static bool fill(struct server *s, struct engine *g, struct err *e)
 {
-    *s = (struct server){.engine = g, .tok = engine_tok(g), .params = *p};
+    const struct server_params *p = &s->params;
+    s->engine = g;
+    s->tok = engine_tok(g);
     if (!s->tok)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s has no tokenizer that tawny knows: it cannot be served",
@@ -380,39 +410,92 @@ static bool fill(struct server *s, struct engine *g, const struct server_params 
         log_warn(&p->log, "no conversations: %s", s->no_chat.msg);
     s->format = s->chat ? chat_template_format(s->chat) : CHAT_PLAIN;
     s->replay = replay_open(REPLAY_BYTES);
-    s->deliveries = deliveries_open(p->max_kept ? p->max_kept : MAX_KEPT);
+    s->deliveries = deliveries_open(p->max_kept);
     s->responses = responses_store_open(RESPONSES_BYTES);
     s->dates = dates_open();
     s->metrics = metrics_open();
     s->started_unix = clock_unix();
-    if (!s->params.host)
-        s->params.host = "127.0.0.1";
-    if (!s->params.max_body)
-        s->params.max_body = MAX_BODY;
-    if (!s->params.max_held)
-        s->params.max_held = MAX_HELD;
-    if (!s->params.keepalive_ms)
-        s->params.keepalive_ms = 5000;
-    /* No browser reaches a socket, and clients name any host there. */
-    s->loopback = !p->socket && guard_is_loopback(str_of(s->params.host));
     s->may_reason = knows_reasoning(engine_file(g), p->chat_template);
     s->model_id = p->model_id ? str_of(p->model_id) : name_of_file(gguf_path(engine_file(g)));
     s->constrain = constrain_open(s->tok, engine_model(g)->plan.n_vocab);
     models_entry(s, &s->model_entry);
-    if (!p->record)
-        return true;
-    s->recorder = recorder_open(p->record, &p->log, e);
-    return s->recorder != NULL;
+    return true;
 }
 
-static void announce(const struct server *s, uint16_t port)
+static void set_defaults(struct server_params *p)
+{
+    if (!p->host)
+        p->host = "127.0.0.1";
+    if (!p->max_body)
+        p->max_body = MAX_BODY;
+    if (!p->max_held)
+        p->max_held = MAX_HELD;
+    if (!p->max_kept)
+        p->max_kept = MAX_KEPT;
+    if (!p->keepalive_ms)
+        p->keepalive_ms = 5000;
+}
+
+static bool listen_for(struct server *s, struct err *e)
+{
+    const struct server_params *p = &s->params;
+    s->http = http_open(&(struct http_params){.host = p->host,
+                                              .port = p->port,
+                                              .socket = p->socket,
+                                              .max_connections = p->max_connections,
+                                              .max_body = p->max_body,
+                                              .max_held = p->max_held,
+                                              .head_ms = p->head_ms,
+                                              .body_ms = p->body_ms,
+                                              .take_ms = p->take_ms,
+                                              .log = p->log,
+                                              .admit = admit,
+                                              .handle = handle,
+                                              .too_large = too_large,
+                                              .too_many = too_many,
+                                              .ctx = s},
+                        e);
+    return s->http != NULL;
+}
+
+struct server *server_open(const struct server_params *p, struct err *e)
+{
+    struct server *s = mem_new(1, sizeof *s);
+    s->params = *p;
+    set_defaults(&s->params);
+    /* No browser reaches a socket, and clients name any host there. */
+    s->loopback = !p->socket && guard_is_loopback(str_of(s->params.host));
+    s->unready.start_ns = clock_ns();
+    if ((p->record && !(s->recorder = recorder_open(p->record, &p->log, e))) || !listen_for(s, e)) {
+        server_close(s);
+        return NULL;
+    }
+    /* Without an address as URL: what has one says that the model is served. */
+    if (p->socket)
+        log_info(&p->log, "the socket %s answers; the model is loading", p->socket);
+    else
+        log_info(&p->log, "port %u answers; the model is loading", server_port(s));
+    return s;
+}
+
+uint16_t server_port(const struct server *s)
+{
+    return http_port(s->http);
+}
+
+struct progress server_progress(struct server *s)
+{
+    return (struct progress){.step = unready_step, .ctx = &s->unready};
+}
+
+static void announce(const struct server *s)
 {
     struct buf url = {0};
     bool v6 = strchr(s->params.host, ':') != NULL;
     if (s->params.socket)
         buf_fmt(&url, "unix:%s", s->params.socket);
     else
-        buf_fmt(&url, v6 ? "http://[%s]:%u" : "http://%s:%u", s->params.host, port);
+        buf_fmt(&url, v6 ? "http://[%s]:%u" : "http://%s:%u", s->params.host, server_port(s));
     if (s->params.ready)
         s->params.ready(s->params.ready_ctx, url.p);
     buf_free(&url);
@@ -427,43 +510,28 @@ static bool wait_for_stop(int fd, struct err *e)
     return true;
 }
 
-bool server_run(struct engine *g, const struct server_params *p, struct err *e)
+bool server_run(struct server *s, struct engine *g, struct err *e)
 {
-    struct server s;
-    struct http *http = NULL;
-    bool ok = fill(&s, g, p, e);
-    if (ok) {
-        http = http_open(&(struct http_params){.host = s.params.host,
-                                               .port = p->port,
-                                               .socket = p->socket,
-                                               .max_connections = p->max_connections,
-                                               .max_body = s.params.max_body,
-                                               .max_held = s.params.max_held,
-                                               .head_ms = p->head_ms,
-                                               .body_ms = p->body_ms,
-                                               .take_ms = p->take_ms,
-                                               .log = p->log,
-                                               .admit = admit,
-                                               .handle = handle,
-                                               .too_large = too_large,
-                                               .too_many = too_many,
-                                               .ctx = &s},
-                         e);
-        ok = http != NULL;
-    }
-    if (ok) {
-        announce(&s, http_port(http));
-        ok = wait_for_stop(p->stop_fd, e);
-    }
-    http_close(http);
-    recorder_close(s.recorder);
-    chat_template_close(s.chat);
-    constrain_close(s.constrain);
-    replay_close(s.replay);
-    deliveries_close(s.deliveries);
-    responses_store_close(s.responses);
-    dates_close(s.dates);
-    metrics_close(s.metrics);
-    buf_free(&s.model_entry);
-    return ok;
+    if (!fill(s, g, e))
+        return false;
+    atomic_store_explicit(&s->unready.over, true, memory_order_release);
+    announce(s);
+    return wait_for_stop(s->params.stop_fd, e);
+}
+
+void server_close(struct server *s)
+{
+    if (!s)
+        return;
+    http_close(s->http);
+    recorder_close(s->recorder);
+    chat_template_close(s->chat);
+    constrain_close(s->constrain);
+    replay_close(s->replay);
+    deliveries_close(s->deliveries);
+    responses_store_close(s->responses);
+    dates_close(s->dates);
+    metrics_close(s->metrics);
+    buf_free(&s->model_entry);
+    free(s);
 }

@@ -14,7 +14,7 @@
 /* Zero fields take the default in brackets. */
 struct server_params {
     const char *host;         /* ["127.0.0.1"] */
-    uint16_t port;            /* 0: any free one; see ready */
+    uint16_t port;            /* 0: any free one; see server_port */
     const char *socket;       /* path of a unix socket to listen on instead [NULL] */
     const char *api_key;      /* NULL: none is asked for */
     const char *cors;         /* origins of web pages that may use the server, with commas between
@@ -34,7 +34,7 @@ struct server_params {
     uint32_t keepalive_ms; /* a silent stream gets a comment so often [5000], and every third time
                               an empty chunk, for clients that count only data */
     struct log log;
-    /* Called once, when connections are accepted, with the address to show: "http://HOST:PORT" or
+    /* Called once, when the model is served, with the address to show: "http://HOST:PORT" or
      * "unix:PATH". */
     void (*ready)(void *ctx, const char *url);
     void *ready_ctx;
@@ -42,6 +42,16 @@ struct server_params {
                     handler may write to it */
 };
 
-/* Serves until stop_fd says so; requests that run are cancelled then. False and e when the address
- * cannot be had or the model cannot be served (it has no tokenizer). */
-bool server_run(struct engine *g, const struct server_params *p, struct err *e);
+/* Until server_run, requests are told that the model is loading (503, see unready.h). */
+struct server;
+/* Listens from now on, with all limits and guards. p's strings and folder of recordings are used
+ * until server_close. NULL and e when the address or the folder cannot be had. */
+struct server *server_open(const struct server_params *p, struct err *e);
+uint16_t server_port(const struct server *s); /* 0 on a socket */
+/* Is told how far loading is; until server_run. */
+struct progress server_progress(struct server *s);
+/* Takes the model into service, once, and returns when stop_fd says so. g outlives server_close.
+ * False and e when the model cannot be served (it has no tokenizer). */
+bool server_run(struct server *s, struct engine *g, struct err *e);
+/* Ends the connections, requests that run are cancelled; s may be NULL. */
+void server_close(struct server *s);

@@ -9,3 +9,4 @@ import './errors.mjs';
 import './abort.mjs';
 import './retry.mjs';
 import './restart.mjs';
+import './loading.mjs';

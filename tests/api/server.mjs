@@ -15,10 +15,10 @@ export class Server {
   lines = []; // of its log, with the time they came
   #waiting = [];
 
-  /** Starts it with further options of `tawny serve`; resolves when it accepts connections. */
-  static async start(...options) {
+  /** Starts it with any model and further options of `tawny serve`; waits for nothing. */
+  static spawn(file, ...options) {
     const server = new Server();
-    server.process = spawn(tawny, ['serve', model, '--port', '0', '-v', '--cache-disk', '0', '--backend', 'cpu', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
+    server.process = spawn(tawny, ['serve', file, '--port', '0', '-v', '--cache-disk', '0', '--backend', 'cpu', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
     running.add(server.process);
     server.ended = new Promise((resolve) => server.process.on('exit', (code) => {
       running.delete(server.process);
@@ -26,6 +26,12 @@ export class Server {
       resolve(code);
     }));
     createInterface({ input: server.process.stderr }).on('line', (line) => server.#take(line));
+    return server;
+  }
+
+  /** Starts it with further options of `tawny serve`; resolves when it serves the model. */
+  static async start(...options) {
+    const server = Server.spawn(model, ...options);
     const { line } = await server.log(/http:\/\/|^exit status/);
     const url = line.match(/http:\/\/[^\s/]+/);
     if (!url) throw new Error(`tawny serve did not start:\n${server.lines.map((l) => l.line).join('\n')}`);

@@ -18,15 +18,16 @@ static const char demo_model[] = "share/tawny-demo.gguf"; /* tests run in the ch
 
 struct kit_server {
     struct server_params params;
+    struct server *server;
     struct engine *engine;
     char *path;
     pthread_t thread;
-    uint16_t port;
+    bool is_running; /* there is a thread */
     bool ok;
     struct err error;
     pthread_mutex_t lock; /* over what follows */
     pthread_cond_t changed;
-    bool is_ready;
+    bool is_done, is_ready; /* server_run failed or serves; serves on the port */
     struct {
         char *text;
         uint64_t at_ns;
@@ -52,8 +53,8 @@ static void on_ready(void *ctx, const char *url)
     struct kit_server *s = ctx;
     const char *colon = strrchr(url, ':');
     pthread_mutex_lock(&s->lock);
-    s->port = (uint16_t)atoi(colon + 1);
-    s->is_ready = true;
+    s->is_ready = !colon || atoi(colon + 1) == server_port(s->server);
+    s->is_done = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
@@ -61,10 +62,28 @@ static void on_ready(void *ctx, const char *url)
 static void *run(void *ctx)
 {
     struct kit_server *s = ctx;
-    s->ok = server_run(s->engine, &s->params, &s->error);
+    s->ok = server_run(s->server, s->engine, &s->error);
     if (!s->ok)
         on_ready(s, "failed:0");
     return NULL;
+}
+
+void kit_server_load(struct kit_server *s)
+{
+    CHECK(pthread_create(&s->thread, NULL, run, s) == 0);
+    s->is_running = true;
+    pthread_mutex_lock(&s->lock);
+    while (!s->is_done)
+        pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    if (!s->is_ready)
+        test_fail(__FILE__, __LINE__, "server_run: %s", s->error.msg);
+}
+
+void kit_server_progress(struct kit_server *s, uint64_t done, uint64_t total)
+{
+    const struct progress p = server_progress(s->server);
+    progress_step(&p, done, total);
 }
 
 struct kit_server *kit_server_open(const struct kit_server_params *p)
@@ -97,13 +116,9 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
                                .ready = on_ready,
                                .ready_ctx = s,
                                .stop_fd = eventfd(0, EFD_CLOEXEC)};
-    CHECK(pthread_create(&s->thread, NULL, run, s) == 0);
-    pthread_mutex_lock(&s->lock);
-    while (!s->is_ready)
-        pthread_cond_wait(&s->changed, &s->lock);
-    pthread_mutex_unlock(&s->lock);
-    if (s->port == 0)
-        test_fail(__FILE__, __LINE__, "server_run: %s", s->error.msg);
+    CHECK_OK((s->server = server_open(&s->params, &e)) != NULL);
+    if (!p->loading)
+        kit_server_load(s);
     return s;
 }
 
@@ -111,9 +126,11 @@ double kit_server_close(struct kit_server *s)
 {
     uint64_t from = clock_ns(), one = 1;
     CHECK(write(s->params.stop_fd, &one, sizeof one) == sizeof one);
-    pthread_join(s->thread, NULL);
+    if (s->is_running)
+        pthread_join(s->thread, NULL);
+    server_close(s->server);
     double ms = 1e-6 * (double)(clock_ns() - from);
-    if (!s->ok)
+    if (s->is_running && !s->ok)
         test_fail(__FILE__, __LINE__, "server_run: %s", s->error.msg);
     close(s->params.stop_fd);
     engine_close(s->engine);
@@ -163,12 +180,12 @@ void kit_log_all(struct kit_server *s, struct buf *out)
 
 uint16_t kit_port(const struct kit_server *s)
 {
-    return s->port;
+    return server_port(s->server);
 }
 
 int kit_dial(struct kit_server *s)
 {
-    return kit_dial_port(s->port);
+    return kit_dial_port(kit_port(s));
 }
 
 int kit_dial_port(uint16_t port)

@@ -19,11 +19,16 @@ struct kit_server_params {
     const char *record; /* a folder */
     bool force_samplers;
     const char *chat_template; /* [ChatML] */
+    bool loading;              /* the model stays out until kit_server_load */
     bool demo; /* the demo model instead, on the cpu backend; skips the test without it */
 };
 
 struct kit_server;
 struct kit_server *kit_server_open(const struct kit_server_params *p);
+/* Once, of one that is loading. */
+void kit_server_load(struct kit_server *s);
+/* Says how far loading is. */
+void kit_server_progress(struct kit_server *s, uint64_t done, uint64_t total);
 /* Stops it; the time that took, in milliseconds. */
 double kit_server_close(struct kit_server *s);
 
