@@ -16,9 +16,12 @@ struct launch_server {
     uint32_t n_ctx;
     bool thinks;     /* it can reason */
     const char *key; /* NULL: none is asked for */
+    bool loading;    /* it has no model yet, but total bytes (0: not known), of which done */
+    uint64_t done, total;
 };
 /* Is there a tawny server (or another with the same /v1/models) on 127.0.0.1? False and e: none
- * answers (ERR_IO), it wants a key, or what it says is no list of models. */
+ * answers or it is loading (ERR_IO, out->loading tells which), it wants a key, or what it says is
+ * no list of models. */
 bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch_server *out,
                   struct err *e);
 /* Tokens of a reply that clients leave room for. */

@@ -27,14 +27,14 @@ static int dial(uint16_t port)
 }
 
 /* HTTP/1.0, so that the body comes as it is and ends with the connection. */
-static bool fetch(uint16_t port, const char *key, struct buf *in)
+static bool fetch(uint16_t port, const char *path, const char *key, struct buf *in)
 {
     struct buf out = {0};
     char piece[4096];
     int fd = dial(port);
     if (fd < 0)
         return false;
-    buf_str(&out, STR("GET /v1/models HTTP/1.0\r\nHost: 127.0.0.1\r\n"));
+    buf_fmt(&out, "GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n", path);
     if (key)
         buf_fmt(&out, "Authorization: Bearer %s\r\n", key);
     buf_str(&out, STR("\r\n"));
@@ -81,27 +81,60 @@ static bool take_model(str body, struct arena *a, struct launch_server *out, str
     return ok;
 }
 
+/* The status of an answer and its body; 0: it is none. */
+static int take_answer(str answer, str *body)
+{
+    str rest, head = str_cut(answer, '\n', &rest), status;
+    size_t at = str_find(rest, STR("\r\n\r\n"), 0);
+    int64_t n;
+    str_cut(head, ' ', &status);
+    if (at == SIZE_MAX || !str_starts(head, STR("HTTP/")) ||
+        !str_to_i64(str_sub(status, 0, 3), &n) || n < 100 || n > 599)
+        return 0;
+    *body = str_sub(rest, at + 4, rest.n);
+    return (int)n;
+}
+
+/* Does it say, as llama-server does, that it is loading? */
+static bool is_loading(uint16_t port, struct launch_server *out)
+{
+    struct buf in = {0};
+    struct err ignored;
+    str body;
+    if (fetch(port, "/health", NULL, &in) && take_answer(buf_view(&in), &body) == 503) {
+        struct json *v = json_parse(body, &ignored);
+        const struct json *error = json_get(v, "error");
+        out->loading = str_eq(json_str(json_get(error, "message")), STR("Loading model"));
+        out->done = (uint64_t)json_int(json_get(error, "loaded_bytes"));
+        out->total = (uint64_t)json_int(json_get(error, "total_bytes"));
+        json_free(v);
+    }
+    buf_free(&in);
+    return out->loading;
+}
+
 bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch_server *out,
                   struct err *e)
 {
     struct buf in = {0};
+    str body;
+    bool ok = false;
     *out = (struct launch_server){.port = port, .key = key};
-    bool ok = fetch(port, key, &in);
-    if (!ok) {
+    const int status = fetch(port, "/v1/models", key, &in) ? take_answer(buf_view(&in), &body) : -1;
+    if (status < 0)
         err_set(e, ERR_IO,
                 "launch: no server answers on 127.0.0.1:%u: start one with 'tawny serve MODEL "
                 "--port %u' (--port names another)",
                 port, port);
-    } else {
-        str rest, head = str_cut(buf_view(&in), '\n', &rest);
-        size_t at = str_find(rest, STR("\r\n\r\n"), 0);
-        if (str_find(head, STR(" 401"), 0) != SIZE_MAX)
-            ok = err_set(e, ERR_USAGE, "launch: the server asks for a key: give --api-key");
-        else if (str_find(head, STR(" 200"), 0) == SIZE_MAX || at == SIZE_MAX)
-            ok = err_set(e, ERR_FORMAT, "launch: 127.0.0.1:%u is no server of models", port);
-        else
-            ok = take_model(str_sub(rest, at + 4, rest.n), a, out, e);
-    }
+    else if (status == 401)
+        err_set(e, ERR_USAGE, "launch: the server asks for a key: give --api-key");
+    else if (status == 503 && is_loading(port, out))
+        err_set(e, ERR_IO, "launch: the server on 127.0.0.1:%u is loading its model: try again",
+                port);
+    else if (status != 200)
+        err_set(e, ERR_FORMAT, "launch: 127.0.0.1:%u is no server of models", port);
+    else
+        ok = take_model(body, a, out, e);
     buf_free(&in);
     return ok;
 }

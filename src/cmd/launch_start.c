@@ -174,6 +174,37 @@ static bool start(struct start *s, struct arena *a, struct err *e)
     return true;
 }
 
+/* One that was started by hand has no state: it is asked until it has its model. */
+static bool wait_loaded(struct start *s, struct arena *a, struct launch_server *out, struct err *e)
+{
+    struct pollfd quit = {.fd = s->interrupt.fd, .events = POLLIN};
+    struct bar bar;
+    bool ok = false;
+    fprintf(stderr, "tawny: the server on port %u is loading\n", s->o->port);
+    bar_open(&bar, "Loading", BAR_BYTES);
+    do {
+        if (out->total)
+            bar_step(&bar, out->done, out->total);
+        if (poll(&quit, 1, LOOK_MS) > 0 && interrupt_take(&s->interrupt)) {
+            err_set(e, ERR_CANCELLED, "launch: cancelled");
+            break;
+        }
+        ok = launch_probe((uint16_t)s->o->port, s->o->key, a, out, e);
+    } while (out->loading);
+    bar_close(&bar);
+    return ok;
+}
+
+/* Waits for the server that loads on the port, or starts one. */
+static bool find(struct start *s, struct arena *a, struct launch_server *out, struct err *e)
+{
+    struct state_seen seen;
+    state_see(s->state, &seen);
+    if (out->loading && !seen.pid)
+        return wait_loaded(s, a, out, e);
+    return start(s, a, e) && launch_probe((uint16_t)s->o->port, s->o->key, a, out, e);
+}
+
 bool launch_start(const struct start_opts *o, struct arena *a, struct launch_server *out,
                   struct err *e)
 {
@@ -185,10 +216,9 @@ bool launch_start(const struct start_opts *o, struct arena *a, struct launch_ser
                     o->port, STRF(out->model));
         return true;
     }
-    if (e->code != ERR_IO) /* something answers there */
+    if (e->code != ERR_IO) /* something else answers there */
         return false;
-    bool ok = places(&s, a, e) && interrupt_open(&s.interrupt, e) && start(&s, a, e) &&
-              launch_probe((uint16_t)o->port, o->key, a, out, e);
+    bool ok = places(&s, a, e) && interrupt_open(&s.interrupt, e) && find(&s, a, out, e);
     interrupt_close(&s.interrupt);
     return ok;
 }

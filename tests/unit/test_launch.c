@@ -188,3 +188,22 @@ TEST(launch_asks_the_server_for_its_model)
     arena_free(&a);
     kit_server_close(s);
 }
+
+TEST(launch_knows_a_server_that_loads)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.loading = true});
+    struct arena a = {0};
+    struct launch_server found;
+    struct err e;
+    CHECK(!launch_probe(kit_port(s), NULL, &a, &found, &e));
+    CHECK(found.loading && found.total == 0 && e.code == ERR_IO && strstr(e.msg, "is loading"));
+    kit_server_progress(s, 25, 100);
+    CHECK(!launch_probe(kit_port(s), NULL, &a, &found, &e));
+    CHECK(found.loading && found.done == 25 && found.total == 100);
+    kit_server_load(s);
+    CHECK_OK(launch_probe(kit_port(s), NULL, &a, &found, &e));
+    CHECK(!found.loading);
+    CHECK_STR(found.model, STR("kit"));
+    arena_free(&a);
+    kit_server_close(s);
+}
