@@ -157,6 +157,12 @@ static void put_own(const struct metrics *m, const struct metrics_now *now, stru
                now->cache.pages.n_used, out);
     put_metric("tawny_kv_pages_limit", "gauge", "Pages of keys and values that there are.",
                now->cache.pages.n_all, out);
+    put_metric("tawny_sessions_emptied_total", "counter",
+               "Sessions without a request that gave their pages to others.",
+               (double)now->cache.n_emptied, out);
+    put_metric("tawny_requests_parked_total", "counter",
+               "Times that a request at work gave its pages to others and waited.",
+               (double)now->cache.n_parked, out);
     put_metric("tawny_host_cache_bytes", "gauge",
                "Memory of conversations that are in no session (--cache-ram).",
                (double)now->cache.host_bytes, out);

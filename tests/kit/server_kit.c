@@ -98,7 +98,8 @@ struct kit_server *kit_server_open(const struct kit_server_params *p)
     s->engine = engine_open(&(struct engine_params){.path = p->demo ? demo_model : s->path,
                                                     .backend = p->demo ? "cpu" : "ref",
                                                     .n_ctx = p->n_ctx ? p->n_ctx : 2048,
-                                                    .n_sessions = 2},
+                                                    .n_sessions = 2,
+                                                    .n_pages = p->n_pages},
                             &e);
     CHECK_OK(s->engine);
     s->params =

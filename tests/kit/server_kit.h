@@ -11,10 +11,11 @@
 struct kit_server_params {
     const char *api_key;
     uint32_t keepalive_ms;
-    uint32_t n_ctx;  /* [2048] */
-    size_t max_body; /* [the server's] */
-    size_t max_held; /* [the server's] */
-    size_t max_kept; /* [the server's] */
+    uint32_t n_ctx;   /* [2048] */
+    uint32_t n_pages; /* of keys and values [for n_ctx in both sessions] */
+    size_t max_body;  /* [the server's] */
+    size_t max_held;  /* [the server's] */
+    size_t max_kept;  /* [the server's] */
     const char *cors;
     const char *record; /* a folder */
     bool force_samplers;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "kit/server_kit.h"
+#include "server/metrics.h"
 
 static int get(struct kit_server *s, const char *path, struct buf *in)
 {
@@ -181,6 +182,41 @@ TEST(metrics_count_what_was_done)
     CHECK_INT(metric(&in, "tawny_kv_pages_limit"), 2 * 2048 / 256);
     buf_free(&in);
     kit_server_close(s);
+}
+
+/* Two prompts of 300 tokens and three pages of 256: the first gives way. */
+TEST(metrics_count_sessions_that_give_way)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.n_ctx = 512, .n_pages = 3});
+    struct buf in = {0}, body = {0};
+    for (char letter = 'a'; letter <= 'b'; letter++) {
+        buf_clear(&body);
+        buf_str(&body, STR("{\"max_tokens\":1,\"prompt\":\""));
+        for (int i = 0; i < 300; i++)
+            buf_byte(&body, letter);
+        buf_str(&body, STR("\"}"));
+        CHECK_INT(post(s, "/v1/completions", body.p, &in), 200);
+        CHECK_INT(get(s, "/metrics", &in), 200);
+        CHECK_INT(metric(&in, "tawny_sessions_emptied_total"), letter - 'a');
+        CHECK_INT(metric(&in, "tawny_kv_pages_limit"), 3);
+    }
+    CHECK_INT(metric(&in, "tawny_requests_parked_total"), 0);
+    buf_free(&body);
+    buf_free(&in);
+    kit_server_close(s);
+}
+
+TEST(metrics_tell_both_counts_apart)
+{
+    struct metrics *m = metrics_open();
+    struct buf out = {0};
+    const struct metrics_now now = {.cache = {.n_emptied = 3, .n_parked = 5}};
+    metrics_text(m, &now, &out);
+    CHECK_INT(metric(&out, "tawny_sessions_emptied_total"), 3);
+    CHECK_INT(metric(&out, "tawny_requests_parked_total"), 5);
+    CHECK_HAS(&out, "# TYPE tawny_requests_parked_total counter\n");
+    buf_free(&out);
+    metrics_close(m);
 }
 
 /* What /slots says of the session that the last request was in. */
