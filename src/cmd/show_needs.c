@@ -19,7 +19,7 @@ static void put_memory_now(const struct shown *s, struct buf *out)
     buf_fmt(out, "\nMemory for %u session%s of %u tokens (backend %s, keys %s, values %s)%s\n",
             s->n_sessions, s->n_sessions == 1 ? "" : "s", s->n_ctx, s->backend->name,
             block_type_name(s->opts->type_k), block_type_name(s->opts->type_v),
-            s->memory.total > s->memory.available ? ": DOES NOT FIT" : "");
+            mem_table_fits(&s->memory) ? "" : ": DOES NOT FIT");
     for (str rest = buf_view(&table); rest.n;) {
         str line = str_cut(rest, '\n', &rest);
         buf_fmt(out, "  %.*s\n", STRF(line));
@@ -63,7 +63,7 @@ static struct length_needs needs_of(const struct shown *s, uint32_t n_ctx)
         n.cache[i] = cache_bytes(s, n_ctx, cache_types[i]);
     if (engine_memory(s->model, &p, &table, &e)) {
         n.total = table.total;
-        n.fits = table.total <= table.available;
+        n.fits = mem_table_fits(&table);
     }
     return n;
 }

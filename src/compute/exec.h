@@ -99,6 +99,9 @@ struct mem_table {
     uint64_t total;     /* sum of the rows; UINT64_MAX when it overflows */
     uint64_t available; /* bytes the plan may take */
     bool is_device;     /* of a device's own memory, not the machine's */
+    /* Bytes of the largest allocation that grows with the context, the keys or the values of a
+     * layer, and the most that the device gives at once (0: there is no such limit). */
+    uint64_t piece, most_piece;
 };
 /* Adds the row "what: n_items * item_bytes" (saturating) to rows and total; detail as in printf. */
 void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint64_t item_bytes,
@@ -136,7 +139,8 @@ struct backend {
     void *(*device_open)(const struct exec_params *params, const struct log *log, struct err *e);
     void (*device_close)(void *device);
     /* Adds its rows to the table (exec.c adds the logits), and says what is available where that is
-     * not the machine's memory; false for parameters or weight types it cannot do. */
+     * not the machine's memory, and what pieces there may be; false for parameters or weight types
+     * it cannot do. */
     bool (*memory)(const struct plan *p, const struct exec_params *params, struct mem_table *out,
                    struct err *e);
     /* Loads the weights, with progress in bytes. */
@@ -229,13 +233,16 @@ void exec_device_close(const struct backend *b, struct exec_params *params);
 /* The memory plan for a model without opening it (`tawny show`). Sets .available too. */
 bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,
                  struct mem_table *out, struct err *e);
-/* ERR_MEMORY where it does not fit: the total, what is available and the largest rows. */
+/* All of it, and each layer's cache in one piece. */
+bool mem_table_fits(const struct mem_table *t);
+/* ERR_MEMORY where it does not fit: the total, what is available and the largest rows, or the piece
+ * that is too large. */
 bool mem_table_check(const struct mem_table *t, struct err *e);
 /* Writes the table as text, one row a line: for error messages and `tawny show`. */
 void mem_table_print(const struct mem_table *t, struct buf *out);
 
 /* p is borrowed and must outlive the exec. NULL and e on failure; ERR_MEMORY when the plan does not
- * fit: then nothing was loaded and e names the total, what is available and the largest rows. */
+ * fit: then nothing was loaded and e is that of mem_table_check. */
 struct exec *exec_open(const struct backend *b, const struct plan *p,
                        const struct exec_params *params, const struct log *log,
                        const struct progress *progress, struct err *e);

@@ -71,12 +71,26 @@ static void print_line(const char *what, uint64_t n_bytes, const char *detail, s
     buf_free(&size);
 }
 
+static bool is_piece_too_large(const struct mem_table *t)
+{
+    return t->most_piece && t->piece > t->most_piece;
+}
+
+bool mem_table_fits(const struct mem_table *t)
+{
+    return t->total <= t->available && !is_piece_too_large(t);
+}
+
 void mem_table_print(const struct mem_table *t, struct buf *out)
 {
     for (size_t i = 0; i < t->n_rows; i++)
         print_line(t->rows[i].what, t->rows[i].n_bytes, t->rows[i].detail, out);
     print_line("total", t->total, "", out);
     print_line("available", t->available, "", out);
+    if (is_piece_too_large(t)) {
+        print_line("one piece", t->piece, "the keys or the values of a layer", out);
+        print_line("at most", t->most_piece, "in one piece on this device", out);
+    }
 }
 
 static int largest_first(const void *a, const void *b)
@@ -85,10 +99,29 @@ static int largest_first(const void *a, const void *b)
     return (x->n_bytes < y->n_bytes) - (x->n_bytes > y->n_bytes);
 }
 
+static bool refuse_piece(const struct mem_table *t, struct err *e)
+{
+    struct buf text = {0};
+    buf_str(&text, STR("the keys or the values of a layer take "));
+    print_bytes(t->piece, &text);
+    for (size_t i = 0; i < t->n_rows; i++)
+        if (str_eq(str_of(t->rows[i].what), STR("kv cache")))
+            buf_fmt(&text, " (%s)", t->rows[i].detail);
+    buf_str(&text, STR(", the device allocates at most "));
+    print_bytes(t->most_piece, &text);
+    err_set(e, ERR_MEMORY,
+            "%.*s at once: use a smaller context (-c) or a smaller cache type (-ctk, -ctv)",
+            STRF(buf_view(&text)));
+    buf_free(&text);
+    return false;
+}
+
 bool mem_table_check(const struct mem_table *t, struct err *e)
 {
-    if (t->total <= t->available)
+    if (mem_table_fits(t))
         return true;
+    if (t->total <= t->available)
+        return refuse_piece(t, e);
     struct mem_table sorted = *t;
     struct buf text = {0};
     qsort(sorted.rows, sorted.n_rows, sizeof *sorted.rows, largest_first);

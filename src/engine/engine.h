@@ -54,8 +54,8 @@ struct engine_params {
 const struct backend *engine_place(const struct model *m, const struct engine_params *p,
                                    struct exec_params *device, struct err *e);
 /* The memory that engine_open would plan for p and a model that is already read: nothing is loaded.
- * p->n_ctx and p->n_sessions become what the defaults came to. Does not fit where out->total is
- * over out->available. */
+ * p->n_ctx and p->n_sessions become what the defaults came to; mem_table_fits says whether it
+ * fits. */
 bool engine_memory(const struct model *m, struct engine_params *p, struct mem_table *out,
                    struct err *e);
 

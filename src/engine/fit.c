@@ -58,7 +58,7 @@ static bool try_pages(struct fit *f, uint64_t n_pages, struct err *e)
     if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
         return false;
     plan_snapshots(f);
-    f->fits = f->table.total <= f->table.available;
+    f->fits = mem_table_fits(&f->table);
     return true;
 }
 
@@ -82,7 +82,8 @@ static bool grow_pages(struct fit *f, struct err *e)
         const uint64_t middle = low + (high - low) / 2;
         if (!try_pages(f, middle, e))
             return false;
-        *(f->table.total <= most && f->n_snapshots == n_snapshots ? &low : &high) = middle;
+        *(f->fits && f->table.total <= most && f->n_snapshots == n_snapshots ? &low : &high) =
+            middle;
     }
     return try_pages(f, low, e);
 }
@@ -116,6 +117,7 @@ static bool largest_ctx(struct fit *f, uint32_t *n_ctx, struct err *e)
         return false;
     if (f->fits)
         return true;
+    f->is_piece = f->table.total <= f->table.available;
     uint32_t low = 0, high = (f->wanted + CTX_STEP - 1) / CTX_STEP; /* low steps fit, high do not */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
@@ -227,8 +229,10 @@ void fit_log(const struct fit *f, const struct log *log)
         log_warn(log, "a context of %u tokens is more than the %u the model was trained for", n_ctx,
                  f->n_train);
     if (f->fits && !f->asked && n_ctx < f->wanted)
-        log_warn(log, "the context is cut from %u to %u tokens to fit into memory", f->wanted,
-                 n_ctx);
+        log_warn(log, "the context is cut from %u to %u tokens to fit into %s", f->wanted, n_ctx,
+                 f->is_piece ? "what the device allocates at once for the keys or the values of a "
+                               "layer: a smaller cache type (-ctk, -ctv) has room for more"
+                             : "memory");
     struct buf text = {0};
     if (!f->fits)
         mem_table_print(&f->table, &text);

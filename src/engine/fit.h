@@ -15,6 +15,7 @@ struct fit {
     uint32_t n_train;       /* the model's own context */
     uint32_t asked, wanted; /* tokens asked for (0: none), and what the default would be */
     bool fits;
+    bool is_piece;    /* n_ctx is less than wanted for a layer's cache (mem_table.piece) */
     bool opened_here; /* params.opened, which is then to be closed or handed to exec_open */
 };
 

@@ -1,6 +1,7 @@
 /* How the engine settles its context: on a device that is opened once. */
 #include "engine/fit.h"
 
+#include "compute/vulkan/vk.h"
 #include "kit/models.h"
 #include "test.h"
 
@@ -151,5 +152,108 @@ TEST(exec_open_takes_an_open_device_over)
     CHECK_OK(exec_device_open(&backend_vulkan, &params, NULL, &e));
     CHECK(!exec_open(&backend_vulkan, &m.model->plan, &params, NULL, NULL, &e));
     CHECK_INT(e.code, ERR_MEMORY);
+    kit_close_model(&m);
+}
+
+/* Its caches are larger than its weights. */
+static struct kit_model open_thin(void)
+{
+    return kit_open_model(&(struct kit_spec){.arch = "qwen3",
+                                             .n_embd = 64,
+                                             .head_dim = 32,
+                                             .n_ff = 64,
+                                             .n_vocab = 96,
+                                             .type = BLOCK_Q8_0});
+}
+
+/* A card with plenty of memory that gives max_alloc bytes at once. */
+static struct vk *card(uint64_t max_alloc)
+{
+    return vk_imagine(&(struct vk_caps){.name = "a card",
+                                        .subgroup_min = 32,
+                                        .subgroup_max = 32,
+                                        .shared_bytes = 65536,
+                                        .max_workgroup = 1024,
+                                        .max_alloc = max_alloc,
+                                        .heap_bytes = 1ull << 36,
+                                        .free_bytes = 1ull << 36});
+}
+
+/* What fits on it, where the device is closed again. */
+static void fit_on_card(struct fit *f, const struct model *m, const struct engine_params *asked,
+                        uint64_t max_alloc)
+{
+    struct engine_params p = *asked;
+    struct err e;
+    p.opened = card(max_alloc);
+    CHECK_OK(fit_with(f, &backend_vulkan, m, &p, &e));
+    vk_close(p.opened);
+    CHECK_INT(f->table.most_piece, max_alloc);
+    CHECK(f->table.total < f->table.available); /* memory is no reason */
+}
+
+/* With smaller and smaller pieces, as with less and less memory. */
+TEST(fit_keeps_a_layers_cache_to_what_the_device_gives_at_once)
+{
+    struct kit_model m = open_thin();
+    const struct engine_params p = {.type_k = BLOCK_F16, .type_v = BLOCK_F16, .cache_bytes = -1};
+    const uint32_t n_ctx = 4096 / PAGE_POSITIONS, all = 4 * n_ctx, least = n_ctx + n_ctx / 2 + 4;
+    struct fit f;
+    fit_on_card(&f, m.model, &p, 1 << 30);
+    CHECK(f.fits && f.params.n_ctx == 4096 && f.params.n_pages == all && !f.is_piece);
+    CHECK(f.table.piece > 0 && f.table.piece % all == 0);
+    const uint64_t page = f.table.piece / all;
+    uint32_t n_shared = 0, n_fewer = 0, n_cut = 0;
+    for (uint32_t n = all; n > n_ctx / 2; n--) {
+        fit_on_card(&f, m.model, &p, n * page + page - 1);
+        CHECK(f.fits && f.table.piece <= n * page);
+        CHECK_INT(f.params.n_ctx < 4096, f.is_piece);
+        const bool is_whole = f.params.n_ctx == 4096 && f.params.n_seqs == 4;
+        CHECK_INT(is_whole, n >= least);
+        if (is_whole)
+            CHECK_INT(f.params.n_pages, n);
+        n_shared += is_whole && n < all;
+        n_fewer += f.params.n_ctx == 4096 && f.params.n_seqs < 4;
+        n_cut += f.is_piece;
+    }
+    CHECK_INT(n_shared, all - least);
+    CHECK(n_fewer > 0 && n_cut > 0);
+    kit_close_model(&m);
+}
+
+/* A context that was asked for is not cut: it is refused before anything is allocated. */
+TEST(fit_refuses_a_context_whose_cache_is_larger_than_the_device_gives_at_once)
+{
+    struct kit_model m = open_thin();
+    const struct engine_params p = {
+        .n_ctx = 4096, .n_sessions = 1, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
+    struct buf text = {0};
+    struct fit f;
+    struct err e;
+    fit_on_card(&f, m.model, &p, 1 << 30);
+    const uint64_t most = f.table.piece - 1;
+    CHECK_OK(mem_table_check(&f.table, &e));
+    fit_on_card(&f, m.model, &p, most);
+    CHECK(!f.fits && f.params.n_ctx == 4096);
+    CHECK(!mem_table_check(&f.table, &e));
+    CHECK_INT(e.code, ERR_MEMORY);
+    CHECK_STR(str_of(e.msg),
+              STR("the keys or the values of a layer take 512 KiB (1 x 4096 tokens, keys F16, "
+                  "values F16), the device allocates at most 512 KiB at once: use a smaller "
+                  "context (-c) or a smaller cache type (-ctk, -ctv)"));
+    mem_table_print(&f.table, &text);
+    CHECK(str_find(buf_view(&text), STR("\none piece"), 0) != SIZE_MAX);
+    struct exec_params params = f.params;
+    params.opened = card(most);
+    CHECK(!exec_open(&backend_vulkan, &m.model->plan, &params, NULL, NULL, &e));
+    CHECK(e.code == ERR_MEMORY && str_find(str_of(e.msg), STR("at once"), 0) != SIZE_MAX);
+    params = f.params;
+    params.type_k = params.type_v = BLOCK_Q8_0;
+    struct mem_table smaller;
+    params.opened = card(most);
+    CHECK_OK(exec_memory(&backend_vulkan, &m.model->plan, &params, &smaller, &e));
+    CHECK_OK(mem_table_check(&smaller, &e));
+    exec_device_close(&backend_vulkan, &params);
+    buf_free(&text);
     kit_close_model(&m);
 }

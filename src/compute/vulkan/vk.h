@@ -59,8 +59,8 @@ struct vk_params {
 };
 
 struct vk;
-/* A device that is not there, to plan for: vk_caps answers, vk_close frees it, and nothing else may
- * be asked of it. */
+/* A device that is not there, to plan for: vk_caps and vk_free_bytes answer, vk_close frees it, and
+ * nothing else may be asked of it. */
 struct vk *vk_imagine(const struct vk_caps *caps);
 /* NULL and e: no loader, no device, a missing feature (named), or a software device that nobody
  * asked for; the message says what to do. */

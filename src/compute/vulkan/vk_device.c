@@ -131,7 +131,8 @@ const struct vk_caps *vk_caps(const struct vk *vk)
 uint64_t vk_free_bytes(const struct vk *vk)
 {
     struct vk_physical now = vk->gpu;
-    vk_memory_look(vk, &now);
+    if (now.handle) /* else it is imagined, with what it has */
+        vk_memory_look(vk, &now);
     return now.caps.free_bytes;
 }
 

@@ -47,13 +47,17 @@ static uint64_t cache_rows(const struct gpu *g, const struct cache_shape *shape)
            exec_kv_rows(&g->plan->kv[shape->kv], &g->params);
 }
 
-static uint64_t all_cache_bytes(const struct gpu *g)
+/* Of all caches, and into *piece of the largest, keys or values (make_caches). */
+static uint64_t all_cache_bytes(const struct gpu *g, uint64_t *piece)
 {
     struct cache_shape shape;
     uint64_t n = 0;
+    *piece = 0;
     for (size_t i = 0; i < g->plan->n_ops; i++)
-        if (gpu_cache_shape(&g->plan->ops[i], &g->params, &shape))
+        if (gpu_cache_shape(&g->plan->ops[i], &g->params, &shape)) {
             n += cache_rows(g, &shape) * (shape.key + shape.value);
+            *piece = num_max(*piece, cache_rows(g, &shape) * num_max(shape.key, shape.value));
+        }
     return n;
 }
 
@@ -164,7 +168,8 @@ static bool fill_table(const struct plan *p, const struct exec_params *params, s
     if (!g)
         return false;
     mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
-    mem_table_add_kv(out, p, params, all_cache_bytes(g));
+    mem_table_add_kv(out, p, params, all_cache_bytes(g, &out->piece));
+    out->most_piece = vk_caps(vk)->max_alloc;
     mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
     if (p->n_states)
         mem_table_add(out, "states", params->n_seqs, delta_kept_bytes(p),
