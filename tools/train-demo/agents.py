@@ -2,12 +2,20 @@
 long descriptions, turns with context before or after the first request, then requests about files."""
 import about, families, folders, manual, phrases, slips, systems, tasks, toolsets
 
-# Where context stands beside the system prompt: nowhere, after the first request, in a turn of the user's that is
-# answered, in turns before the first request, in the turn of the first request.
-SHAPES = ["plain", "late", "context", "turns", "within", "within"]
+# Where context stands beside the system prompt: nowhere, behind the first request (and some of the later ones), in a turn of the
+# user's that is answered, in turns before the first request, in the turn of the first request.
+SHAPES = ["plain", "late", "late", "late", "context", "turns", "within", "within", "within"]
+LONG = 40000  # prompts of such a room, in characters, are mostly as long as it
+LATER = .3  # share of the later requests with a turn of context behind them, where there is one behind the first
 SLIPS = .15  # share of the requests whose first call fails for a reason that can be put right
 READY = ["Got it. Thanks for the context!", "Understood.", "Thanks, I am ready.", "Got it.", "OK, what shall I do?"]
+NULLABLE = (toolsets.S, toolsets.N, toolsets.I, toolsets.B)
 REQUESTS = {**tasks.KINDS, "write": 60, "read": 60}
+
+
+def nullable(r, tool):
+    """Types of optional parameters as some clients spell them."""
+    tool.params = [(name, {"type": [kind, "null"]} if not required and kind in NULLABLE else kind, told, required, slot) for name, kind, told, required, slot in tool.params]
 
 
 def schema(r, tool):
@@ -48,8 +56,10 @@ def many_tools(r, n, text, room):
     """Tools with their explanations, `room` characters in all."""
     tools = choose_tools(r, n, text, int(room * .7))
     known = [t.name for t in tools]
-    alike, demanding = r.random() < .5, r.choice([0, .5, 1])
+    alike, demanding, nulls = r.random() < .5, r.choice([0, .5, 1, 1]), r.random() < .2
     for t in tools:
+        if nulls:
+            nullable(r, t)
         if r.random() < demanding:
             folders.demand(r, t)
         for i, (name, kind, told, required, slot) in enumerate(t.params):
@@ -77,17 +87,17 @@ def lengthen(r, n, text, tools, room):
             t.description = (t.description + "\n\n" if t.description else "") + manual.manual(r, n, text, size, t.name, names)
 
 
-def system(r, n, text, size, cwd, rule=""):
-    """The first system turn; `rule`: a sentence that must be in it."""
+def system(r, n, text, size, cwd, tells, rule=""):
+    """The first system turn; tells: whether it may name the folder `cwd`; `rule`: a sentence that must be in it."""
     parts, have = [r.choice(systems.SHORT)], 0
     while have < size:
         x = r.random()
-        part = manual.manual(r, n, text, min(size, 1500), r.choice(manual.OFTEN), [n.ident(), *r.sample(manual.OFTEN, 4)]) if x < .5 else systems.system(r, n, text, None, min(size, 2500), cwd) if x < .8 else text(r.randint(100, 2500))
+        part = manual.manual(r, n, text, min(size, 1500), r.choice(manual.OFTEN), [n.ident(), *r.sample(manual.OFTEN, 4)]) if x < .5 else systems.system(r, n, text, None, min(size, 2500), cwd if tells else "") if x < .8 else text(r.randint(100, 2500))
         parts.append(part)
         have += len(part)
     if r.random() < .4:
         parts.insert(r.choice([1, len(parts)]), folders.neighbours(r, n, cwd))
-    if r.random() < .6:
+    if tells and r.random() < .6:
         parts.insert(r.choice([1, len(parts)]), folders.told(r, cwd))
     if rule:
         parts.insert(r.randint(1, len(parts)), rule)
@@ -127,11 +137,9 @@ def reread(r, n, task):
 
 def opening(r, n, text, shape, room, cwd):
     """(turns before the first request, text before it, turn after it)"""
-    size = r.randint(200, max(400, min(9000, room // 6)))
+    size = r.randint(200, max(400, min(12000, room // 4)))
     if shape == "late":
-        reminder = r.choice([n.sentence(), "\n".join(r.sample(systems.RULES, 2)), f"# currentDate\nToday's date is 2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}.\n\n{n.sentence()} {n.sentence()}", text(r.randint(50, 800))])
-        before = f"<system-reminder>\n{reminder}\n</system-reminder>\n\n" + r.choice(["", "\n"]) if r.random() < .8 else ""
-        return [], before, {"role": "system", "content": manual.roster(r, n, text, size)} if r.random() < .8 else None
+        return [], reminders(r, n, text), {"role": "system", "content": update(r, n, text, size, cwd)} if r.random() < .9 else None
     if shape == "context":
         return [{"role": "user", "content": folders.surroundings(r, n, cwd)}, {"role": "assistant", "content": r.choices(READY, (6, 1, 1, 1, 1))[0]}], "", None
     if shape == "turns":
@@ -140,6 +148,29 @@ def opening(r, n, text, shape, room, cwd):
     if shape == "within":
         return [], within(r, n, text, size, cwd), None
     return [], "", None
+
+
+def reminders(r, n, text):
+    """Blocks of context in front of a request that say nothing about the folder."""
+    date = f"2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}"
+    blocks = [n.sentence(), "\n".join(r.sample(systems.RULES, 2)), f"# currentDate\nToday's date is {date}.\n\n{n.sentence()} {n.sentence()}", text(r.randint(50, 800)), folders.history(r, n),
+              folders.history(r, n), manual.manual(r, n, text, r.randint(100, 600), r.choice(manual.OFTEN), manual.OFTEN)]
+    gap = r.choice(["", "", "\n", "\n\n"])
+    return "".join(f"<system-reminder>\n{b}\n</system-reminder>{gap}" for b in r.sample(blocks, r.randint(0, 3)))
+
+
+def update(r, n, text, size, cwd):
+    """A system turn behind a request, about `size` characters: the folder, tools that could be loaded, agents, skills, the day. The request is
+    what counts, however much is said after it."""
+    parts = [folders.told(r, cwd)] if r.random() < .7 else []
+    if r.random() < .4:
+        parts.append(r.choice(["Further tools, which have to be loaded before they can be called:", "Not loaded yet:", "Tools behind the search:"]) + "\n" + "\n".join(n.ident() for _ in range(r.randint(2, 14))))
+    while sum(map(len, parts)) < size:
+        x, rest = r.random(), max(200, size - sum(map(len, parts)))
+        parts.append(manual.roster(r, n, text, r.randint(rest // 3, rest)) if x < .65 else manual.manual(r, n, text, min(rest, 1500), r.choice(manual.OFTEN), manual.OFTEN) if x < .8 else n.sentence())
+    if r.random() < .3:
+        parts.append(f"Today's date is 2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}.")
+    return "\n\n".join(parts)
 
 
 def within(r, n, text, size, cwd):
@@ -161,14 +192,14 @@ def conversation(maker, room):
     """(messages, tools) of about `room` characters, most of them before the first request."""
     r, n, text = maker.r, maker.n, maker.text
     shape, cwd = r.choice(SHAPES), folders.place(r, n)
-    prompt = int(room * r.choice([r.uniform(.3, .75), r.uniform(.7, .96)]))
+    prompt = int(room * r.choice([r.uniform(.3, .75)] + (1 if room < LONG else 3) * [r.uniform(.7, .96)]))
     share = r.choice([r.uniform(.05, .3), r.uniform(.3, .6)])
     tools = many_tools(r, n, text, int(prompt * (1 - share)))
     before, start, after = opening(r, n, text, shape, prompt, cwd)
     rule = r.choice(folders.RULE) if r.random() < .25 else ""
     for t in tools if rule else ():
         t.take_whole_paths()
-    messages = [{"role": "system", "content": system(r, n, text, int(prompt * share), cwd, rule)}] + before
+    messages = [{"role": "system", "content": system(r, n, text, int(prompt * share), cwd, shape == "plain" or r.random() < .35, rule)}] + before
     told = any(cwd in m["content"] for m in messages) or cwd in start
     specs = [t.spec() for t in tools]
     size = sum(len(str(s)) for s in specs) + sum(len(m["content"]) for m in messages)
@@ -187,8 +218,12 @@ def conversation(maker, room):
             messages += [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
         task.obey(None)
         messages.append({"role": "user", "content": (start if not i else "") + said})
-        if after and not i:
+        if after and i:
+            after = {"role": "system", "content": update(r, n, text, r.randint(100, 1500), cwd)}
+        if after and (not i or r.random() < LATER):
             messages.append(after)
+            if cwd in after["content"]:
+                task.slots["cwd"] = cwd
         maker.do(messages, task, tools, look, remembered, cwd if r.random() < SLIPS else None)
         told, last = told or "cwd" in task.slots, task
         size += sum(len(m["content"]) + 150 for m in messages[first:])

@@ -34,7 +34,7 @@ class Source:
         for text, mine in render.segments(messages, tools):
             part = self.tok.encode(text)
             ids += part
-            weights += [ASSISTANT if mine else other] * len(part)
+            weights += [0.0 if mine is None else ASSISTANT if mine else other] * len(part)
         return ids + [self.end], weights + [0.0]
 
     def free_text(self, chars):
@@ -42,10 +42,10 @@ class Source:
         return ids, [TEXT] * len(ids)
 
     def opening(self, length):
-        """The document that a long row starts with: three of four in the shape of agents'."""
-        if self.rng.random() < .25:
+        """The document that a long row starts with: seven of eight in the shape of agents'."""
+        if self.rng.random() < .125:
             return self.dialog(long=int(length * 2.2))
-        return self.dialog(shape=int(length * CHARS * self.rng.uniform(.5, 1)))
+        return self.dialog(shape=int(length * CHARS * self.rng.uniform(.65, 1)))
 
     def document(self, length):
         """Any shorter document."""

@@ -8,10 +8,10 @@ RANDOM = [string.ascii_lowercase + string.digits + "_", string.ascii_letters + s
 HOMES = ["/home/user/", "/work/", "/Users/me/", "/tmp/", "/root/", "/srv/", "/", "/opt/", "/mnt/", "/workspaces/", "/var/lib/", "/data/"]
 # {}: the folder. In a system prompt, alone or in a block with other facts.
 TOLD = [
-    "# Environment\n - Working directory: {}\n - Platform: linux", "Working directory: {}", "Current working directory: {}", "<env>\n  Working directory: {}\n  Platform: linux\n</env>",
+    "# Environment\n - Working directory: {}\n - Platform: linux", "Working directory: {}", "Current working directory: {}", "<env>\n  Main folder: {}\n  Root of the workspace: {}\n  Under git: yes\n</env>", "<env>\n  Working directory: {}\n  Platform: linux\n</env>",
     "# Environment\nThis is where you are:\n - Main working directory: {}\n - Git repository: true\n - Shell: bash\n - System: Linux", "cwd: {}", "You work in `{}`.", "The project lies in {}",
     "<environment>\n<cwd>{}</cwd>\n<os>linux</os>\n</environment>", "Your working directory is {} and the shell is bash.", "Project root: {}", "## Workspace\n\nroot: `{}`\ngit: yes",
-    "Session:\n  directory: {}\n  platform: linux", "You were started in the folder {}", "The user's project is in the directory {}", '{"cwd": "{}", "platform": "linux", "shell": "bash"}', "PWD={}",
+    "Session:\n  directory: {}\n  platform: linux", "You were started in the folder {}", "# Environment\n- Git repository: yes\n- Main folder: {}\n- Platform: linux\n- Shell: sh\n- Put what was downloaded into a folder of its own.", "Facts about this session:\n * main directory: {}\n * version control: git\n * system: linux", "The user's project is in the directory {}", '{"cwd": "{}", "platform": "linux", "shell": "bash"}', "PWD={}",
 ]
 SAID = ["I'm currently working in the directory: {}", "The current directory is {}", "I work in the folder {}", "We are in the directory: {}", "My working directory: {}", "I am now working in this directory: {}",
         "The directory I'm working in: {}", "Working directory: {}", "My project is in {}", "This session runs in {}"]
@@ -77,6 +77,14 @@ def neighbours(r, n, cwd):
     lines = [f"- notes about the user: `{home}/{n.word()}`", f"- notes about this project: `{home}/projects/{dashed}/{n.word()}`", f"## {home}/{n.word()}/{n.word().upper()}.md\n\nThis file is empty so far.",
              f"Settings are kept in {home}/settings.json.", f"Logs go to {home}/logs/{n.word()}.log"]
     return "\n".join(r.sample(lines, r.randint(1, 4)))
+
+
+def history(r, n):
+    """What version control says about the folder, without its name."""
+    changed = [r.choice([" M ", "?? ", "A  ", " D "]) + n.path() for _ in range(r.choice((0, 0, 1, 3)))]
+    commits = [f"{r.randrange(16 ** 7):07x} {n.sentence()}" for _ in range(r.choice((0, 0, 1, 5)))]
+    return "\n\n".join([r.choice(["# Git", "# Version control", "State of the repository when the session began; it is not updated."]), f"{r.choice(['Branch', 'On branch', 'Current branch'])}: {r.choice(['main', 'master', n.word()])}",
+                        f"{r.choice(['Status', 'Changes'])}:\n" + ("\n".join(changed) or r.choice(["clean", "(nothing)"])), f"{r.choice(['Last commits', 'Commits', 'History'])}:\n" + "\n".join(commits)])
 
 
 def surroundings(r, n, cwd):

@@ -70,6 +70,27 @@ def manual(r, n, text, size, own="this tool", others=()):
     return "\n\n".join(parts)
 
 
+# Words that a skill may be called by, and what may be said about it: it speaks of requests as if they were made.
+SKILLS = ["run", "test", "build", "verify", "debug", "review", "simplify", "init", "loop", "read", "list", "release", "clean-up", "commit", "batch", "config", "plan", "search", "docs", "setup"]
+TRIGGERS = [
+    "Use it when asked to run, start or build this project.", "Load it before you {act}.", "Triggers on: \"run the tests\", \"{f}\", \"show {f}\".", "Examples: \"{ask}\", \"{ask}\".", "Do NOT use it for {act}.",
+    "READ IT FIRST, before you run a command or open a file, when the user speaks of {f}.", "Skip it when `{c}` finds nothing (run that FIRST).", "Runs `{c}` and says what came out.", "Looks at {f} and changes what is wrong in it.",
+    "For {act} and {act}. Never on your own judgment.", "When the user says \"{ask}\", load this instead.", "Read-only: it finds code, it does not change it.", "Start the program to see a change at work, not only its tests.", "/{w} {f} does the same.",
+]
+ASKED = ["create {f} containing {w}", "what is in {f}?", "run the tests", "build it", "list the files in {d}", "run {c}", "delete {f}", "show me {f}"]
+
+
+def trigger(r, n):
+    """When a skill or an agent is meant to be used."""
+    s = " ".join(r.choice(TRIGGERS) for _ in range(r.randint(1, 3)))
+    while "{ask}" in s:
+        s = s.replace("{ask}", r.choice(ASKED), 1)
+    for key, make in (("{act}", lambda: r.choice(ACTS)), ("{f}", n.path), ("{d}", n.folder), ("{c}", n.command), ("{w}", n.word)):
+        while key in s:
+            s = s.replace(key, make().replace("{", "("), 1)
+    return s
+
+
 def roster(r, n, text, size):
     """Lists of agents and skills, as clients put them into a turn of their own."""
     out = r.choice(["Agents that can be started:", "Kinds of agent for the tool {}:", "The following skills are there for the tool {}:", "Skills:", "Helpers of this session:", "Servers that are connected:"]).format(n.ident())
@@ -80,7 +101,7 @@ def roster(r, n, text, size):
         elif x < .2:
             out += "\n\n" + line(r, n, n.ident(), [n.ident()])
         else:
-            name = n.ident() + (r.choice([":", "/", "-"]) + n.word() if r.random() < .2 else "")
-            told = r.choice([n.sentence(), line(r, n, name, [n.ident(), n.ident()]), text(r.randint(40, 500)).replace("\n", " "), ""])
+            name = r.choice(SKILLS) if r.random() < .3 else n.ident() + (r.choice([":", "/", "-"]) + n.word() if r.random() < .2 else "")
+            told = trigger(r, n) if r.random() < .4 else r.choice([n.sentence(), line(r, n, name, [n.ident(), n.ident()]), text(r.randint(40, 500)).replace("\n", " "), ""])
             out += f"\n- {name}" + (f": {told}" if told else "") + (f" (Tools: {r.choice(['*', 'all', n.ident() + ', ' + n.ident()])})" if r.random() < .15 else "")
     return out

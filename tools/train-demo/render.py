@@ -88,7 +88,7 @@ def reply_text(message):
 
 
 def segments(messages, tools):
-    """[(text, written by the assistant?)] for a conversation."""
+    """[(text, written by the assistant?)] for a conversation; None: written by it, but a slip, which is not to be learnt."""
     out, system = [], None
     if messages and messages[0]["role"] == "system":
         system, messages = messages[0]["content"], messages[1:]
@@ -96,7 +96,7 @@ def segments(messages, tools):
     for i, m in enumerate(messages):
         after = messages[i + 1]["role"] if i + 1 < len(messages) else None
         if m["role"] == "assistant":
-            out += [("<|im_start|>assistant", False), (reply_text(m), not m.get("slip"))]
+            out += [("<|im_start|>assistant", False), (reply_text(m), None if m.get("slip") else True)]
         elif m["role"] == "tool":
             start = "<|im_start|>user\n" if i and messages[i - 1]["role"] != "tool" else ""
             end = "<|im_end|>\n" if after != "tool" else ""

@@ -43,7 +43,7 @@ def filler(corpus, r):
 
 
 def system(r, n, text, hint=None, size=None, cwd=None):
-    """A system prompt of about `size` characters (drawn if None), or None for no prompt. cwd: the folder it may tell."""
+    """A system prompt of about `size` characters (drawn if None), or None for no prompt. cwd: the folder it may tell, "" for none."""
     if size is None:
         x = r.random()
         size = 0 if x < .18 else 1 if x < .45 else r.randint(100, 1200) if x < .85 else r.randint(1200, 5000)
@@ -59,7 +59,7 @@ def system(r, n, text, hint=None, size=None, cwd=None):
         elif x < .6:
             parts.append(r.choice(TITLES))
         elif x < .72:
-            parts.append(environment(r, n, cwd))
+            parts.append(r.choice(TITLES) if cwd == "" else environment(r, n, cwd))
         elif x < .82:
             parts.append(example(r, n))
         else:
@@ -69,7 +69,7 @@ def system(r, n, text, hint=None, size=None, cwd=None):
         parts.insert(r.randint(1, len(parts)), r.choice([
             "To {k}: {c}", "{K} command: {c}", "- {K}: `{c}`", "Use `{c}` to {k}.", "The project is {p} with `{c}`.", "{k}: {c}", "# Commands\n\n- {K}: `{c}`"]).format(
                 k={"test": "run the tests", "build": "build"}[kind], K=kind.capitalize(), c=command, p={"test": "tested", "build": "built"}[kind]))
-    if r.random() < .2:
+    if r.random() < .2 and cwd != "":
         parts.append(environment(r, n, cwd))
     return "\n\n".join(parts)
 

@@ -18,9 +18,9 @@ from model import Config, Model
 
 TOKENS = 65536             # of one step
 SHORT = 4096               # usual length of a row
-# after a share of the time: every so many steps rows of such a length
-LONGER = {"16k": [(4, 16384)], "64k": [(4, 16384), (10, 32768), (20, 65536)],
-          "agents": [(7, 8192), (3, 16384), (4, 32768), (40, 49152)]}
+# after a share of the time: every so many steps, from which one on, rows of such a length
+LONGER = {"16k": [(4, 0, 16384)], "64k": [(4, 0, 16384), (10, 0, 32768), (20, 0, 65536)],
+          "agents": [(5, 1, 8192), (5, 2, 20480), (5, 4, 32768), (40, 5, 49152)]}
 BALANCE = 0.01
 WARMUP_STEPS = 200
 
@@ -52,8 +52,8 @@ def plan(steps, start, longer):
     out = []
     for i in range(steps):
         length = SHORT
-        for every, longs in longer:
-            if i >= steps * start and i % every == 0:
+        for every, first, longs in longer:
+            if i >= steps * start and i % every == first:
                 length = longs
         out.append((TOKENS // length, length))
     return out
