@@ -65,6 +65,13 @@ static void get_health(const struct server *s, struct http_request *http)
     http_send(http, 200, "application/json", STR("{\"status\":\"ok\"}\n"));
 }
 
+/* Ollama's own command line asks this first, and clients for its server read the words. */
+static void get_root(const struct server *s, struct http_request *http)
+{
+    (void)s;
+    http_send(http, 200, "text/plain; charset=utf-8", STR("Ollama is running"));
+}
+
 static void get_models(const struct server *s, struct http_request *http)
 {
     struct buf body = {0};
@@ -127,11 +134,12 @@ static void kept_response(const struct server *s, struct http_request *http)
 /* ---- routes ---- */
 
 static const struct route {
-    const char *path;    /* ending in "/": and something behind it */
+    const char *path;    /* ending in "/", but for that alone: and something behind it */
     const char *methods; /* OPTIONS is answered by admit */
     bool open;           /* needs no key */
     void (*handle)(const struct server *s, struct http_request *http);
 } routes[] = {
+    {"/", "GET, HEAD, OPTIONS", true, get_root},
     {"/health", "GET, HEAD, OPTIONS", true, get_health},
     {"/v1/models", "GET, HEAD, OPTIONS", false, get_models},
     {"/v1/models/", "GET, HEAD, OPTIONS", false, get_model},
@@ -162,8 +170,8 @@ static const struct route *find_route(str path)
 {
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         str known = str_of(routes[i].path);
-        if (str_ends(known, STR("/")) ? str_starts(path, known) && path.n > known.n
-                                      : str_eq(path, known))
+        if (known.n > 1 && str_ends(known, STR("/")) ? str_starts(path, known) && path.n > known.n
+                                                     : str_eq(path, known))
             return &routes[i];
     }
     return NULL;

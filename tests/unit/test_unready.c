@@ -34,6 +34,7 @@ TEST(unready_answers_every_path_in_its_protocol)
          "\r\n\r\n{\"error\":{\"code\":503,\"message\":\"Loading model\","
          "\"type\":\"unavailable_error\"}}\n"},
         {"GET", "/v1/health", "", "\"message\":\"Loading model\""},
+        {"GET", "/", "", "\"code\":\"loading_model\""},
         {"GET", "/v1/models", "",
          "\r\n\r\n{\"error\":{\"message\":\"The model is loading: try again.\","
          "\"type\":\"server_error\",\"param\":null,\"code\":\"loading_model\"}}"},
