@@ -129,6 +129,8 @@ void ollama_serve_show(const struct server *s, struct http_request *http)
         name = json_str(json_get(body, "name"));
     bool ok = body ? openai_fields(body, "body", table, FIELD_COUNT(table), NULL, &e)
                    : openai_refuse(&e, NULL, "the body is not JSON: %s", why.msg);
+    if (ok && !name.n)
+        ok = openai_refuse(&e, "model", "'model' is required.");
     if (ok && !is_ours(s, name))
         ok = openai_fail(&e, 404, "model_not_found",
                          "model '%.*s' not found; this server has '%.*s'",

@@ -44,8 +44,14 @@ bool prompt_encode(const struct server *s, const struct openai_request *q, struc
 {
     if (q->chat)
         return encode_chat(s, q, out, e);
-    for (size_t i = 0; i < q->n_prompt_ids; i++)
+    const uint32_t n_vocab = engine_model(s->engine)->plan.n_vocab;
+    for (size_t i = 0; i < q->n_prompt_ids; i++) {
+        if (q->prompt_ids[i] < 0 || (uint32_t)q->prompt_ids[i] >= n_vocab)
+            return openai_refuse(e, q->prompt_at,
+                                 "'%s[%zu]' is %d; the model's tokens are 0 to %u.", q->prompt_at,
+                                 i, (int)q->prompt_ids[i], n_vocab - 1);
         tok_ids_put(&out->ids, q->prompt_ids[i]);
+    }
     if (!q->prompt_ids) {
         tok_encode(s->tok, q->prompt, &(struct tok_params){.special = true}, &out->ids);
         add_bos(s->tok, &out->ids);

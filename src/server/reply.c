@@ -499,6 +499,19 @@ static void open_parser(struct reply *r)
     });
 }
 
+/* What sampling_check would refuse, with the field's name. */
+static bool check_bias(const struct reply *r, struct openai_error *e)
+{
+    const struct sampling *s = &r->request->sampling;
+    const uint32_t n_vocab = engine_model(r->server->engine)->plan.n_vocab;
+    for (size_t i = 0; i < s->n_bias; i++)
+        if ((uint32_t)s->bias[i].id >= n_vocab) /* the parser has none below 0 */
+            return openai_refuse(e, "logit_bias",
+                                 "'logit_bias' has token %d; the model's are 0 to %u.",
+                                 (int)s->bias[i].id, n_vocab - 1);
+    return true;
+}
+
 bool reply_submit(struct reply *r, uint64_t hint, struct openai_error *e)
 {
     const struct tok_ids *ids = &r->prompt.ids;
@@ -511,7 +524,8 @@ bool reply_submit(struct reply *r, uint64_t hint, struct openai_error *e)
         return openai_refuse(e, param, "The prompt has no tokens.");
     if (ids->n >= n_ctx)
         return openai_overflow(e, param, ids->n, n_ctx);
-    if (!constrain_request(r->server, q, r->prompt.in_reasoning, &constraint, e))
+    if (!check_bias(r, e) ||
+        !constrain_request(r->server, q, r->prompt.in_reasoning, &constraint, e))
         return false;
     r->progress.n_total = ids->n;
     size_t room = n_ctx - ids->n;
