@@ -183,11 +183,13 @@ static bool gather(struct responses_request *r, struct responses_store *store,
     struct buf all = {0};
     struct err why = {0};
     bool ok = resolve(r, store, e);
-    if (ok && r->previous.n && !responses_store_items(store, r->previous, &all))
+    if (ok && r->previous.n && !responses_store_items(store, r->previous, &all)) {
         ok = openai_fail(e, 404, "previous_response_not_found",
                          "Previous response '%.*s' is not here (any more): send the whole "
                          "conversation as 'input'.",
                          (int)(r->previous.n < 80 ? r->previous.n : 80), r->previous.p);
+        e->param = openai_path("previous_response_id");
+    }
     if (ok) {
         struct buf list = {0};
         buf_byte(&list, '[');
