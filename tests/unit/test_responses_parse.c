@@ -358,7 +358,8 @@ TEST(responses_parse_continues_responses_and_finds_items)
                        "{\"input\":[{\"role\":\"user\",\"content\":\"0\"},{\"type\":"
                        "\"item_reference\",\"id\":\"msg_A_0\"}]}",
                        "user 0\nassistant 2\n");
-    check_refused(store, "{\"previous_response_id\":\"resp_B\",\"input\":\"3\"}", 404, "");
+    check_refused(store, "{\"previous_response_id\":\"resp_B\",\"input\":\"3\"}", 404,
+                  "previous_response_id");
     check_refused(store, "{\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_A_7\"}]}", 404, "");
     check_refused(store, "{\"input\":[{\"type\":\"item_reference\",\"id\":\"x\"}]}", 404, "");
     responses_store_close(store);
