@@ -95,13 +95,20 @@ static int take_answer(str answer, str *body)
     return (int)n;
 }
 
+/* The status that the path is answered with, and the body, a view into in; -1: nobody answers. */
+static int ask(uint16_t port, const char *path, const char *key, struct buf *in, str *body)
+{
+    buf_clear(in);
+    return fetch(port, path, key, in) ? take_answer(buf_view(in), body) : -1;
+}
+
 /* Does it say, as llama-server does, that it is loading? */
 static bool is_loading(uint16_t port, struct launch_server *out)
 {
     struct buf in = {0};
     struct err ignored;
     str body;
-    if (fetch(port, "/health", NULL, &in) && take_answer(buf_view(&in), &body) == 503) {
+    if (ask(port, "/health", NULL, &in, &body) == 503) {
         struct json *v = json_parse(body, &ignored);
         const struct json *error = json_get(v, "error");
         out->loading = str_eq(json_str(json_get(error, "message")), STR("Loading model"));
@@ -120,7 +127,9 @@ bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch
     str body;
     bool ok = false;
     *out = (struct launch_server){.port = port, .key = key};
-    const int status = fetch(port, "/v1/models", key, &in) ? take_answer(buf_view(&in), &body) : -1;
+    int status = ask(port, "/v1/models", key, &in, &body);
+    if (status == 503 && !is_loading(port, out)) /* not any more */
+        status = ask(port, "/v1/models", key, &in, &body);
     if (status < 0)
         err_set(e, ERR_IO,
                 "launch: no server answers on 127.0.0.1:%u: start one with 'tawny serve MODEL "
@@ -128,9 +137,12 @@ bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch
                 port, port);
     else if (status == 401)
         err_set(e, ERR_USAGE, "launch: the server asks for a key: give --api-key");
-    else if (status == 503 && is_loading(port, out))
+    else if (out->loading)
         err_set(e, ERR_IO, "launch: the server on 127.0.0.1:%u is loading its model: try again",
                 port);
+    else if (status == 503)
+        err_set(e, ERR_LIMIT,
+                "launch: the server on 127.0.0.1:%u takes no more requests: try again", port);
     else if (status != 200)
         err_set(e, ERR_FORMAT, "launch: 127.0.0.1:%u is no server of models", port);
     else
