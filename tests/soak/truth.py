@@ -28,7 +28,7 @@ class Truth:
     """port: a server of the model, for its tokens; device: the index of the one that reads."""
 
     def __init__(self, port, tawny, model, device, folder):
-        self.port, self.known = port, {}
+        self.port, self.known, self.n_unseen = port, {}, 0  # n_unseen: tokens behind ends that were ignored
         self.ids_file, self.logits_file = (os.path.join(folder, name) for name in ("ids", "logits"))
         self.command = [tawny, "debug", "logits", model, "--backend", "vulkan", "--device", str(device), "--tokens", self.ids_file,
                         "--out", self.logits_file, "--batch"]
@@ -44,7 +44,7 @@ class Truth:
 
     def distances(self, answer):
         """Of each token of the answer, and of its end where that is the model's own: the largest logit less its own. Shorter where
-        the tokens behind cannot be told from the text: those of parts of a character."""
+        the tokens behind cannot be told from the text: those of parts of a character, and those behind an end that was ignored."""
         prompt, reply = self.tokens(answer.prompt, True), []
         if len(prompt) != answer.n_prompt:
             raise RuntimeError(f"a prompt of {answer.n_prompt} tokens is cut into {len(prompt)}: {answer.prompt[:200]!r}")
@@ -54,10 +54,18 @@ class Truth:
                 break
             reply.append(ids[0])
         rows = self.read(prompt + reply, len(prompt) - 1)
+        if answer.n_tokens > len(answer.pieces) + (answer.finish == "stop"):
+            self.n_unseen += len(reply) - self.end_of(rows, reply)
+            reply = reply[: self.end_of(rows, reply)]
         found = [max(row) - row[i] for row, i in zip(rows, reply)]
         if answer.finish == "stop" and len(reply) + 1 == answer.n_tokens and self.ends:
             found.append(max(rows[-1]) - max(rows[-1][i] for i in self.ends))
         return found
+
+    def end_of(self, rows, reply):
+        """Where a reply that goes on behind the model's end has that end, whose text is empty."""
+        wanted = (i for i, row in enumerate(rows[: len(reply)]) if row.index(max(row)) in self.ends)
+        return next(wanted, len(reply))
 
     def read(self, ids, first):
         """Rows of logits from `first` on."""
