@@ -25,12 +25,14 @@ enum {
     MATRIX_KEYS = 16,            /* positions of a tile there */
     MOST_MATRIX = 128,           /* elements of a head: its sums are in registers there */
     KEYS_PER_SPLIT = 64,
-    KEYS_OF_ONE = 128,         /* so many are not split: merging takes longer than a second tile */
-    KEYS_PER_TILE_SPLIT = 256, /* of shaders/flash.glsl */
-    ENOUGH_GROUPS = 128,       /* tiles are split until there are so many workgroups */
-    WIDE_HEAD = 128,           /* elements; see matrix_spec */
-    SHARED_HEAD_SOFTWARE = 8,  /* at most: so that tests come there, more does not fit */
-    FLASH_SHARED = 1024,       /* bytes of shared memory beside tiles and rows */
+    KEYS_OF_ONE = 128, /* so many are not split: merging takes longer than a second tile */
+    SPLIT_WEIGHTS = (MOST_SPLITS + 7) / 8 * 8, /* of a query in shaders/attend.glsl */
+    KEYS_PER_TILE_SPLIT = 256,                 /* of shaders/flash.glsl */
+    MOST_TILE_SPLITS = 32,
+    ENOUGH_GROUPS = 128,      /* tiles are split until there are so many workgroups */
+    WIDE_HEAD = 128,          /* elements; see matrix_spec */
+    SHARED_HEAD_SOFTWARE = 8, /* at most: so that tests come there, more does not fit */
+    FLASH_SHARED = 1024,      /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
     LONGEST_TILE = 64, /* positions: pages are multiples of it */
 };
@@ -49,7 +51,7 @@ static uint32_t attend_queries(const struct op_attend *o, uint32_t most)
 /* Bytes of shared memory of a workgroup there. */
 static uint64_t attend_bytes(const struct op_attend *o, uint64_t queries)
 {
-    const uint64_t floats = (queries + 1) * o->head_dim + o->head_dim_v + queries * MOST_SPLITS;
+    const uint64_t floats = (queries + 1) * o->head_dim + o->head_dim_v + queries * SPLIT_WEIGHTS;
     return 4 * floats + ATTEND_SUMS + ATTEND_SHARED;
 }
 
@@ -216,8 +218,13 @@ static bool walker_spec(const struct gpu *g, const struct op_attend *o,
         o->head_dim > MOST_MATRIX)
         return false;
     const uint64_t fixed =
-        ATTEND_SHARED + 4 * ((queries + 1) * o->head_dim + o->head_dim_v + MOST_SPLITS * queries);
-    const uint64_t place = keys * (2 * o->head_dim + 16) + m * 4 * (num_max(keys, n) + 6);
+        ATTEND_SHARED + 4 * ((queries + 1) * o->head_dim + o->head_dim_v + SPLIT_WEIGHTS * queries);
+    const uint64_t row = 2 * o->head_dim + 16, place = keys * row + 8 * m;
+    /* Scores, weights with factors, and half of the sums' columns take turns there. */
+    const uint64_t weights = m * (2 * keys + 16 + 4 * n + 16);
+    if (m * (4 * keys + 16) > keys * row || weights > keys * row || o->head_dim / 2 % n || n % 8 ||
+        k % 8)
+        return false;
     if (c->shared_bytes < fixed + place)
         return false;
     const uint64_t walkers = num_min((c->shared_bytes - fixed) / place, THREADS / subgroup);
@@ -341,19 +348,27 @@ void attention_pages(const struct gpu *g, uint32_t kv, struct vk_pipeline_spec *
     spec->consts[PAGE_CONSTS + 2] = (uint32_t)((table_offset(params) - pos) / sizeof(uint32_t));
 }
 
-static uint32_t row_splits(uint32_t n_rows, uint32_t n_keys)
+/* Of many keys: so many that all cores have as many of the workgroups. Keys behind a power of two,
+ * as contexts often have, would be a tile more for some of 32. */
+static uint32_t most_splits(const struct gpu *g, uint32_t n_groups)
 {
-    uint32_t n = 1;
-    while (n_rows <= FEW_ROWS && n_keys > KEYS_OF_ONE && n < MOST_SPLITS &&
-           n * KEYS_PER_SPLIT < n_keys)
-        n *= 2;
-    return n;
+    const uint32_t round = vk_caps(g->vk)->n_cores / n_groups;
+    return round && round < MOST_SPLITS ? MOST_SPLITS / round * round : MOST_SPLITS;
+}
+
+/* n_groups: of each of the rows. */
+static uint32_t row_splits(const struct gpu *g, uint32_t n_groups, uint32_t n_rows, uint32_t n_keys)
+{
+    if (n_rows > FEW_ROWS || n_keys <= KEYS_OF_ONE)
+        return 1;
+    const uint32_t n = (n_keys + KEYS_PER_SPLIT - 1) / KEYS_PER_SPLIT;
+    return (uint32_t)num_min(n, most_splits(g, n_groups * n_rows));
 }
 
 static uint32_t tile_splits(uint32_t n_groups, uint32_t n_keys, uint32_t keys_per_split)
 {
     uint32_t n = 1;
-    while (n * n_groups < ENOUGH_GROUPS && n < MOST_SPLITS && n * keys_per_split < n_keys)
+    while (n * n_groups < ENOUGH_GROUPS && n < MOST_TILE_SPLITS && n * keys_per_split < n_keys)
         n *= 2;
     return n;
 }
@@ -441,9 +456,9 @@ void attention_attend(struct recorder *r, const struct step *s)
         .sums = r->g->scratch.address + r->g->sums_at,
         .counters = r->g->scratch.address + r->g->counters_at,
         .pos = recorder_input(r, INPUT_POS),
-        .totals = (uint32_t)((r->g->totals_at - r->g->sums_at) / sizeof(float)),
+        .totals = (uint32_t)(r->g->totals_at - r->g->sums_at),
         .n_cache = cache->n_rows,
-        .n_splits = row_splits(r->n_rows, keys_of(o, r->n_keys)),
+        .n_splits = row_splits(r->g, s->n_groups, r->n_rows, keys_of(o, r->n_keys)),
     };
     DISPATCH(r, r->g->pipelines[s->pipeline[r->n_rows > 1]], push, s->n_groups, r->n_rows,
              push.n_splits);

@@ -16,7 +16,7 @@ enum {
     MOST_THREADS = 1024,        /* where shaders leave that open, see shaders/common.glsl */
     HEAD_ROWS = 64,             /* rows whose logits are made at once */
     MOST_OUTS = 3,              /* matrices of one projecting step */
-    MOST_SPLITS = 32,           /* of the positions of one row's attention */
+    MOST_SPLITS = 34,           /* of the positions of one row's attention; see row_splits */
     N_RECORDINGS = 12,          /* kept for other numbers of rows */
     MOST_PARTS = 128,           /* of a run, each a submit */
     FEWEST_MEASURED = 16,       /* rows, from which on a run takes as long as it has rows */

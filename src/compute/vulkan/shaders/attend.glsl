@@ -35,20 +35,21 @@ layout(push_constant) uniform Push
     uint64_t keys, values;   // rows, see cache.glsl
     uint64_t sinks;          // 0 or [heads]
     Float4sOut to;           // [..][heads][HEAD_DIM_V]
-    SharedFloat4s sums;      // [..][N_GROUPS][splits][N_QUERIES][HEAD_DIM_V]
+    SharedVec2s sums;        // halves: [..][N_GROUPS][splits][N_QUERIES][HEAD_DIM_V]
     Counters counters;       // [..][N_GROUPS]
     Words pos;               // [N_UBATCH], then the sequences
-    uint totals;             // floats behind sums: [..][N_GROUPS][splits][N_QUERIES] maximum, total
+    uint totals;             // bytes behind sums: [..][N_GROUPS][splits][N_QUERIES] maximum, total
     uint n_cache;
-    uint n_splits; // a power of two
+    uint n_splits;
 } p;
 
 // The queries; FUSED: then the new key and the new value.
 const uint QUERY_ROWS = N_QUERIES + FUSED;
 shared vec4 s_query[(QUERY_ROWS * HEAD_DIM + FUSED * HEAD_DIM_V) / 4];
 #define QUERY(i) s_query[(i) / 4][(i) % 4]
-const uint MOST_SPLITS = 32; // of src/compute/vulkan/gpu.h
-shared float s_weight[MOST_SPLITS * N_QUERIES];
+const uint MOST_SPLITS = 34; // of src/compute/vulkan/gpu.h, even
+const uint WEIGHED = (MOST_SPLITS + 7) / 8; // each of eight threads weighs so many
+shared float s_weight[8 * WEIGHED * N_QUERIES];
 
 uint source_row;
 #define SOURCE(i) QUERY(source_row + (i))
@@ -207,7 +208,7 @@ void find_positions(uint step)
     if (FUSED != 0)
         fetch_rows();
     const uint last = pos + 1, start = WINDOW != 0 && last > WINDOW ? last - WINDOW : 0;
-    const uint span = ((last - start + p.n_splits - 1 >> findLSB(p.n_splits)) + step - 1) / step * step;
+    const uint span = ((last - start + p.n_splits - 1) / p.n_splits + step - 1) / step * step;
     first = start + split * span;
     end = min(first + span, last);
     cache = Cache(Words(uint64_t(p.pos) + 4ul * TABLE_AT), p.n_cache, N_KV_HEADS, group / SHARE, sequence);
@@ -236,12 +237,8 @@ float sink_of(uint q)
     return p.sinks != 0 ? Floats(p.sinks).v[group * N_QUERIES + q] : LEAST;
 }
 
-SharedFloats totals()
-{
-    return SharedFloats(uint64_t(p.sums) + 4ul * p.totals);
-}
-
-// The sum of the values that query q saw here, weighted by e^(score - most), whose weights' sum is total.
+// The sum of the values that query q saw here, weighted by e^(score - most), whose weights' sum is total. A split leaves
+// the mean, in halves: it is among values that a cache of halves or less holds.
 void put_part(uint q, uint quad, vec4 sum, float most, float total)
 {
     if (p.n_splits == 1) {
@@ -251,77 +248,97 @@ void put_part(uint q, uint quad, vec4 sum, float most, float total)
         return;
     }
     const uint at = ((token * N_GROUPS + group) * p.n_splits + split) * N_QUERIES + q;
-    p.sums.v[at * QUADS + quad] = sum;
-    if (quad == 0) {
-        totals().v[2 * at] = most;
-        totals().v[2 * at + 1] = total;
+    const vec4 mean = total > 0 ? sum / total : vec4(0);
+    p.sums.v[at * QUADS + quad] = uvec2(packHalf2x16(mean.xy), packHalf2x16(mean.zw));
+    if (quad == 0)
+        SharedVec2s(uint64_t(p.sums) + p.totals).v[at] = floatBitsToUint(vec2(most, total));
+}
+
+// Of every eighth split of a query.
+vec2 totals[WEIGHED];
+
+void load_totals(uint base)
+{
+    const uint q = min(thread() / 8, N_QUERIES - 1), lane = thread() % 8;
+    [[unroll]] for (uint i = 0; i < WEIGHED; i++) {
+        const uint s = min(8 * i + lane, p.n_splits - 1);
+        totals[i] = uintBitsToFloat(SharedVec2s(uint64_t(p.sums) + p.totals).v[(base + s) * N_QUERIES + q]);
     }
 }
 
 // Splits that there are none of weigh 0.
-void weigh_splits(uint base)
+void weigh_splits()
 {
     const uint q = thread() / 8, lane = thread() % 8;
     if (q >= N_QUERIES)
         return;
     const float sink = sink_of(q);
-    float m[MOST_SPLITS / 8], l[MOST_SPLITS / 8], most = sink;
-    [[unroll]] for (uint i = 0; i < MOST_SPLITS / 8; i++) {
-        const uint s = min(8 * i + lane, p.n_splits - 1), at = 2 * ((base + s) * N_QUERIES + q);
-        m[i] = totals().v[at];
-        l[i] = totals().v[at + 1];
-        most = max(most, m[i]);
-    }
+    float most = sink, total = 0, w[WEIGHED];
+    [[unroll]] for (uint i = 0; i < WEIGHED; i++)
+        most = max(most, totals[i].x);
     [[unroll]] for (uint x = 1; x < 8; x *= 2)
         most = max(most, subgroupShuffleXor(most, x));
-    float total = 0;
-    [[unroll]] for (uint i = 0; i < MOST_SPLITS / 8; i++)
-        total += 8 * i + lane < p.n_splits ? exp(m[i] - most) * l[i] : 0;
+    [[unroll]] for (uint i = 0; i < WEIGHED; i++) {
+        w[i] = 8 * i + lane < p.n_splits ? exp(totals[i].x - most) * totals[i].y : 0;
+        total += w[i];
+    }
     [[unroll]] for (uint x = 1; x < 8; x *= 2)
         total += subgroupShuffleXor(total, x);
     total += p.sinks != 0 ? exp(sink - most) : 0;
-    [[unroll]] for (uint i = 0; i < MOST_SPLITS / 8; i++) {
-        const uint s = 8 * i + lane;
-        s_weight[s * N_QUERIES + q] = s < p.n_splits ? exp(m[i] - most) / total : 0;
+    [[unroll]] for (uint i = 0; i < WEIGHED; i++)
+        s_weight[(8 * i + lane) * N_QUERIES + q] = w[i] / total;
+}
+
+const uint MEANS = N_QUERIES * QUADS / 2; // of a split, in eights
+// Two threads share the splits of an eight, where s_query has room for what one hands over.
+const uint SLICES = 2 * MEANS <= THREADS && HEAD_DIM_V <= HEAD_DIM ? 2 : 1;
+const uint SLICE = THREADS / SLICES;
+const uint FEW_SPLITS = MOST_SPLITS / 2; // that a thread asks for at once
+
+void load_means(uint base, uint i, uint from, out uvec4 x[FEW_SPLITS])
+{
+    [[unroll]] for (uint k = 0; k < FEW_SPLITS; k++)
+        x[k] = SharedVec4s(p.sums).v[(base + min(from + k, p.n_splits - 1)) * MEANS + i];
+}
+
+void add_means(uint q, uint from, const uvec4 x[FEW_SPLITS], inout vec4 a, inout vec4 b)
+{
+    [[unroll]] for (uint k = 0; k < FEW_SPLITS; k++) {
+        const float w = s_weight[(from + k) * N_QUERIES + q];
+        a += w * vec4(unpackHalf2x16(x[k].x), unpackHalf2x16(x[k].y));
+        b += w * vec4(unpackHalf2x16(x[k].z), unpackHalf2x16(x[k].w));
     }
 }
 
-// Quad i of the group's sums, of eight splits.
-void load_splits(uint base, uint i, uint split_from, out vec4 x[8])
-{
-    [[unroll]] for (uint k = 0; k < 8; k++)
-        x[k] = p.sums.v[(base + min(split_from + k, p.n_splits - 1)) * (N_QUERIES * QUADS) + i];
-}
-
-void add_splits(uint q, uint split_from, const vec4 x[8], inout vec4 sum)
-{
-    [[unroll]] for (uint k = 0; k < 8; k++)
-        sum += s_weight[(split_from + k) * N_QUERIES + q] * x[k];
-}
-
-// Sums of sixteen splits are on their way, the first ones while their weights are made.
+// The totals are asked for first: they are waited for first.
 void merge(uint base)
 {
-    const uint n = N_QUERIES * QUADS;
-    [[unroll]] for (uint done = 0; done < n; done += THREADS) {
-        const uint i = min(done + thread(), n - 1), q = i / QUADS;
-        vec4 x[8], y[8], sum = vec4(0);
-        load_splits(base, i, 0, x);
-        load_splits(base, i, 8, y);
-        if (done == 0) {
-            weigh_splits(base);
+    load_totals(base);
+    [[unroll]] for (uint done = 0; done < MEANS; done += SLICE) {
+        const uint own = done + thread() % SLICE, slice = thread() / SLICE, i = min(own, MEANS - 1);
+        const uint q = i / (QUADS / 2);
+        uvec4 x[FEW_SPLITS];
+        vec4 a = vec4(0), b = vec4(0);
+        load_means(base, i, slice * FEW_SPLITS, x);
+        if (done == 0)
+            weigh_splits();
+        barrier();
+        [[unroll]] for (uint n = 0; n < MOST_SPLITS / FEW_SPLITS / SLICES; n++) {
+            const uint from = (n * SLICES + slice) * FEW_SPLITS;
+            if (n != 0)
+                load_means(base, i, from, x);
+            add_means(q, from, x, a, b);
+        }
+        if (slice != 0 && own < MEANS) {
+            s_query[2 * i] = a;
+            s_query[2 * i + 1] = b;
+        }
+        if (SLICES != 1)
             barrier();
+        if (slice == 0 && own < MEANS) {
+            put(q, 2 * i % QUADS, SLICES != 1 ? a + s_query[2 * i] : a);
+            put(q, 2 * i % QUADS + 1, SLICES != 1 ? b + s_query[2 * i + 1] : b);
         }
-        [[dont_unroll]] for (uint s = 0; s < p.n_splits; s += 16) {
-            add_splits(q, s, x, sum);
-            if (s + 16 < p.n_splits)
-                load_splits(base, i, s + 16, x);
-            add_splits(q, s + 8, y, sum);
-            if (s + 16 < p.n_splits)
-                load_splits(base, i, s + 24, y);
-        }
-        if (done + thread() < n)
-            put(q, i % QUADS, sum);
     }
 }
 

@@ -1,7 +1,7 @@
 // attend.glsl with cooperative matrices: the queries of a key head are the rows of one matrix. A subgroup walks every so
-// many tiles of KEYS positions, through a place of its own in shared memory where keys, weights and values take
-// turns, while the next tile is on its way to its registers; it waits for no other subgroup until the end, when their sums
-// are added in order. Scores and weights are as in flash_matrix.comp.
+// many tiles of KEYS positions, through a place of its own in shared memory where keys, scores, weights, values and at last
+// sums take turns, while the next tile is on its way to its registers; it waits for no other subgroup until the end, when
+// their sums are added in order. Scores and weights are as in flash_matrix.comp.
 #version 460
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_shader_subgroup_vote : require
@@ -20,13 +20,14 @@ const uint PART = N / LANES;     // of them in a matrix of sums
 const float LOG2_E = 1.4426950408889634;
 const float SLACK = 8; // weights are at most 2^SLACK: halves hold them
 
-// A subgroup's place: rows of four halves; 16 bytes of padding keep neighbouring rows off the same banks.
+// A subgroup's place: rows of eights, eight halves or four floats; one more keeps neighbouring rows off the same banks.
 const uint EIGHTS_K = HEAD_DIM / 8, EIGHTS_V = HEAD_DIM_V / 8;
-const uint PITCH = 2 * (EIGHTS_K > EIGHTS_V ? EIGHTS_K : EIGHTS_V) + 2;
-const uint SCORE_PITCH = (KEYS > N ? KEYS : N) + 4; // floats
-shared f16vec4 s_tile[WALKERS * KEYS * PITCH];
-shared float s_scores[WALKERS * M * SCORE_PITCH];
-shared float s_most[WALKERS * M], s_total[WALKERS * M];
+const uint PITCH = (EIGHTS_K > EIGHTS_V ? EIGHTS_K : EIGHTS_V) + 1;
+const uint SCORE_PITCH = KEYS / 4 + 1;  // floats, M rows
+const uint WEIGHT_PITCH = KEYS / 8 + 1; // halves, M rows; behind them
+const uint FACTORS = M * WEIGHT_PITCH, FACTOR_PITCH = N / 4 + 1; // floats, M rows
+shared uvec4 s_place[WALKERS * KEYS * PITCH];
+shared vec2 s_total[WALKERS * M]; // maximum, total
 
 const uint LOADS_K = KEYS * EIGHTS_K / SUBGROUP, LOADS_V = KEYS * EIGHTS_V / SUBGROUP;
 
@@ -45,11 +46,6 @@ uint walker()
 uint place()
 {
     return walker() * KEYS * PITCH;
-}
-
-uint scores_at()
-{
-    return walker() * M * SCORE_PITCH;
 }
 
 uint own_row()
@@ -90,39 +86,41 @@ void load_values(const Tile tile, uint at, out Eight values[LOADS_V])
 
 // ---- to shared memory --------------------------------------------------------------------------
 
-f16vec4 halves(uint type, const Eight x, uint quad)
+uvec4 halves_of(vec4 a, vec4 b)
+{
+    return uvec4(packHalf2x16(a.xy), packHalf2x16(a.zw), packHalf2x16(b.xy), packHalf2x16(b.zw));
+}
+
+uvec4 halves(uint type, const Eight x)
 {
     if (type == CACHE_F16)
-        return f16vec4(unpackFloat2x16(x.a[2 * quad]), unpackFloat2x16(x.a[2 * quad + 1]));
-    return f16vec4(vec4(cache_pair(type, x, 2 * quad), cache_pair(type, x, 2 * quad + 1)));
+        return x.a;
+    return halves_of(vec4(cache_pair(type, x, 0), cache_pair(type, x, 1)),
+                     vec4(cache_pair(type, x, 2), cache_pair(type, x, 3)));
 }
 
 void put_keys(const Eight keys[LOADS_K])
 {
-    [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
-        const uint to = place() + number(i) / EIGHTS_K * PITCH + number(i) % EIGHTS_K * 2;
-        s_tile[to] = halves(KEY_TYPE, keys[i], 0);
-        s_tile[to + 1] = halves(KEY_TYPE, keys[i], 1);
-    }
+    [[unroll]] for (uint i = 0; i < LOADS_K; i++)
+        s_place[place() + number(i) / EIGHTS_K * PITCH + number(i) % EIGHTS_K] = halves(KEY_TYPE, keys[i]);
 }
 
 void put_values(const Eight values[LOADS_V])
 {
-    [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
-        const uint to = place() + number(i) / EIGHTS_V * PITCH + number(i) % EIGHTS_V * 2;
-        s_tile[to] = halves(VALUE_TYPE, values[i], 0);
-        s_tile[to + 1] = halves(VALUE_TYPE, values[i], 1);
-    }
+    [[unroll]] for (uint i = 0; i < LOADS_V; i++)
+        s_place[place() + number(i) / EIGHTS_V * PITCH + number(i) % EIGHTS_V] =
+            halves(VALUE_TYPE, values[i]);
 }
 
 // FUSED: the row of the new position, `n` elements from s_query[from] on, and of those behind it: what the cache has there is
 // nobody's, and counts nothing.
 void put_fresh(uint at, uint from, uint n)
 {
-    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < KEYS * (n / 4); i += SUBGROUP) {
-        const uint row = i / (n / 4), quad = i % (n / 4);
+    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < KEYS * (n / 8); i += SUBGROUP) {
+        const uint row = i / (n / 8), eight = i % (n / 8);
         if (at + row >= pos)
-            s_tile[place() + row * PITCH + quad] = f16vec4(s_query[from + quad]);
+            s_place[place() + row * PITCH + eight] =
+                halves_of(s_query[from + 2 * eight], s_query[from + 2 * eight + 1]);
     }
 }
 
@@ -131,14 +129,14 @@ void put_fresh(uint at, uint from, uint n)
 // Through the first subgroup's place: times LOG2_E.
 void take_queries()
 {
-    for (uint i = thread(); i < M * (HEAD_DIM / 4); i += THREADS) {
-        const uint row = i / (HEAD_DIM / 4), quad = i % (HEAD_DIM / 4);
-        s_tile[row * PITCH + quad] =
-            f16vec4(row < N_QUERIES ? LOG2_E * s_query[row * (HEAD_DIM / 4) + quad] : vec4(0));
+    for (uint i = thread(); i < M * EIGHTS_K; i += THREADS) {
+        const uint row = i / EIGHTS_K, eight = i % EIGHTS_K, from = row * (HEAD_DIM / 4) + 2 * eight;
+        s_place[row * PITCH + eight] =
+            row < N_QUERIES ? halves_of(LOG2_E * s_query[from], LOG2_E * s_query[from + 1]) : uvec4(0);
     }
     barrier();
     [[unroll]] for (uint k = 0; k < HEAD_DIM / K; k++)
-        coopMatLoad(queries[k], s_tile, k * (K / 4), PITCH, gl_CooperativeMatrixLayoutRowMajor);
+        coopMatLoad(queries[k], s_place, k * (K / 8), PITCH, gl_CooperativeMatrixLayoutRowMajor);
     [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++)
         sums[d] = MATRIX_SUM(0);
     most = LEAST;
@@ -146,19 +144,23 @@ void take_queries()
     barrier();
 }
 
+// Where the keys were.
 void score()
 {
+    MATRIX_SUM s[KEYS / N];
     [[unroll]] for (uint n = 0; n < KEYS / N; n++) {
-        MATRIX_SUM s = MATRIX_SUM(0);
+        s[n] = MATRIX_SUM(0);
         [[unroll]] for (uint k = 0; k < HEAD_DIM / K; k++) {
             MATRIX_TILE tile;
-            coopMatLoad(tile, s_tile, place() + n * N * PITCH + k * (K / 4), PITCH,
+            coopMatLoad(tile, s_place, place() + n * N * PITCH + k * (K / 8), PITCH,
                         gl_CooperativeMatrixLayoutColumnMajor);
-            s = coopMatMulAdd(queries[k], tile, s);
+            s[n] = coopMatMulAdd(queries[k], tile, s[n]);
         }
-        coopMatStore(s, s_scores, scores_at() + n * N, SCORE_PITCH,
-                     gl_CooperativeMatrixLayoutRowMajor);
     }
+    subgroupBarrier();
+    [[unroll]] for (uint n = 0; n < KEYS / N; n++)
+        coopMatStore(s[n], s_place, place() + n * (N / 4), SCORE_PITCH,
+                     gl_CooperativeMatrixLayoutRowMajor);
 }
 
 // The lane's scores, and the largest of its row; true when that of any row leaps, which all rows follow then.
@@ -167,7 +169,7 @@ bool take_scores(uint at, out float x[WIDTH], out float top)
     top = LEAST;
     [[unroll]] for (uint i = 0; i < WIDTH; i++) {
         const uint column = lane() * WIDTH + i;
-        x[i] = s_scores[scores_at() + own_row() * SCORE_PITCH + column];
+        x[i] = uintBitsToFloat(s_place[place() + own_row() * SCORE_PITCH + column / 4][column % 4]);
         x[i] = at + column < end ? x[i] : LEAST;
         top = max(top, x[i]);
     }
@@ -176,11 +178,14 @@ bool take_scores(uint at, out float x[WIDTH], out float top)
     return subgroupAny(top > most + SLACK);
 }
 
-// The factor of a row's sums, as a row of a matrix where the scores were.
+// The factor of a row's sums, as a row of a matrix behind the weights.
 void put_factor(float keep)
 {
-    [[unroll]] for (uint i = 0; i < PART; i++)
-        s_scores[scores_at() + own_row() * SCORE_PITCH + lane() * PART + i] = keep;
+    [[unroll]] for (uint i = 0; i < PART; i++) {
+        const uint column = lane() * PART + i;
+        s_place[place() + FACTORS + own_row() * FACTOR_PITCH + column / 4][column % 4] =
+            floatBitsToUint(keep);
+    }
 }
 
 void put_weights(const float x[WIDTH], float top, bool leaps)
@@ -195,16 +200,19 @@ void put_weights(const float x[WIDTH], float top, bool leaps)
         vec4 w;
         [[unroll]] for (uint k = 0; k < 4; k++)
             w[k] = x[i + k] > LEAST ? exp2(x[i + k] - most) : 0;
-        const f16vec4 rounded = f16vec4(w);
-        total += dot(vec4(rounded), vec4(1));
-        s_tile[place() + own_row() * PITCH + (lane() * WIDTH + i) / 4] = rounded;
+        const uvec2 rounded = uvec2(packHalf2x16(w.xy), packHalf2x16(w.zw));
+        total += dot(vec4(unpackHalf2x16(rounded.x), unpackHalf2x16(rounded.y)), vec4(1));
+        const uint four = (lane() * WIDTH + i) / 4, to = place() + own_row() * WEIGHT_PITCH + four / 2;
+        s_place[to][four % 2 * 2] = rounded.x;
+        s_place[to][four % 2 * 2 + 1] = rounded.y;
     }
 }
 
 void rescale()
 {
     MATRIX_SUM factors;
-    coopMatLoad(factors, s_scores, scores_at(), SCORE_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatLoad(factors, s_place, place() + FACTORS, FACTOR_PITCH,
+                gl_CooperativeMatrixLayoutRowMajor);
     [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++)
         sums[d] *= factors;
 }
@@ -213,7 +221,7 @@ void weigh(const uint k, const MATRIX_ROWS weights)
 {
     [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++) {
         MATRIX_TILE tile;
-        coopMatLoad(tile, s_tile, place() + k * K * PITCH + d * (N / 4), PITCH,
+        coopMatLoad(tile, s_place, place() + k * K * PITCH + d * (N / 8), PITCH,
                     gl_CooperativeMatrixLayoutRowMajor);
         sums[d] = coopMatMulAdd(weights, tile, sums[d]);
     }
@@ -260,7 +268,7 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
             rescale();
         if (has_tile) {
             [[unroll]] for (uint k = 0; k < KEYS / K; k++)
-                coopMatLoad(weights[k], s_tile, place() + k * (K / 4), PITCH,
+                coopMatLoad(weights[k], s_place, place() + k * (K / 8), WEIGHT_PITCH,
                             gl_CooperativeMatrixLayoutRowMajor);
         }
         subgroupBarrier();
@@ -283,62 +291,42 @@ void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
 
 // ---- the subgroups' sums -----------------------------------------------------------------------
 
-// Sums then refer to the largest maximum of a row.
-void agree()
+// Columns of sums that a place has room for.
+const uint AT_ONCE = 4 * (PITCH - 1);
+
+// Over the subgroups, in their order: quad `at` of those in the places, of query q.
+void put_sum(uint q, uint quad, uint at)
 {
-    [[unroll]] for (uint i = 1; i < LANES; i *= 2)
-        total += subgroupShuffleXor(total, i);
-    if (walker() < WALKERS && lane() == 0) {
-        s_most[walker() * M + own_row()] = most;
-        s_total[walker() * M + own_row()] = total;
-    }
-    barrier();
-    float top = most;
+    float top = LEAST, all = 0;
     [[unroll]] for (uint w = 0; w < WALKERS; w++)
-        top = max(top, s_most[w * M + own_row()]);
-    if (walker() < WALKERS)
-        put_factor(exp2(most - top));
-    subgroupBarrier();
-    if (walker() < WALKERS)
-        rescale();
-    subgroupBarrier();
-}
-
-// Of a row, over its subgroups: in powers of e.
-vec2 most_and_total(uint row)
-{
-    vec2 x = vec2(LEAST, 0);
-    for (uint w = 0; w < WALKERS; w++)
-        x.x = max(x.x, s_most[w * M + row]);
-    for (uint w = 0; w < WALKERS; w++)
-        x.y += exp2(s_most[w * M + row] - x.x) * s_total[w * M + row];
-    return vec2(x.x / LOG2_E, x.y);
-}
-
-// Sums of the subgroups, added in order, to s_query.
-void add_sums()
-{
-    const uint row = thread() / N, column = thread() % N;
-    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++) {
-        if (walker() < WALKERS)
-            coopMatStore(sums[d], s_scores, scores_at(), SCORE_PITCH,
-                         gl_CooperativeMatrixLayoutRowMajor);
-        barrier();
-        if (row < N_QUERIES) {
-            float sum = 0;
-            [[unroll]] for (uint w = 0; w < WALKERS; w++)
-                sum += s_scores[(w * M + row) * SCORE_PITCH + column];
-            QUERY(row * HEAD_DIM_V + d * N + column) = sum;
-        }
-        barrier();
+        top = max(top, s_total[w * M + q].x);
+    vec4 x = vec4(0);
+    [[unroll]] for (uint w = 0; w < WALKERS; w++) {
+        const vec2 of = s_total[w * M + q];
+        const float keep = exp2(of.x - top);
+        all += keep * of.y;
+        x += keep * uintBitsToFloat(s_place[(w * KEYS + q) * PITCH + at]);
     }
+    put_part(q, quad, x, top / LOG2_E, all);
 }
 
 void put_sums()
 {
-    [[dont_unroll]] for (uint i = thread(); i < N_QUERIES * QUADS; i += THREADS) {
-        const vec2 own = most_and_total(i / QUADS);
-        put_part(i / QUADS, i % QUADS, s_query[i], own.x, own.y);
+    [[unroll]] for (uint i = 1; i < LANES; i *= 2)
+        total += subgroupShuffleXor(total, i);
+    if (walker() < WALKERS && lane() == 0)
+        s_total[walker() * M + own_row()] = vec2(most, total);
+    [[unroll]] for (uint from = 0; from < HEAD_DIM_V; from += AT_ONCE) {
+        const uint n = HEAD_DIM_V - from < AT_ONCE ? HEAD_DIM_V - from : AT_ONCE;
+        if (from != 0)
+            barrier();
+        if (walker() < WALKERS)
+            [[unroll]] for (uint d = 0; d < n / N; d++)
+                coopMatStore(sums[from / N + d], s_place, place() + d * (N / 4), PITCH,
+                             gl_CooperativeMatrixLayoutRowMajor);
+        barrier();
+        for (uint i = thread(); i < N_QUERIES * (n / 4); i += THREADS)
+            put_sum(i / (n / 4), from / 4 + i % (n / 4), i % (n / 4));
     }
 }
 
@@ -349,15 +337,13 @@ void main()
     const Tile tile = tile_of(at, KEYS);
     begin_queries();
     Eight keys[LOADS_K], values[LOADS_V];
-    if (works(at)) {
+    if (works(at))
         load_keys(tile, at, keys);
-        load_values(tile, at, values);
-    }
     end_queries(end == pos + 1 && first < end);
     take_queries();
+    if (works(at))
+        load_values(tile, at, values);
     walk(keys, values);
-    agree();
-    add_sums();
     put_sums();
     end_row();
 }

@@ -52,6 +52,8 @@ layout(buffer_reference, std430, buffer_reference_align = 4) buffer WordsOut { u
 layout(buffer_reference, std430, buffer_reference_align = 8) buffer Vec2sOut { uvec2 v[]; };
 // Between the workgroups of one dispatch.
 layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer SharedFloat4s { vec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer SharedVec4s { uvec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) coherent buffer SharedVec2s { uvec2 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint v[]; };
 
