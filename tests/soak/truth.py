@@ -10,6 +10,7 @@ import subprocess
 PIECE = 512
 PADDING = 16  # tokens behind the last one, which no earlier row sees: a batch of 8 rows would take the kernels of single rows
 ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|return|>")
+BEGINS = ("<|im_start|>", "<|start|>")
 
 
 def call(port, path, body=None):
@@ -28,12 +29,16 @@ class Truth:
     """port: a server of the model, for its tokens; device: the index of the one that reads."""
 
     def __init__(self, port, tawny, model, device, folder):
-        self.port, self.known, self.n_unseen = port, {}, 0  # n_unseen: tokens behind ends that were ignored
+        self.port, self.known, self.n_unseen = port, {}, 0  # n_unseen: tokens behind one without a text
         self.ids_file, self.logits_file = (os.path.join(folder, name) for name in ("ids", "logits"))
         self.command = [tawny, "debug", "logits", model, "--backend", "vulkan", "--device", str(device), "--tokens", self.ids_file,
                         "--out", self.logits_file, "--batch"]
         ends = (json.loads(call(port, "/props"))["eos_token"], *ENDS)
-        self.ends = [ids[0] for ids in (self.tokens(text) for text in ends if text) if len(ids) == 1]
+        self.ends = self.ids_of(ends)
+        self.silent = {*self.ends, *self.ids_of(BEGINS)}  # have no text
+
+    def ids_of(self, texts):
+        return [ids[0] for ids in (self.tokens(text) for text in texts if text) if len(ids) == 1]
 
     def tokens(self, text, special=False):
         """The ids of a text; special: with what begins every prompt."""
@@ -44,7 +49,7 @@ class Truth:
 
     def distances(self, answer):
         """Of each token of the answer, and of its end where that is the model's own: the largest logit less its own. Shorter where
-        the tokens behind cannot be told from the text: those of parts of a character, and those behind an end that was ignored."""
+        the tokens behind cannot be told from the text: those of parts of a character, and those behind one without a text."""
         prompt, reply = self.tokens(answer.prompt, True), []
         if len(prompt) != answer.n_prompt:
             raise RuntimeError(f"a prompt of {answer.n_prompt} tokens is cut into {len(prompt)}: {answer.prompt[:200]!r}")
@@ -55,16 +60,17 @@ class Truth:
             reply.append(ids[0])
         rows = self.read(prompt + reply, len(prompt) - 1)
         if answer.n_tokens > len(answer.pieces) + (answer.finish == "stop"):
-            self.n_unseen += len(reply) - self.end_of(rows, reply)
-            reply = reply[: self.end_of(rows, reply)]
+            n = self.first_silent(rows, reply)
+            self.n_unseen += len(reply) - n
+            reply = reply[:n]
         found = [max(row) - row[i] for row, i in zip(rows, reply)]
         if answer.finish == "stop" and len(reply) + 1 == answer.n_tokens and self.ends:
             found.append(max(rows[-1]) - max(rows[-1][i] for i in self.ends))
         return found
 
-    def end_of(self, rows, reply):
-        """Where a reply that goes on behind the model's end has that end, whose text is empty."""
-        wanted = (i for i, row in enumerate(rows[: len(reply)]) if row.index(max(row)) in self.ends)
+    def first_silent(self, rows, reply):
+        """Where a reply with tokens that have no text (an end that was ignored, a turn's beginning) has the first of them."""
+        wanted = (i for i, row in enumerate(rows[: len(reply)]) if row.index(max(row)) in self.silent)
         return next(wanted, len(reply))
 
     def read(self, ids, first):
