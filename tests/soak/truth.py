@@ -31,8 +31,8 @@ class Truth:
     def __init__(self, port, tawny, model, device, folder):
         self.port, self.known, self.n_unseen = port, {}, 0  # n_unseen: tokens behind one without a text
         self.ids_file, self.logits_file = (os.path.join(folder, name) for name in ("ids", "logits"))
-        self.command = [tawny, "debug", "logits", model, "--backend", "vulkan", "--device", str(device), "--tokens", self.ids_file,
-                        "--out", self.logits_file, "--batch"]
+        self.command = [tawny, "debug", "logits", model, "--tokens", self.ids_file, "--out", self.logits_file]
+        self.reader = ["--backend", "vulkan", "--device", str(device)]
         ends = (json.loads(call(port, "/props"))["eos_token"], *ENDS)
         self.ends = self.ids_of(ends)
         self.silent = {*self.ends, *self.ids_of(BEGINS)}  # have no text
@@ -47,9 +47,8 @@ class Truth:
             self.known[text, special] = json.loads(call(self.port, "/tokenize", body))["tokens"]
         return self.known[text, special]
 
-    def distances(self, answer):
-        """Of each token of the answer, and of its end where that is the model's own: the largest logit less its own. Shorter where
-        the tokens behind cannot be told from the text: those of parts of a character, and those behind one without a text."""
+    def ids(self, answer):
+        """Prompt and reply, as far as the pieces are tokens."""
         prompt, reply = self.tokens(answer.prompt, True), []
         if len(prompt) != answer.n_prompt:
             raise RuntimeError(f"a prompt of {answer.n_prompt} tokens is cut into {len(prompt)}: {answer.prompt[:200]!r}")
@@ -58,6 +57,12 @@ class Truth:
             if len(ids) != 1 or "\ufffd" in piece:
                 break
             reply.append(ids[0])
+        return prompt, reply
+
+    def distances(self, answer):
+        """Of each token of the answer, and of its end where that is the model's own: the largest logit less its own. Shorter where
+        the tokens behind cannot be told from the text: those of parts of a character, and those behind one without a text."""
+        prompt, reply = self.ids(answer)
         rows = self.read(prompt + reply, len(prompt) - 1)
         if answer.n_tokens > len(answer.pieces) + (answer.finish == "stop"):
             n = self.first_silent(rows, reply)
@@ -73,13 +78,22 @@ class Truth:
         wanted = (i for i, row in enumerate(rows[: len(reply)]) if row.index(max(row)) in self.silent)
         return next(wanted, len(reply))
 
-    def read(self, ids, first):
+    def roundings(self, answer, at):
+        """The least distance of token `at` where other things are rounded: activations, cached keys, cached values. A router at a tie
+        takes another expert then, and the logits of such a step are others; what is wrong stays wrong."""
+        prompt, reply = self.ids(answer)
+        wanted = reply[at : at + 1] or self.ends
+        others = (["--backend", "cpu"], [*self.reader, "-ctk", "q4_0"], [*self.reader, "-ctv", "q4_0"])
+        rows = [self.read(prompt + reply[:at], len(prompt) + at - 1, options)[0] for options in others]
+        return min(max(row) - max(row[i] for i in wanted) for row in rows)
+
+    def read(self, ids, first, options=None):
         """Rows of logits from `first` on."""
         n = len(ids) + PADDING
         n_pieces = -(-n // PIECE)
         with open(self.ids_file, "wb") as f:
             array.array("i", ids + [ids[-1]] * PADDING).tofile(f)
-        ran = subprocess.run([*self.command, str(-(-n // n_pieces))], stderr=subprocess.PIPE, text=True, check=False)
+        ran = subprocess.run([*self.command, *(options or self.reader), "--batch", str(-(-n // n_pieces))], stderr=subprocess.PIPE, text=True, check=False)
         if ran.returncode:
             raise RuntimeError(f"debug logits: {ran.stderr.strip()[-300:]}")
         n_bytes = os.path.getsize(self.logits_file) // n

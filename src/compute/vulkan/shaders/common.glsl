@@ -73,22 +73,27 @@ float workgroup_sum(float x)
     return x;
 }
 
+// Waits for the workgroup; what its threads did to buffers and to shared memory before is seen behind it.
+void meet()
+{
+    controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup,
+                   gl_StorageSemanticsBuffer | gl_StorageSemanticsShared,
+                   gl_SemanticsAcquireRelease);
+}
+
 // True in all threads of the workgroup that is the last of n to come here; what the others wrote
-// before to coherent memory is then visible. The counter goes back to 0.
+// before to coherent memory is then seen: one thread's atomic orders what the barriers about it
+// order within the workgroups. The counter goes back to 0.
 shared uint s_arrived;
 bool last_to_arrive(Counters c, uint i, uint n)
 {
-    memoryBarrier(gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsAcquireRelease);
-    barrier();
+    meet();
     if (thread() == 0) {
         s_arrived = atomicAdd(c.v[i], 1u, gl_ScopeDevice, gl_StorageSemanticsBuffer,
                               gl_SemanticsAcquireRelease);
         if (s_arrived == n - 1)
             atomicStore(c.v[i], 0u, gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsRelease);
     }
-    barrier();
-    bool last = s_arrived == n - 1;
-    if (last)
-        memoryBarrier(gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsAcquireRelease);
-    return last;
+    meet();
+    return s_arrived == n - 1;
 }
