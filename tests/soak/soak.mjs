@@ -113,24 +113,32 @@ start = performance.now();
 const until = start + seconds * 1000;
 const health = new Worker(new URL('health.mjs', import.meta.url), { workerData: { url: server.url, everyMs: 20 } });
 const times = new Promise((resolve, reject) => { health.on('message', resolve); health.on('error', reject); });
-const clients = Array.from({ length: Number(options.clients) }, (_, k) => client(server, requests, answers, random(seed + k + 1), until));
+const work = (end) => Promise.all(Array.from({ length: Number(options.clients) }, (_, k) => client(server, requests, answers, random(seed + k + 1), end)));
+const clients = work(until);
 await wait(seconds * 1000 / 4);
-const early = await measure(server);
-await Promise.all(clients);
+let early = await measure(server);
+await clients;
 health.postMessage('end');
 const sorted = (await times).sort((a, b) => a - b);
-const after = await settle(server);
+let after = await settle(server);
+const growth = () => (after.rss - after.kept) - (early.rss - early.kept);
+let rounds = 1;
+if (growth() >= GROWTH_MIB) { // what is only made late is not made twice; a leak goes on
+  early = after;
+  await work(performance.now() + seconds * 1000);
+  after = await settle(server);
+  rounds++;
+}
 const again = await alone(server, requests, single);
 single.destroy();
 
 for (const { i, answer } of report.wrong.slice(0, 5)) {
   console.log(`    request ${i}: POST ${requests[i].path} ${requests[i].body.slice(0, 1500)}\n      alone: ${answers[i].slice(0, 800)}\n      now:   ${answer.slice(0, 800)}`);
 }
-const grown = (after.rss - after.kept) - (early.rss - early.kept);
 check('answers', report.wrong.length === 0 && report.checked > 0, `${report.checked} are what they were alone, ${report.wrong.length} are not; ${report.left} clients left in the middle`);
 check('alone again', again.every((answer, i) => answer === answers[i]), 'each request gets the same answer afterwards');
 check('health', percentile(sorted, 0.99) < HEALTH_MS, `of ${sorted.length}: p50 ${percentile(sorted, 0.5).toFixed(1)} ms, p99 ${percentile(sorted, 0.99).toFixed(1)} ms, most ${sorted.at(-1).toFixed(1)} ms; limit ${HEALTH_MS} ms for p99`);
-check('memory', grown < GROWTH_MIB, `${before.rss.toFixed(0)} MiB before, ${early.rss.toFixed(0)} MiB after a quarter, ${after.rss.toFixed(0)} MiB after, of which ${after.kept.toFixed(1)} MiB are replies and conversations kept; limit ${GROWTH_MIB} MiB more since the quarter`);
+check('memory', growth() < GROWTH_MIB, `${before.rss.toFixed(0)} MiB before, ${early.rss.toFixed(0)} MiB after ${rounds > 1 ? 'a round' : 'a quarter'}, ${after.rss.toFixed(0)} MiB after, of which ${after.kept.toFixed(1)} MiB are replies and conversations kept; limit ${GROWTH_MIB} MiB more since then`);
 check('files', after.fds <= before.fds + FDS, `${before.fds} before, ${early.fds} during, ${after.fds} after`);
 check('work', after.running === 0, `${after.running} requests are still there when all clients are gone`);
 server.stop();
