@@ -206,6 +206,27 @@ static void show_step(void *ctx, size_t n_done)
     bar_step(&s->bar, n_done, s->n);
 }
 
+static void show_loading(void *ctx, struct health h)
+{
+    struct bar *bar = ctx;
+    if (!bar->label) {
+        fprintf(stderr, "tawny: the server is loading its model\n");
+        bar_open(bar, "Loading", BAR_BYTES);
+    }
+    if (h.total)
+        bar_step(bar, h.done, h.total);
+}
+
+/* Requests to a server without a model would all be refused. */
+static bool wait_ready(const struct rerun_server *server, struct err *e)
+{
+    struct bar bar = {0};
+    const bool ok = rerun_wait(server, show_loading, &bar, e);
+    if (bar.label)
+        bar_close(&bar);
+    return ok;
+}
+
 static bool replay(const struct replay_opts *o, const char *folder, struct err *e)
 {
     struct rerun_list l;
@@ -216,6 +237,10 @@ static bool replay(const struct replay_opts *o, const char *folder, struct err *
     if (!rerun_server_of(o->url, &p.server, e) || !rerun_load(folder, &l, e))
         return false;
     p.server.key = o->key;
+    if (!wait_ready(&p.server, e)) {
+        rerun_free(&l);
+        return false;
+    }
     struct showing showing = {.n = l.n};
     bar_open(&showing.bar, "replay", BAR_COUNT);
     rerun_run(&l, &p, show_step, &showing);

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/health.h"
 
 /* The server and its model. */
 struct launch_server {
@@ -16,11 +17,10 @@ struct launch_server {
     uint32_t n_ctx;
     bool thinks;     /* it can reason */
     const char *key; /* NULL: none is asked for */
-    bool loading;    /* it has no model yet, but total bytes (0: not known), of which done */
-    uint64_t done, total;
+    struct health health;
 };
 /* Is there a tawny server (or another with the same /v1/models) on 127.0.0.1? False and e: none
- * answers or it is loading (ERR_IO, out->loading tells which), it wants a key, or what it says is
+ * answers or it is loading (ERR_IO, out->health tells which), it wants a key, or what it says is
  * no list of models. */
 bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch_server *out,
                   struct err *e);

@@ -102,22 +102,14 @@ static int ask(uint16_t port, const char *path, const char *key, struct buf *in,
     return fetch(port, path, key, in) ? take_answer(buf_view(in), body) : -1;
 }
 
-/* Does it say, as llama-server does, that it is loading? */
 static bool is_loading(uint16_t port, struct launch_server *out)
 {
     struct buf in = {0};
-    struct err ignored;
-    str body;
-    if (ask(port, "/health", NULL, &in, &body) == 503) {
-        struct json *v = json_parse(body, &ignored);
-        const struct json *error = json_get(v, "error");
-        out->loading = str_eq(json_str(json_get(error, "message")), STR("Loading model"));
-        out->done = (uint64_t)json_int(json_get(error, "loaded_bytes"));
-        out->total = (uint64_t)json_int(json_get(error, "total_bytes"));
-        json_free(v);
-    }
+    str body = {0};
+    const int status = ask(port, "/health", NULL, &in, &body);
+    out->health = health_of(status, body);
     buf_free(&in);
-    return out->loading;
+    return out->health.loading;
 }
 
 bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch_server *out,
@@ -137,7 +129,7 @@ bool launch_probe(uint16_t port, const char *key, struct arena *a, struct launch
                 port, port);
     else if (status == 401)
         err_set(e, ERR_USAGE, "launch: the server asks for a key: give --api-key");
-    else if (out->loading)
+    else if (out->health.loading)
         err_set(e, ERR_IO, "launch: the server on 127.0.0.1:%u is loading its model: try again",
                 port);
     else if (status == 503)

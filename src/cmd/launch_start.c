@@ -183,14 +183,14 @@ static bool wait_loaded(struct start *s, struct arena *a, struct launch_server *
     fprintf(stderr, "tawny: the server on port %u is loading\n", s->o->port);
     bar_open(&bar, "Loading", BAR_BYTES);
     do {
-        if (out->total)
-            bar_step(&bar, out->done, out->total);
+        if (out->health.total)
+            bar_step(&bar, out->health.done, out->health.total);
         if (poll(&quit, 1, LOOK_MS) > 0 && interrupt_take(&s->interrupt)) {
             err_set(e, ERR_CANCELLED, "launch: cancelled");
             break;
         }
         ok = launch_probe((uint16_t)s->o->port, s->o->key, a, out, e);
-    } while (out->loading);
+    } while (out->health.loading);
     bar_close(&bar);
     return ok;
 }
@@ -200,7 +200,7 @@ static bool find(struct start *s, struct arena *a, struct launch_server *out, st
 {
     struct state_seen seen;
     state_see(s->state, &seen);
-    if (out->loading && !seen.pid)
+    if (out->health.loading && !seen.pid)
         return wait_loaded(s, a, out, e);
     return start(s, a, e) && launch_probe((uint16_t)s->o->port, s->o->key, a, out, e);
 }

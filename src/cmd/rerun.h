@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/health.h"
 
 /* ---- the other end (rerun_http.c) ---- */
 
@@ -29,6 +30,11 @@ struct rerun_sink {
 };
 bool rerun_post(const struct rerun_server *to, str path, str headers, str body,
                 const struct rerun_sink *sink, int *status, struct err *e);
+/* Returns when the server has its model: while /health says that it loads, loading is told how far
+ * it is and it is asked again, without an end. What else it answers there, also that it knows no
+ * such path, is no reason to wait. False and e: nobody answers (any more). */
+bool rerun_wait(const struct rerun_server *to, void (*loading)(void *ctx, struct health h),
+                void *ctx, struct err *e);
 
 /* ---- a reply, in the protocol of its path (rerun_reply.c) ---- */
 

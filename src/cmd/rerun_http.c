@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -199,7 +200,7 @@ static bool read_answer(int fd, struct answer *a, struct err *e)
     return true;
 }
 
-bool rerun_post(const struct rerun_server *to, str path, str headers, str body,
+static bool ask(const struct rerun_server *to, const char *method, str path, str headers, str body,
                 const struct rerun_sink *sink, int *status, struct err *e)
 {
     struct buf out = {0};
@@ -209,10 +210,8 @@ bool rerun_post(const struct rerun_server *to, str path, str headers, str body,
     int fd = dial(to, e);
     if (fd < 0)
         return false;
-    buf_fmt(&out,
-            "POST %.*s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\nContent-Type: "
-            "application/json\r\nContent-Length: %zu\r\n",
-            STRF(path), to->host, to->port, body.n);
+    buf_fmt(&out, "%s %.*s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\n", method, STRF(path),
+            to->host, to->port);
     if (to->key)
         buf_fmt(&out, "Authorization: Bearer %s\r\n", to->key);
     buf_str(&out, headers);
@@ -223,5 +222,45 @@ bool rerun_post(const struct rerun_server *to, str path, str headers, str body,
     close(fd);
     buf_free(&out);
     buf_free(&a.in);
+    return ok;
+}
+
+bool rerun_post(const struct rerun_server *to, str path, str headers, str body,
+                const struct rerun_sink *sink, int *status, struct err *e)
+{
+    struct buf all = {0};
+    buf_fmt(&all, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.n);
+    buf_str(&all, headers);
+    const bool ok = ask(to, "POST", path, buf_view(&all), body, sink, status, e);
+    buf_free(&all);
+    return ok;
+}
+
+/* ---- a server that loads ---- */
+
+static void take_bytes(void *ctx, str bytes)
+{
+    buf_str(ctx, bytes);
+}
+
+bool rerun_wait(const struct rerun_server *to, void (*loading)(void *ctx, struct health h),
+                void *ctx, struct err *e)
+{
+    enum { LOOK_MS = 100, MAX_BODY = 64 << 10 };
+    struct buf in = {.max = MAX_BODY};
+    struct health h;
+    bool ok;
+    do {
+        int status;
+        buf_clear(&in);
+        ok = ask(to, "GET", STR("/health"), (str){0}, (str){0},
+                 &(struct rerun_sink){take_bytes, &in}, &status, e);
+        h = health_of(ok ? status : 0, buf_view(&in));
+        if (h.loading) {
+            loading(ctx, h);
+            poll(NULL, 0, LOOK_MS);
+        }
+    } while (h.loading);
+    buf_free(&in);
     return ok;
 }

@@ -196,13 +196,14 @@ TEST(launch_knows_a_server_that_loads)
     struct launch_server found;
     struct err e;
     CHECK(!launch_probe(kit_port(s), NULL, &a, &found, &e));
-    CHECK(found.loading && found.total == 0 && e.code == ERR_IO && strstr(e.msg, "is loading"));
+    CHECK(found.health.loading && found.health.total == 0 && e.code == ERR_IO &&
+          strstr(e.msg, "is loading"));
     kit_server_progress(s, 25, 100);
     CHECK(!launch_probe(kit_port(s), NULL, &a, &found, &e));
-    CHECK(found.loading && found.done == 25 && found.total == 100);
+    CHECK(found.health.loading && found.health.done == 25 && found.health.total == 100);
     kit_server_load(s);
     CHECK_OK(launch_probe(kit_port(s), NULL, &a, &found, &e));
-    CHECK(!found.loading);
+    CHECK(!found.health.loading);
     CHECK_STR(found.model, STR("kit"));
     arena_free(&a);
     kit_server_close(s);

@@ -91,6 +91,51 @@ TEST(rerun_reads_no_more_than_the_minimum)
     CHECK_INT(rmdir(folder), 0);
 }
 
+struct loads {
+    struct kit_server *server;
+    size_t n;
+};
+
+/* Twice it hears that the server loads: nothing of it, and a quarter. */
+static void take_loading(void *ctx, struct health h)
+{
+    struct loads *l = ctx;
+    CHECK(h.loading && h.done == 25 * l->n && h.total == 100 * l->n);
+    if (l->n++ == 0)
+        kit_server_progress(l->server, 25, 100);
+    else
+        kit_server_load(l->server);
+}
+
+TEST(rerun_waits_for_a_server_that_loads)
+{
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.loading = true});
+    struct rerun_server to = {.host = "127.0.0.1"};
+    struct loads loads = {.server = s};
+    struct err e;
+    snprintf(to.port, sizeof to.port, "%u", kit_port(s));
+    CHECK_OK(rerun_wait(&to, take_loading, &loads, &e));
+    CHECK_INT(loads.n, 2);
+    CHECK_OK(rerun_wait(&to, take_loading, &loads, &e)); /* ready: nothing is told */
+    CHECK_INT(loads.n, 2);
+    kit_server_close(s);
+    CHECK(!rerun_wait(&to, take_loading, &loads, &e) && strstr(e.msg, "no server answers"));
+}
+
+TEST(health_knows_a_server_that_loads)
+{
+    struct health h = health_of(503, STR("{\"error\":{\"code\":503,\"message\":\"Loading model\","
+                                         "\"type\":\"unavailable_error\"}}"));
+    CHECK(h.loading && h.done == 0 && h.total == 0);
+    h = health_of(503, STR("{\"error\":{\"message\":\"Loading model\",\"loaded_bytes\":3,"
+                           "\"total_bytes\":7}}"));
+    CHECK(h.loading && h.done == 3 && h.total == 7);
+    CHECK(!health_of(503, STR("{\"error\":{\"message\":\"overloaded\"}}")).loading);
+    CHECK(!health_of(503, STR("<html>Loading model")).loading);
+    CHECK(!health_of(404, STR("{\"error\":{\"message\":\"Loading model\"}}")).loading);
+    CHECK(!health_of(200, STR("{\"status\":\"ok\"}")).loading);
+}
+
 static void check_reply(const char *path, bool streamed, const char *text, const char *content,
                         const char *arguments, int64_t n_prompt, int64_t n_cached)
 {
