@@ -61,3 +61,21 @@ static inline void utf8_put(uint32_t cp, struct buf *out)
     for (size_t i = n - 1; i-- > 0;)
         buf_byte(out, (char)(0x80 | ((cp >> (6 * i)) & 0x3f)));
 }
+
+/* Appends s with U+FFFD for each byte that belongs to no code point. */
+static inline void utf8_clean(str s, struct buf *out)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    size_t done = 0; /* [done, i) is copied as it is */
+    for (size_t i = 0; i < s.n;) {
+        uint32_t ignored;
+        const size_t n = utf8_decode(p + i, s.n - i, &ignored);
+        if (n == 0) {
+            buf_str(out, str_sub(s, done, i));
+            utf8_put(0xfffd, out);
+            done = i + 1;
+        }
+        i += n ? n : 1;
+    }
+    buf_str(out, str_sub(s, done, s.n));
+}

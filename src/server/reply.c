@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "server/constrain.h"
 #include "server/logprobs.h"
 #include "server/metrics.h"
@@ -30,7 +31,8 @@ struct reply {
     struct tok_stream decode;
     struct stops stops;
     struct chat_parser *parser; /* NULL: a plain completion */
-    struct buf piece, clean;    /* of one token: decoded, then past the stop strings */
+    struct buf bytes;           /* of one token: decoded, */
+    struct buf piece, clean;    /* as UTF-8, then past the stop strings */
     size_t n_decoded, n_clean;  /* bytes of the reply so far */
     size_t n_tokens, n_reasoning;
     bool brought_reasoning; /* the last token did */
@@ -141,8 +143,14 @@ static size_t beside_answer(const struct reply *r, str text)
     return tag_end == SIZE_MAX ? text.n : tag_end + 1;
 }
 
-static void put_piece(struct reply *r)
+/* What is no UTF-8 (half of a character that a limit cut off) is U+FFFD on the wire. It is so for
+ * everybody here, too: a reply that comes back is known by the text that its client saw. */
+static void put_bytes(struct reply *r)
 {
+    buf_clear(&r->piece);
+    utf8_clean(buf_view(&r->bytes), &r->piece);
+    buf_clear(&r->bytes);
+    r->n_decoded += r->piece.n;
     for (str rest = buf_view(&r->piece); rest.n && !r->stops.hit;) {
         const size_t n_beside = beside_answer(r, rest), n = n_beside ? n_beside : rest.n;
         if (n_beside)
@@ -157,10 +165,8 @@ static void put_piece(struct reply *r)
 /* No token goes on with the text: what was held back comes out. */
 static void end_text(struct reply *r)
 {
-    buf_clear(&r->piece);
-    tok_stream_end(&r->decode, &r->piece);
-    r->n_decoded += r->piece.n;
-    put_piece(r);
+    tok_stream_end(&r->decode, &r->bytes);
+    put_bytes(r);
     if (!r->stops.hit)
         stops_end(&r->stops, &r->clean);
     pass_on(r);
@@ -176,10 +182,8 @@ static void take_mark(struct reply *r, int32_t id)
 
 static void take_text(struct reply *r, int32_t id)
 {
-    buf_clear(&r->piece);
-    tok_stream_put(&r->decode, id, &r->piece);
-    r->n_decoded += r->piece.n;
-    put_piece(r);
+    tok_stream_put(&r->decode, id, &r->bytes);
+    put_bytes(r);
 }
 
 static void take_token(struct reply *r, const struct job_event *event)
@@ -380,6 +384,7 @@ void reply_close(struct reply *r)
     for (size_t i = 0; i < r->n_calls; i++)
         buf_free(&r->calls[i].arguments);
     free(r->calls);
+    buf_free(&r->bytes);
     buf_free(&r->piece);
     buf_free(&r->clean);
     buf_free(&r->content);

@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "base/utf8.h"
 #include "test.h"
 
 static struct json *must_parse(str text)
@@ -281,6 +282,31 @@ TEST(json_random_values_round_trip)
         CHECK_STR(buf_view(&again), buf_view(&text));
         buf_free(&again);
         buf_free(&text);
+    }
+}
+
+/* What others read in our JSON is what we go on with ourselves. */
+TEST(json_quote_replaces_what_is_no_utf8_as_utf8_clean_does)
+{
+    static const char *const parts[] = {"a",        "\x80",         "\xc3",     "\xc3\xa9",
+                                        "\xe2\x82", "\xe2\x82\xac", "\xf0\x9f", "\xf0\x9f\xa6\x89",
+                                        "\xed\xa0", "\xff",         "\"\n"};
+    struct rng r = {test_seed() + 3};
+    for (int round = 0; round < 5000; round++) {
+        struct buf bytes = {0}, text = {0}, clean = {0};
+        for (uint64_t n = rng_below(&r, 8); n > 0; n--)
+            buf_str(&bytes, str_of(parts[rng_below(&r, sizeof parts / sizeof *parts)]));
+        json_quote(buf_view(&bytes), &text);
+        utf8_clean(buf_view(&bytes), &clean);
+        struct json *v = must_parse(buf_view(&text));
+        CHECK_STR(json_str(v), buf_view(&clean));
+        json_free(v);
+        buf_clear(&bytes);
+        utf8_clean(buf_view(&clean), &bytes); /* clean text stays as it is */
+        CHECK_STR(buf_view(&bytes), buf_view(&clean));
+        buf_free(&bytes);
+        buf_free(&text);
+        buf_free(&clean);
     }
 }
 
