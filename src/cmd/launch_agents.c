@@ -239,6 +239,8 @@ static void crush_choice(const struct launch_server *s, const char *size, struct
 void plan_crush(const struct plan_in *in)
 {
     static const struct launch_home home = {"CRUSH_GLOBAL_CONFIG", "crush", ".config/crush"};
+    static const char *const costs[] = {"cost_per_1m_in", "cost_per_1m_out",
+                                        "cost_per_1m_in_cached", "cost_per_1m_out_cached"};
     const struct launch_server *s = in->server;
     struct buf text = {0};
     struct jout j = {.out = &text};
@@ -257,6 +259,9 @@ void plan_crush(const struct plan_in *in)
     jout_u64(&j, "context_window", s->n_ctx);
     jout_u64(&j, "default_max_tokens", launch_output(s));
     jout_bool(&j, "can_reason", s->thinks);
+    jout_bool(&j, "supports_attachments", false);
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++)
+        jout_i64(&j, costs[i], 0); /* its schema requires them */
     jout_end(&j, '}');
     jout_end(&j, ']');
     jout_end(&j, '}');
