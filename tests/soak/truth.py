@@ -9,6 +9,7 @@ import subprocess
 
 PIECE = 512
 PADDING = 16  # tokens behind the last one, which no earlier row sees: a batch of 8 rows would take the kernels of single rows
+TIMEOUT = 300  # seconds of one process
 ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|return|>")
 BEGINS = ("<|im_start|>", "<|start|>")
 
@@ -93,7 +94,8 @@ class Truth:
         n_pieces = -(-n // PIECE)
         with open(self.ids_file, "wb") as f:
             array.array("i", ids + [ids[-1]] * PADDING).tofile(f)
-        ran = subprocess.run([*self.command, *(options or self.reader), "--batch", str(-(-n // n_pieces))], stderr=subprocess.PIPE, text=True, check=False)
+        ran = subprocess.run([*self.command, *(options or self.reader), "--batch", str(-(-n // n_pieces))], stderr=subprocess.PIPE,
+                             text=True, timeout=TIMEOUT, check=False)
         if ran.returncode:
             raise RuntimeError(f"debug logits: {ran.stderr.strip()[-300:]}")
         n_bytes = os.path.getsize(self.logits_file) // n
