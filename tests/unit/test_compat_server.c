@@ -44,6 +44,24 @@ TEST(ollama_server_streams_lines_and_answers_at_once)
     kit_server_close(s);
 }
 
+/* An empty line at once, and more of them while the prompt is read: clients count lines. */
+TEST(ollama_server_shows_signs_of_life_as_lines)
+{
+    static const str empty =
+        STR("\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n");
+    struct kit_server *s = kit_server_open(&(struct kit_server_params){.keepalive_ms = 5});
+    struct buf in = {0}, body = {0};
+    size_t n_empty = 0;
+    kit_chat_body(600, "\"options\":{\"num_predict\":1},", &body);
+    CHECK_INT(post(s, "/api/chat", body.p, &in), 200);
+    for (size_t at = 0; (at = str_find(buf_view(&in), empty, at)) != SIZE_MAX; at += empty.n)
+        n_empty++;
+    CHECK(n_empty > 2);
+    buf_free(&in);
+    buf_free(&body);
+    kit_server_close(s);
+}
+
 TEST(ollama_server_says_errors_in_its_shape)
 {
     struct kit_server *s =
