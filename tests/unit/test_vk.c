@@ -235,6 +235,27 @@ TEST(vk_submits_see_what_earlier_ones_wrote)
     close_clean(vk);
 }
 
+/* Without a barrier between two copies. So what is silent elsewhere was looked at. */
+TEST(vk_validation_sees_a_copy_that_does_not_wait)
+{
+    struct err e;
+    struct vk *vk = open_software((struct vk_params){0});
+    struct vk_buffer a = make_words(vk, N_WORDS), b = make_words(vk, N_WORDS);
+    struct vk_cmds *cmds = vk_cmds_begin(vk, &e);
+    CHECK_OK(cmds);
+    vk_cmds_copy(cmds, &a, 0, &b, 0, 4 * N_WORDS);
+    vk_cmds_barrier(cmds);
+    vk_cmds_copy(cmds, &b, 0, &a, 0, 4 * N_WORDS);
+    CHECK_INT(vk_validation_errors(vk), 0);
+    vk_cmds_copy(cmds, &a, 0, &b, 0, 4 * N_WORDS);
+    CHECK_OK(vk_cmds_end(cmds, &e));
+    CHECK(vk_validation_errors(vk) > 0);
+    vk_cmds_free(cmds);
+    vk_buffer_free(vk, &a);
+    vk_buffer_free(vk, &b);
+    vk_close(vk);
+}
+
 /* Of devices that are made up, by number. */
 static int chosen(const struct vk_physical *all, uint32_t n, bool allow_software)
 {
