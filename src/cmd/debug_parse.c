@@ -65,7 +65,8 @@ static bool read_tools(const char *path, struct tools *t, struct err *e)
         const struct json *item = json_at(list, i);
         const struct json *spec = json_has(item, "function") ? json_get(item, "function") : item;
         str name = json_str(json_get(spec, "name"));
-        t->list[t->n++] = (struct chat_tool){name, spec, json_get(spec, "parameters")};
+        t->list[t->n++] = (struct chat_tool){
+            .name = name, .spec = spec, .parameters = json_get(spec, "parameters")};
         if (name.n == 0)
             ok = err_set(e, ERR_FORMAT, "%s: tool %zu has no name", path, i);
     }

@@ -95,6 +95,8 @@ static void put_key(const struct server *s, const struct openai_request *q, bool
         buf_fmt(key, "\n%zu ", tool->name.n);
         buf_str(key, tool->name);
         json_print(tool->parameters, JSON_COMPACT, key);
+        buf_fmt(key, " %zu ", tool->lark.n);
+        buf_str(key, tool->lark);
     }
 }
 

@@ -10,6 +10,7 @@
 struct list {
     struct responses_request *r;
     struct responses_tool *tools;
+    str *larks; /* of each its grammar, or empty */
     size_t n;
     struct buf specs;   /* function objects, joined with "," */
     struct buf skipped; /* types that are not offered */
@@ -53,7 +54,8 @@ static void put_function(struct list *l, const struct json *tool, str flat, str 
 }
 
 /* A custom tool takes text: a function with one string. What the text must be is said where the
- * model reads it, and a regular expression also holds it while it is written. */
+ * model reads it, and holds it while it is written: a regular expression as the string's pattern, a
+ * Lark grammar beside the schema (lark_of). */
 static void put_custom(struct list *l, const struct json *tool, str flat, str description)
 {
     const struct json *format = json_get(tool, "format");
@@ -81,6 +83,13 @@ static void put_custom(struct list *l, const struct json *tool, str flat, str de
     }
     buf_str(&l->specs, STR("}},\"required\":[\"input\"],\"additionalProperties\":false}"));
     buf_free(&text);
+}
+
+static str lark_of(const struct json *tool)
+{
+    const struct json *format = json_get(tool, "format");
+    const bool is_lark = str_eq(json_str(json_get(format, "syntax")), STR("lark"));
+    return is_lark ? json_str(json_get(format, "definition")) : STR("");
 }
 
 /* ---- the list ---- */
@@ -128,6 +137,7 @@ static bool add_tool(struct list *l, const struct json *tool, const char *where,
     buf_str(&l->specs, l->n ? STR(",{") : STR("{"));
     (custom ? put_custom : put_function)(l, tool, flat, description);
     buf_byte(&l->specs, '}');
+    l->larks[l->n] = custom ? lark_of(tool) : STR("");
     l->tools[l->n++] = (struct responses_tool){flat, name, space, custom};
     return true;
 }
@@ -189,8 +199,10 @@ static bool take_specs(struct list *l, struct openai_error *e)
         return openai_refuse(e, "tools", "'tools' cannot be taken: %s", why.msg);
     for (size_t i = 0; i < l->n; i++) {
         const struct json *spec = json_at(specs, i);
-        tools[i] = (struct chat_tool){
-            .name = l->tools[i].flat, .spec = spec, .parameters = json_get(spec, "parameters")};
+        tools[i] = (struct chat_tool){.name = l->tools[i].flat,
+                                      .spec = spec,
+                                      .parameters = json_get(spec, "parameters"),
+                                      .lark = l->larks[i]};
         q->n_strict += json_bool(json_get(spec, "strict"));
     }
     q->conversation.tools = tools;
@@ -205,6 +217,7 @@ bool responses_parse_tools(struct responses_request *r, const struct json *items
 {
     struct list l = {.r = r};
     l.tools = arena_new(&r->base.arena, RESPONSES_MAX_TOOLS, sizeof *l.tools);
+    l.larks = arena_new(&r->base.arena, RESPONSES_MAX_TOOLS, sizeof *l.larks);
     bool ok = collect(&l, items, e) && take_specs(&l, e);
     if (ok && l.skipped.n)
         snprintf(r->base.notice, sizeof r->base.notice,

@@ -54,6 +54,7 @@ struct chat_tool {
     str name;
     const struct json *spec;       /* the function object: name, description, parameters, ... */
     const struct json *parameters; /* JSON schema, or NULL */
+    str lark; /* what its one parameter, a text, follows besides: a grammar (lark.h); empty: none */
 };
 
 /* Roles may come in any order. All views point into memory of the caller (request arena, JSON

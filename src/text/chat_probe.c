@@ -167,10 +167,11 @@ static void open_tools(struct probe_tools *p)
         STR("{\"name\":\"Ttwo\",\"description\":\"Tabout\",\"parameters\":{\"type\":\"object\","
             "\"properties\":{\"Targ\":{\"type\":\"string\"}}}}"),
         &e);
-    p->tools[0] = (struct chat_tool){STR("Tname"), p->full, json_get(p->full, "parameters")};
-    p->bare_tools[0] = (struct chat_tool){STR("Tname"), p->bare, NULL};
-    p->bare_tools[1] =
-        (struct chat_tool){STR("Ttwo"), p->silent, json_get(p->silent, "parameters")};
+    p->tools[0] = (struct chat_tool){
+        .name = STR("Tname"), .spec = p->full, .parameters = json_get(p->full, "parameters")};
+    p->bare_tools[0] = (struct chat_tool){.name = STR("Tname"), .spec = p->bare};
+    p->bare_tools[1] = (struct chat_tool){
+        .name = STR("Ttwo"), .spec = p->silent, .parameters = json_get(p->silent, "parameters")};
 }
 
 static void close_tools(struct probe_tools *p)

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "text/chat_int.h"
+#include "text/lark.h"
 #include "text/schema.h"
 #include "text/toolcall_int.h"
 
@@ -26,12 +27,55 @@ static uint32_t any_text(struct toolcall *t)
 
 /* ---- calls as JSON objects ---- */
 
+bool toolcall_freeform(struct toolcall *t, const struct chat_tool *tool, enum text_form form,
+                       uint32_t *node)
+{
+    const struct lark_params params = {.form = form, .apart = t->apart, .n_apart = t->n_apart};
+    struct buf note = {0};
+    struct err e;
+    if (tool->lark.n == 0)
+        return false;
+    if (lark_node(t->g, &params, tool->lark, node, &e))
+        return true;
+    buf_fmt(&note, "its Lark grammar (%s)", e.msg);
+    str name = arena_fmt(&t->arena, "%.*s", STRF(str_sub(tool->name, 0, 90)));
+    schema_builder_relaxed(t->schemas, name.p, note.p);
+    buf_free(&note);
+    return false;
+}
+
+str toolcall_parameter(const struct chat_tool *tool)
+{
+    struct json_iter it = {0};
+    struct json *schema;
+    str name = {0};
+    json_next(json_get(tool->parameters, "properties"), &it, &name, &schema);
+    return name;
+}
+
+/* {"PARAMETER": "..."} with a text that follows the tool's grammar. */
+static uint32_t freeform_object(struct toolcall *t, const struct chat_tool *tool, uint32_t inside)
+{
+    struct buf key = {0};
+    json_quote(toolcall_parameter(tool), &key);
+    const uint32_t space = schema_builder_space(t->schemas), quote = text(t, "\"");
+    const uint32_t parts[] = {text(t, "{"), space, grammar_bytes(t->g, buf_view(&key)),
+                              text(t, ":"), space, quote,
+                              inside,       quote, space,
+                              text(t, "}")};
+    buf_free(&key);
+    return grammar_seq(t->g, parts, sizeof parts / sizeof *parts);
+}
+
 static uint32_t arguments(struct toolcall *t, const struct chat_tool *tool)
 {
     char name[96];
+    uint32_t node;
     snprintf(name, sizeof name, "%.*s", (int)(tool->name.n < 90 ? tool->name.n : 90), tool->name.p);
     if (!tool->parameters)
         return text(t, "{}");
+    if (toolcall_freeform(t, tool, TEXT_JSON, &node))
+        return freeform_object(t, tool, node);
     return schema_builder_arguments(t->schemas, tool->parameters, tool->parameters, name);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/mem.h"
 #include "text/schema.h"
+#include "text/textform.h"
 #include "text/toolcall.h"
 
 struct toolcall {
@@ -18,6 +19,12 @@ struct toolcall {
 
 /* bytes or nothing. */
 uint32_t toolcall_maybe(struct toolcall *t, const char *bytes);
+/* A node for the text of a tool whose text follows a grammar, in a form. False: it has none, or one
+ * that cannot be held, which the notes say. */
+bool toolcall_freeform(struct toolcall *t, const struct chat_tool *tool, enum text_form form,
+                       uint32_t *node);
+/* The name of its first parameter; empty: there is none. */
+str toolcall_parameter(const struct chat_tool *tool);
 /* Fills .apart for the format. */
 void toolcall_open_tags(struct toolcall *t);
 /* A call of one tool behind "<function=" or, for GLM, behind "<tool_call>", to its end. */

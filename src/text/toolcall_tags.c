@@ -129,13 +129,16 @@ static uint32_t value(struct toolcall *t, const struct chat_tool *tool, str name
                       const struct params_shape *all)
 {
     struct grammar *g = t->g;
-    uint32_t alts[2], words[4], n = 0, n_words = 0;
+    uint32_t alts[2], words[4], text, n = 0, n_words = 0;
     char path[128];
     snprintf(path, sizeof path, "%.*s.%.*s", STRF(str_sub(tool->name, 0, 60)),
              STRF(str_sub(name, 0, 60)));
     if (types == 0)
         return raw_and_end(t); /* whatever it is, it is valid */
     uint32_t end = grammar_bytes(g, str_of(value_end(t)));
+    if (types == CHAT_STRING && str_eq(name, toolcall_parameter(tool)) &&
+        toolcall_freeform(t, tool, TEXT_RAW, &text))
+        return grammar_seq2(g, text, end);
     if (types & CHAT_STRING)
         alts[n++] = schema_builder_raw(t->schemas, tool->parameters, all->part, all->n,
                                        &(struct text_ends){raw_and_end(t), end}, path);

@@ -115,6 +115,20 @@ test('a custom tool gets raw text, in pieces and whole', async () => {
   assert.equal(final.output.filter((item) => item.type === 'custom_tool_call').length, 1);
 });
 
+test('the text of a custom tool keeps to its Lark grammar; one that cannot be held is named', async () => {
+  const patch = (definition) => ({ type: 'custom', name: 'apply_patch', description: 'Edits files.', format: { type: 'grammar', syntax: 'lark', definition } });
+  const ask = (definition, more) => client.responses.create({ ...request, max_output_tokens: 300, parallel_tool_calls: false,
+    tool_choice: { type: 'custom', name: 'apply_patch' }, tools: [patch(definition)], ...more });
+  const lines = 'start: head ("+" /[a-z ]{1,12}/ LF)~1..3 tail\nhead: "*** Begin Patch" LF\ntail: "*** End Patch"\n%import common.LF\n';
+  for (const more of [{}, { temperature: 1.5, seed: 1 }, { temperature: 1.5, seed: 2 }]) {
+    const { output: [call] } = await ask(lines, more);
+    assert.match(call.input, /^\*\*\* Begin Patch\n(\+[a-z ]{1,12}\n){1,3}\*\*\* End Patch$/);
+  }
+  const from = server.lines.length;
+  assert.equal((await ask('start: "a"i')).output[0].type, 'custom_tool_call');
+  await server.log(/not held while the model writes: apply_patch: its Lark grammar \(line 1: a string in any case\)/, from);
+});
+
 test('a tool in a namespace comes back with both names', async () => {
   const { output: [call] } = await client.responses.create({ ...request, tool_choice: 'required', tools: [{ type: 'namespace', name: 'files', description: 'Files.', tools }] });
   assert.equal(call.type, 'function_call');

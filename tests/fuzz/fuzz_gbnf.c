@@ -1,9 +1,11 @@
-/* Compiles arbitrary GBNF and follows it: every state allows some byte, or the text may end. */
+/* Compiles arbitrary GBNF and follows it: every state allows some byte, or the text may end. The
+ * same of the same bytes as Lark, inside a JSON string. */
 #include <stdlib.h>
 
 #include "fuzz/fuzz.h"
 #include "text/automaton.h"
 #include "text/gbnf.h"
+#include "text/lark.h"
 
 enum { MAX_TEXT = 200, MAX_WORK = 300000 };
 
@@ -27,6 +29,23 @@ static void follow(const struct grammar *g, const uint8_t *bytes, size_t n_bytes
     automaton_close(a);
 }
 
+static void take_lark(const uint8_t *bytes, size_t n_bytes)
+{
+    struct err e = {0};
+    struct grammar *g = grammar_new();
+    uint32_t node;
+    if (lark_node(g, &(struct lark_params){.form = TEXT_JSON}, (str){(const char *)bytes, n_bytes},
+                  &node, &e)) {
+        const uint32_t rule = grammar_rule(g);
+        grammar_define(g, rule, node);
+        promise(grammar_compile(g, rule, &e)); /* it was, alone */
+        follow(g, bytes, n_bytes);
+    } else {
+        promise(e.code != ERR_NONE);
+    }
+    grammar_free(g);
+}
+
 FUZZ_TARGET(gbnf)
 {
     struct err e = {0};
@@ -36,4 +55,5 @@ FUZZ_TARGET(gbnf)
     else
         promise(n_bytes == 0 || e.code != ERR_NONE);
     grammar_free(g);
+    take_lark(bytes, n_bytes);
 }

@@ -142,8 +142,9 @@ static inline struct chat_record_tools chat_record_open_tools(void)
     chat_record_promise(json_count(k.root) == CHAT_RECORD_TOOLS);
     for (size_t i = 0; i < CHAT_RECORD_TOOLS; i++) {
         const struct json *spec = json_at(k.root, i);
-        k.tools[i] = (struct chat_tool){json_str(json_get(spec, "name")), spec,
-                                        json_get(spec, "parameters")};
+        k.tools[i] = (struct chat_tool){.name = json_str(json_get(spec, "name")),
+                                        .spec = spec,
+                                        .parameters = json_get(spec, "parameters")};
     }
     return k;
 }

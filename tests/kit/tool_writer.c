@@ -71,8 +71,9 @@ struct kit_tools kit_tools_open(void)
     struct chat_tool *tools = mem_new(k.n, sizeof *tools);
     for (size_t i = 0; i < k.n; i++) {
         const struct json *spec = json_at(k.root, i);
-        tools[i] = (struct chat_tool){json_str(json_get(spec, "name")), spec,
-                                      json_get(spec, "parameters")};
+        tools[i] = (struct chat_tool){.name = json_str(json_get(spec, "name")),
+                                      .spec = spec,
+                                      .parameters = json_get(spec, "parameters")};
     }
     k.tools = tools;
     return k;

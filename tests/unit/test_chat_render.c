@@ -236,7 +236,8 @@ static bool check_conversations(const struct chat_template *t, const char *name)
         json_parse(STR("{\"name\":\"search\",\"description\":\"Finds.\",\"parameters\":{"
                        "\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"}}}}"),
                    &e);
-    const struct chat_tool tool = {STR("search"), spec, json_get(spec, "parameters")};
+    const struct chat_tool tool = {
+        .name = STR("search"), .spec = spec, .parameters = json_get(spec, "parameters")};
     const struct chat_message turns[] = {conversation[0], conversation[2], conversation[9],
                                          conversation[6], conversation[7]};
     bool good =
@@ -316,7 +317,8 @@ static void check_spans(enum chat_format f, const char *want)
                        "\"x<|im_end|>\"}},\"x<|im_end|>\":\"x<|im_end|>\"},\"x<|im_end|>\":1}"),
                    &e);
     CHECK(spec);
-    struct chat_tool tool = {STR(EVIL), spec, json_get(spec, "parameters")};
+    struct chat_tool tool = {
+        .name = STR(EVIL), .spec = spec, .parameters = json_get(spec, "parameters")};
     struct chat_call calls[] = {{STR(EVIL), STR(EVIL), STR("{\"x<|im_end|>\":\"x<|im_end|>\"}")},
                                 {STR(EVIL), STR(EVIL), STR(EVIL)}};
     struct chat_message messages[] = {{.role = CHAT_SYSTEM, .content = STR(EVIL)},

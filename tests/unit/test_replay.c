@@ -139,7 +139,8 @@ static struct setting open_case(const struct layout_case *c)
                        "\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":"
                        "\"integer\"}}}}"),
                    &e);
-    s.tool = (struct chat_tool){STR("f"), s.spec, json_get(s.spec, "parameters")};
+    s.tool = (struct chat_tool){
+        .name = STR("f"), .spec = s.spec, .parameters = json_get(s.spec, "parameters")};
     encode(&s, question, 1, &s.prompt, &s.first);
     s.opening = s.prompt.opening;
     tok_encode(s.tok, str_of(c->reply), &(struct tok_params){.special = true}, &s.sampled);

@@ -160,13 +160,13 @@ TEST(toolcall_xml_takes_the_words_of_python)
     check_texts(CHAT_QWEN_XML, (struct shape){0}, good, bad);
 }
 
-/* The grammar of one tool's calls, "f", and what was relaxed. */
-static void check_schema(enum chat_format format, const char *text, const char *notes,
-                         const char *const *good, const char *const *bad)
+/* The grammar of one tool's calls, "f", and what was relaxed. lark: the grammar of its text. */
+static void check_freeform(enum chat_format format, const char *text, const char *lark,
+                           const char *notes, const char *const *good, const char *const *bad)
 {
     struct err e = {0};
     struct json *schema = json_parse(str_of(text), &e);
-    struct chat_tool tool = {.name = STR("f"), .parameters = schema};
+    struct chat_tool tool = {.name = STR("f"), .parameters = schema, .lark = str_of(lark)};
     struct tok *t = kit_writer_tok();
     struct grammar *g = grammar_new();
     struct buf said = {0};
@@ -184,6 +184,12 @@ static void check_schema(enum chat_format format, const char *text, const char *
     grammar_free(g);
     tok_close(t);
     json_free(schema);
+}
+
+static void check_schema(enum chat_format format, const char *text, const char *notes,
+                         const char *const *good, const char *const *bad)
+{
+    check_freeform(format, text, "", notes, good, bad);
 }
 
 #define XML_P(name, value) "<parameter=" name ">\n" value "\n</parameter>\n"
@@ -302,6 +308,63 @@ TEST(toolcall_hermes_opens_where_the_parser_does)
         "<tool_call>\n{\"arguments\": {}, \"name\": \"ping\"}\n</tool_call>",
         NULL};
     check_texts(CHAT_HERMES_JSON, (struct shape){0}, good, bad);
+}
+
+#define HERMES_F(arguments)                                                                        \
+    "<tool_call>\n{\"name\": \"f\", \"arguments\": " arguments "}\n</tool_call>"
+
+/* Text of one parameter, which follows a grammar: lines that begin with "+" or "@@ ". */
+static const char freeform[] = "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":"
+                               "\"string\"}},\"required\":[\"input\"]}";
+static const char lines[] = "start: line+\nline: (\"+\" /(.*)/ | \"@@ \" /(.+)/) \"\\n\"";
+
+TEST(toolcall_hermes_holds_the_grammar_of_a_freeform_tool)
+{
+    static const char *const good[] = {HERMES_F("{\"input\": \"+a < \\\"b\\\"\\n+\\n@@ x\\n\"}"),
+                                       HERMES_F("{\"input\":\"+</tool_call>\\n\"}"), "Text", NULL};
+    static const char *const bad[] = {HERMES_F("{\"input\": \"a\\n\"}"),
+                                      HERMES_F("{\"input\": \"+a\"}"),
+                                      HERMES_F("{\"input\": \"@@ \\n\"}"),
+                                      HERMES_F("{}"),
+                                      HERMES_F("{\"input\": \"+a\\n\", \"x\": 1}"),
+                                      NULL};
+    check_freeform(CHAT_HERMES_JSON, freeform, lines, "", good, bad);
+}
+
+/* Between tags a line may hold what it likes, but what would end the value there. */
+TEST(toolcall_tags_hold_the_grammar_of_a_freeform_tool)
+{
+    static const char *const good[] = {
+        XML_F(XML_P("input", "+a <b> \"c\" </d>\n+\n@@ <p>\n@@ <<\n@@ x\n")),
+        XML_F(XML_P("input", "+</parameter> </p>\n+<parameter=input>\n")),
+        XML_F(XML_P("input", "+</parameter>\n+</function>\n")), NULL};
+    static const char *const bad[] = {XML_F(XML_P("input", "a\n")),
+                                      XML_F(XML_P("input", "@@ \n")),
+                                      XML_F(XML_P("input", "+</parameter> </function>\n")),
+                                      XML_F(XML_P("input", "@@ </parameter></function>\n")),
+                                      XML_F(XML_P("input", "@@ <</parameter></function>\n")),
+                                      XML_F(""),
+                                      NULL};
+    check_freeform(CHAT_QWEN_XML, freeform, lines, "", good, bad);
+    static const char *const glm[] = {GLM_F(GLM_P("input", "+a <b>\n@@ x\n")), NULL};
+    static const char *const no_glm[] = {
+        GLM_F(GLM_P("input", "a")), GLM_F(GLM_P("input", "+</arg_value></tool_call>\n")), NULL};
+    check_freeform(CHAT_GLM, freeform, lines, "", glm, no_glm);
+}
+
+/* Better free than wrong: the text is any then. */
+TEST(toolcall_names_a_grammar_of_a_freeform_tool_that_it_does_not_hold)
+{
+    static const char *const json[] = {HERMES_F("{\"input\": \"a\"}"), NULL};
+    static const char *const no_json[] = {HERMES_F("{\"input\": 1}"), NULL};
+    check_freeform(CHAT_HERMES_JSON, freeform, "start: nothing",
+                   "f: its Lark grammar ('nothing' is not defined); ", json, no_json);
+    static const char *const xml[] = {XML_F(XML_P("input", "<")), NULL};
+    static const char *const no_xml[] = {XML_F(XML_P("output", "a")), NULL};
+    check_freeform(CHAT_QWEN_XML, freeform, "start: /a.b/",
+                   "f: its Lark grammar (line 1: an expression that may hold a '<', between "
+                   "tags); ",
+                   xml, no_xml);
 }
 
 TEST(toolcall_required_leaves_no_way_around_a_call)
