@@ -3,7 +3,8 @@
  * nothing is known; cold: one grammar for all, of which nothing is known at first; warm: the same
  * replies again. Times are the thread's CPU time, less what reading the clock takes.
  * usage: bench_mask VOCABULARY.gguf [REPLIES.json], which holds
- * {"tools": [function, ...], "replies": {"FORMAT": [text, ...], ...}}. */
+ * {"tools": [function, ...], "replies": {"FORMAT": [text, ...], ...}}; a function may have the
+ * "lark" grammar of its text. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,8 +164,10 @@ static struct chat_tool *read_tools(const struct json *list)
     struct chat_tool *tools = mem_new(json_count(list), sizeof *tools);
     for (size_t i = 0; i < json_count(list); i++) {
         const struct json *spec = json_at(list, i);
-        tools[i] = (struct chat_tool){json_str(json_get(spec, "name")), spec,
-                                      json_get(spec, "parameters")};
+        tools[i] = (struct chat_tool){.name = json_str(json_get(spec, "name")),
+                                      .spec = spec,
+                                      .parameters = json_get(spec, "parameters"),
+                                      .lark = json_str(json_get(spec, "lark"))};
     }
     return tools;
 }
