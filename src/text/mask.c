@@ -109,7 +109,6 @@ static struct token_mask take(struct masks *m)
     }
     m->n_ids = 0;
     m->many = false;
-    out.all = out.n >= m->v->n_tokens + m->v->n_stops;
     return out;
 }
 
@@ -367,6 +366,17 @@ static void put_part(struct masks *m, const struct automaton_part *part)
         put_reach(m, shorts_of(m, rough), part->outside);
 }
 
+/* Is every token that is text in it, and the end? Marks that are neither count, too. */
+static bool is_all(const struct masks *m, const struct token_mask *mask, uint32_t state)
+{
+    if (mask->n < m->v->n_tokens + m->v->n_stops || !automaton_accepts(m->a, state))
+        return false;
+    for (uint32_t i = 0; i < m->v->n_tokens; i++)
+        if (!token_mask_has(mask, (uint32_t)m->v->tokens[i]))
+            return false;
+    return true;
+}
+
 const struct token_mask *masks_at(struct masks *m, uint32_t state)
 {
     uint32_t n_parts;
@@ -384,6 +394,7 @@ const struct token_mask *masks_at(struct masks *m, uint32_t state)
         mask_put_id(m, m->v->stops[i]);
     struct token_mask *mask = mem_new(1, sizeof *mask);
     *mask = take(m);
+    mask->all = is_all(m, mask, state);
     m->n_bytes += sizeof *mask;
     mask_make_room(m);
     m->at[state] = mask;
