@@ -173,7 +173,7 @@ static void emit_scan_state(struct emit *m, const struct scan_def *scan, uint32_
     }
     for (uint32_t k = 0; k < x->n_others; k++)
         targets[n++] = x->others[k];
-    if (scan->may_end)
+    if (scan->ends[i])
         targets[n++] = x->next;
     uint32_t from = put_targets(m, targets, n);
     g->states[x->starts[i]].a = from;

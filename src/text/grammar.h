@@ -92,8 +92,9 @@ struct grammar_pattern {
 struct grammar_scan {
     const struct grammar_pattern *patterns; /* n */
     size_t n;
-    bool may_end;  /* the text may also end before any match */
-    bool any_byte; /* the text need not be UTF-8 */
+    bool may_end;   /* the text may also end before any match, */
+    bool not_blank; /* but not while it is empty or nothing but blanks */
+    bool any_byte;  /* the text need not be UTF-8 */
     /* The text stands in a JSON string: without quotes, backslashes and control characters, but
      * with escapes, which `escape` matches. */
     bool in_json;

@@ -29,7 +29,7 @@ bool grammar_node_nullable(const struct grammar *g, uint32_t node)
     case NODE_REPEAT: return n->b == 0 || grammar_node_nullable(g, n->a);
     case NODE_CALL: return g->nullable[n->a];
     case NODE_SET: return g->sets[n->a].required == 0 && g->sets[n->a].min == 0;
-    case NODE_SCAN: return g->scans[n->a].may_end;
+    case NODE_SCAN: return g->scans[n->a].ends[0];
     }
     return false;
 }

@@ -43,7 +43,8 @@ struct scan_def {
     uint32_t reset;
     uint32_t *then; /* [n_patterns] node */
     uint32_t n_patterns;
-    bool may_end, any_byte, in_json;
+    bool *ends; /* [n] the text may end in this state */
+    bool any_byte, in_json;
     uint32_t escape; /* node */
 };
 #define SCAN_NEVER UINT32_MAX

@@ -12,6 +12,7 @@ struct position {
     uint8_t byte;    /* of a literal */
     bool blanks;     /* any number of blanks instead */
     bool inner_line; /* of these, no line ends */
+    bool alone;      /* and nothing behind them: the text so far */
     bool match;      /* the pattern's end */
     uint32_t pattern;
 };
@@ -34,7 +35,7 @@ struct scan {
 static void add(const struct scan *s, uint64_t *set, size_t i)
 {
     set[i / 64] |= UINT64_C(1) << (i % 64);
-    if (s->at[i].blanks)
+    if (s->at[i].blanks && !s->at[i].alone)
         add(s, set, i + 1);
 }
 
@@ -115,12 +116,16 @@ static uint32_t edge(struct scan *s, size_t state, unsigned byte, uint64_t *next
     return state_of(s, next);
 }
 
-static bool run(struct scan *s, const struct grammar_pattern *patterns, struct scan_def *out)
+/* blank: the position of what was blank so far; SIZE_MAX: nobody asks. */
+static bool run(struct scan *s, const struct grammar_pattern *patterns, size_t blank,
+                struct scan_def *out)
 {
     uint64_t *next = mem_new(s->n_words, sizeof *next);
     memcpy(next, s->always, s->n_words * sizeof *next);
     for (size_t w = 0; w < s->n_words; w++)
         next[w] |= s->lines[w];
+    if (blank != SIZE_MAX)
+        add(s, next, blank);
     state_of(s, next);
     out->reset = state_of(s, s->always);
     bool matters[128] = {[' '] = true, ['\t'] = true, ['\n'] = true, ['\r'] = true};
@@ -134,6 +139,18 @@ static bool run(struct scan *s, const struct grammar_pattern *patterns, struct s
         }
     free(next);
     return !s->over;
+}
+
+/* In which states the text may end. */
+static void find_ends(struct grammar *g, const struct scan *s, const struct grammar_scan *scan,
+                      size_t blank, struct scan_def *out)
+{
+    out->ends = arena_new(&g->arena, s->n_sets, sizeof *out->ends);
+    for (size_t i = 0; i < s->n_sets; i++) {
+        const uint64_t *set = s->sets + i * s->n_words;
+        out->ends[i] =
+            scan->may_end && (blank == SIZE_MAX || !(set[blank / 64] >> (blank % 64) & 1));
+    }
 }
 
 /* Bytes that cannot stand in a JSON string. */
@@ -153,7 +170,6 @@ bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_
     s.lines = mem_new(s.n_words, sizeof *s.lines);
     s.ends = mem_new(s.n_words, sizeof *s.ends);
     *out = (struct scan_def){.n_patterns = (uint32_t)scan->n,
-                             .may_end = scan->may_end,
                              .any_byte = scan->any_byte,
                              .in_json = scan->in_json,
                              .escape = scan->escape};
@@ -168,9 +184,13 @@ bool scan_build(struct grammar *g, const struct grammar_scan *scan, struct scan_
         }
         out->then[i] = scan->patterns[i].then;
     }
+    const size_t blank = scan->not_blank ? s.n : SIZE_MAX;
+    if (ok && scan->not_blank)
+        ok = put_position(&s, (struct position){.blanks = true, .alone = true});
     s.n_words = s.n / 64 + 1;
-    ok = ok && run(&s, scan->patterns, out);
+    ok = ok && run(&s, scan->patterns, blank, out);
     if (ok) {
+        find_ends(g, &s, scan, blank, out);
         if (scan->in_json)
             cut_json(&s);
         out->n = (uint32_t)s.n_sets;

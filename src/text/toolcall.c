@@ -130,13 +130,24 @@ struct openers {
     uint32_t mark; /* the token for <tool_call>; GRAMMAR_NEVER: it is text */
 };
 
-/* Free text with calls in it. */
-static uint32_t free_text(struct toolcall *t, const struct openers *o)
+static uint32_t blanks(struct toolcall *t)
+{
+    struct byteset set = {0};
+    for (const char *c = " \t\r\n"; *c; c++)
+        byteset_add(&set, (unsigned char)*c, (unsigned char)*c);
+    return grammar_repeat(t->g, grammar_class(t->g, &set), 0, GRAMMAR_UNBOUNDED);
+}
+
+/* Free text with calls in it. behind: what follows a call; GRAMMAR_NEVER: the same again.
+ * not_blank: it is a call or holds something else than blanks. */
+static uint32_t free_text(struct toolcall *t, const struct openers *o, uint32_t behind,
+                          bool not_blank)
 {
     struct grammar *g = t->g;
     static const str call_tag = STR("<tool_call>"), function_tag = STR("<function=");
     uint32_t rule = grammar_rule(g);
-    uint32_t after = t->p->one_call ? toolcall_maybe(t, "\n") : grammar_call(g, rule);
+    uint32_t again = behind == GRAMMAR_NEVER ? grammar_call(g, rule) : behind;
+    uint32_t after = t->p->one_call ? toolcall_maybe(t, "\n") : again;
     struct grammar_pattern patterns[2] = {
         {.parts = &call_tag, .n_parts = 1, .then = grammar_seq2(g, o->call, after)}};
     size_t n = 1;
@@ -146,12 +157,17 @@ static uint32_t free_text(struct toolcall *t, const struct openers *o)
                                                  .line_start = true,
                                                  .indent = true,
                                                  .then = grammar_seq2(g, o->bare, after)};
-    uint32_t node = grammar_scan(
-        g, &(struct grammar_scan){.patterns = patterns, .n = n, .may_end = true, .any_byte = true});
+    uint32_t node = grammar_scan(g, &(struct grammar_scan){.patterns = patterns,
+                                                           .n = n,
+                                                           .may_end = true,
+                                                           .not_blank = not_blank,
+                                                           .any_byte = true});
     if (o->mark != GRAMMAR_NEVER) {
         uint32_t marked[] = {o->mark, o->call, after};
-        uint32_t more = grammar_repeat(g, grammar_seq(g, marked, 3), 0, 1);
-        node = grammar_seq2(g, node, more);
+        uint32_t call = grammar_seq(g, marked, 3);
+        node = grammar_seq2(g, node, grammar_repeat(g, call, 0, 1));
+        if (not_blank)
+            node = grammar_alt(g, (uint32_t[]){node, grammar_seq2(g, blanks(t), call)}, 2);
     }
     grammar_define(g, rule, node);
     return grammar_call(g, rule);
@@ -172,16 +188,19 @@ static uint32_t only_calls(struct toolcall *t, const struct openers *o)
     return grammar_seq(g, parts, 2);
 }
 
-/* Reasoning, if any, then the reply. */
-static uint32_t after_reasoning(struct toolcall *t, uint32_t reply, bool may_end)
+/* Reasoning, if any, then the reply; behind reasoning, thoughtful. */
+static uint32_t after_reasoning(struct toolcall *t, uint32_t reply, uint32_t thoughtful,
+                                bool may_end)
 {
     static const str close = STR("</think>");
     struct grammar *g = t->g;
     uint32_t line = grammar_bytes(g, STR("\n"));
     uint32_t lines = grammar_repeat(g, line, 0, 3);
-    uint32_t rule = grammar_rule(g);
+    uint32_t rule = grammar_rule(g), behind = grammar_rule(g);
     grammar_define(g, rule, grammar_seq2(g, lines, reply));
-    struct grammar_pattern pattern = {.parts = &close, .n_parts = 1, .then = grammar_call(g, rule)};
+    grammar_define(g, behind, grammar_seq2(g, lines, thoughtful));
+    struct grammar_pattern pattern = {
+        .parts = &close, .n_parts = 1, .then = grammar_call(g, behind)};
     uint32_t thought = grammar_scan(
         g,
         &(struct grammar_scan){.patterns = &pattern, .n = 1, .may_end = may_end, .any_byte = true});
@@ -199,19 +218,22 @@ static uint32_t tagged_reply(struct toolcall *t)
     struct openers o = {.bare = GRAMMAR_NEVER, .mark = opener_token(t)};
     bool constrained = p->required || p->content != GRAMMAR_NEVER;
     if (p->n_tools == 0)
-        return after_reasoning(t, p->content, false);
+        return after_reasoning(t, p->content, p->content, false);
     if (p->format == CHAT_QWEN_XML) {
         o.bare = any_call(t, toolcall_xml);
         o.call = toolcall_xml_opened(t, o.bare);
     } else {
         o.call = any_call(t, p->format == CHAT_GLM ? toolcall_glm : hermes_call);
     }
-    if (!constrained)
-        return after_reasoning(t, free_text(t, &o), true);
+    if (!constrained) {
+        /* A turn of nothing but thoughts ends an agent's work: something is said, or done. */
+        uint32_t any = free_text(t, &o, GRAMMAR_NEVER, false);
+        return after_reasoning(t, any, free_text(t, &o, any, true), true);
+    }
     uint32_t reply = only_calls(t, &o);
     if (!p->required)
         reply = grammar_alt(t->g, (uint32_t[]){reply, p->content}, 2);
-    return after_reasoning(t, reply, false);
+    return after_reasoning(t, reply, reply, false);
 }
 
 /* ---- Llama: the object is the reply ---- */

@@ -2,7 +2,10 @@
  * tool and keeps to its schema, as the parser reads it. */
 #include "text/toolcall.h"
 
+#include <stdlib.h>
+
 #include "kit/grammar_match.h"
+#include "kit/tok_fixture.h"
 #include "kit/tool_writer.h"
 #include "test.h"
 
@@ -365,6 +368,61 @@ TEST(toolcall_names_a_grammar_of_a_freeform_tool_that_it_does_not_hold)
                    "f: its Lark grammar (line 1: an expression that may hold a '<', between "
                    "tags); ",
                    xml, no_xml);
+}
+
+/* An agent whose model only thought would stop. Thoughts that do not end are not cut. */
+TEST(toolcall_something_follows_reasoning)
+{
+    static const char *const good[] = {"hm",
+                                       "hm</think>Text",
+                                       "hm</think>\n\n  Text\n",
+                                       "</think>\n\n<b>",
+                                       "hm</think>\n\n" HERMES("{\"path\": \"a\"}") "\n",
+                                       NULL};
+    static const char *const bad[] = {"hm</think>", "hm</think>\n\n", "hm</think>\n\n \t\r\n",
+                                      "</think>", NULL};
+    check_texts(CHAT_HERMES_JSON, (struct shape){.in_reasoning = true}, good, bad);
+    static const char *const xml[] = {
+        "hm</think>\n\nText",
+        "hm</think>" XML_READ "<parameter=limit>\n5\n</parameter>\n" XML_END "\n\n", NULL};
+    static const char *const no_xml[] = {"hm</think>\n", NULL};
+    check_texts(CHAT_QWEN_XML, (struct shape){.in_reasoning = true}, xml, no_xml);
+}
+
+/* Where <tool_call> is no text but a mark: behind reasoning it may come at once, the end may not.
+ */
+TEST(toolcall_a_mark_may_follow_reasoning)
+{
+    static const struct fixture_added marks[] = {
+        {"<|im_end|>", TOK_CONTROL}, {"<tool_call>", TOK_CONTROL}, {NULL, 0}};
+    struct kit_tools k = kit_tools_open();
+    struct err e = {0};
+    struct tok *t = tok_fixture_open(&(struct tok_fixture){.added = marks}, &e);
+    CHECK_OK(t);
+    struct mask_vocab *v = mask_vocab_open(t, tok_n_vocab(t));
+    struct constraint *c = constraint_new(
+        make(CHAT_HERMES_JSON, t, &k, (struct shape){.in_reasoning = true}), v, true);
+    struct constraint_run *run = constraint_begin(c);
+    static const char said[] = "hm</think>\n\nA";
+    for (size_t i = 0; i <= sizeof said - 1; i++) {
+        const struct token_mask *mask;
+        struct tok_ids ids = {0};
+        CHECK_OK(constraint_mask(run, &mask, &e));
+        const bool thought = i < strlen("hm</think>"), blank = !thought && i < sizeof said - 1;
+        CHECK_INT(!mask || token_mask_has(mask, (uint32_t)tok_special(t, STR("<|im_end|>"))),
+                  !blank);
+        CHECK(thought || !mask ||
+              token_mask_has(mask, (uint32_t)tok_special(t, STR("<tool_call>"))));
+        tok_encode(t, (str){said + i, i < sizeof said - 1}, &(struct tok_params){0}, &ids);
+        for (size_t j = 0; j < ids.n; j++)
+            CHECK_OK(constraint_accept(run, ids.ids[j], &e));
+        free(ids.ids);
+    }
+    constraint_end(run);
+    constraint_unref(c);
+    mask_vocab_close(v);
+    tok_close(t);
+    kit_tools_close(&k);
 }
 
 TEST(toolcall_required_leaves_no_way_around_a_call)
