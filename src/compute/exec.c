@@ -158,14 +158,29 @@ static uint64_t available(const struct exec_params *given, const struct mem_tabl
     return mem_available() ? mem_available() : UINT64_MAX;
 }
 
+/* Fewer rows at once are no use. */
+enum { LEAST_UBATCH = 64 };
+
+/* Whether fewer rows at once, where nobody said how many, keep a piece to what the device gives. */
+static bool wants_fewer_rows(const struct exec_params *given, const struct mem_table *t)
+{
+    const struct mem_piece *piece = mem_table_large_piece(t);
+    return piece && piece->grows_with_rows && !given->n_ubatch && t->n_ubatch > LEAST_UBATCH;
+}
+
 /* Fills params and table; does not compare with what is available. */
 static bool plan_memory(const struct backend *b, const struct plan *p,
                         const struct exec_params *given, struct exec_params *params,
                         struct mem_table *out, struct err *e)
 {
-    *out = (struct mem_table){0};
-    if (!fill_params(b, p, given, params, e) || !b->memory(p, params, out, e))
-        return false;
+    struct exec_params tried = *given;
+    do {
+        *out = (struct mem_table){0};
+        if (!fill_params(b, p, &tried, params, e) || !b->memory(p, params, out, e))
+            return false;
+        out->n_ubatch = params->n_ubatch;
+        tried.n_ubatch = params->n_ubatch / 2;
+    } while (wants_fewer_rows(given, out));
     if (p->n_vocab)
         mem_table_add(out, "logits", params->n_seqs, (uint64_t)p->n_vocab * sizeof(float),
                       "%u rows of %u", params->n_seqs, p->n_vocab);

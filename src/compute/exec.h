@@ -20,7 +20,8 @@
 struct exec_params {
     uint32_t n_ctx;    /* tokens per sequence, required */
     uint32_t n_seqs;   /* sequences side by side [1] */
-    uint32_t n_ubatch; /* rows run through the plan at once [the backend's] */
+    uint32_t n_ubatch; /* rows run through the plan at once [the backend's, or half of it and so on
+                          where what they need is more than the device gives at once] */
     enum block_type type_k,
         type_v;    /* BLOCK_F16, BLOCK_Q8_0, BLOCK_Q4_0, or BLOCK_F32 (0) for exact tests */
     int n_threads; /* [one per physical core] */
@@ -92,20 +93,33 @@ struct mem_row {
     uint64_t n_bytes;
     char detail[96];
 };
-enum { MEM_MAX_ROWS = 16 };
+/* The largest allocation of a kind: what it is, the row whose detail tells what it is for, and what
+ * makes it smaller. */
+struct mem_piece {
+    const char *what, *row, *remedy;
+    uint64_t n_bytes;
+    bool grows_with_rows; /* those run at once (exec_params.n_ubatch) */
+};
+enum { MEM_MAX_ROWS = 16, MEM_MAX_PIECES = 4 };
 struct mem_table {
     struct mem_row rows[MEM_MAX_ROWS];
     size_t n_rows;
     uint64_t total;     /* sum of the rows; UINT64_MAX when it overflows */
     uint64_t available; /* bytes the plan may take */
     bool is_device;     /* of a device's own memory, not the machine's */
-    /* Bytes of the largest allocation that grows with the context, the keys or the values of a
-     * layer, and the most that the device gives at once (0: there is no such limit). */
-    uint64_t piece, most_piece;
+    uint32_t n_ubatch;  /* rows at once that it is for */
+    /* What lies in one allocation, and the most bytes that the device gives at once (0: there is no
+     * such limit). */
+    struct mem_piece pieces[MEM_MAX_PIECES];
+    size_t n_pieces;
+    uint64_t most_piece;
 };
 /* Adds the row "what: n_items * item_bytes" (saturating) to rows and total; detail as in printf. */
 void mem_table_add(struct mem_table *t, const char *what, uint64_t n_items, uint64_t item_bytes,
                    const char *detail, ...) __attribute__((format(printf, 5, 6)));
+
+/* For backends whose memory comes in pieces. */
+void mem_table_add_piece(struct mem_table *t, const struct mem_piece *piece);
 
 /* Adds the row "kv cache", n_bytes, with what of it is kept of a sequence. For backends. */
 void mem_table_add_kv(struct mem_table *t, const struct plan *p, const struct exec_params *params,
@@ -233,7 +247,9 @@ void exec_device_close(const struct backend *b, struct exec_params *params);
 /* The memory plan for a model without opening it (`tawny show`). Sets .available too. */
 bool exec_memory(const struct backend *b, const struct plan *p, const struct exec_params *params,
                  struct mem_table *out, struct err *e);
-/* All of it, and each layer's cache in one piece. */
+/* The piece that is larger than the device gives at once; NULL: none is. */
+const struct mem_piece *mem_table_large_piece(const struct mem_table *t);
+/* All of it, and each piece. */
 bool mem_table_fits(const struct mem_table *t);
 /* ERR_MEMORY where it does not fit: the total, what is available and the largest rows, or the piece
  * that is too large. */

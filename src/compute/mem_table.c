@@ -1,4 +1,5 @@
 /* mem_table: what a plan takes, in rows, compared with what there is (exec.h). */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,24 +72,34 @@ static void print_line(const char *what, uint64_t n_bytes, const char *detail, s
     buf_free(&size);
 }
 
-static bool is_piece_too_large(const struct mem_table *t)
+void mem_table_add_piece(struct mem_table *t, const struct mem_piece *piece)
 {
-    return t->most_piece && t->piece > t->most_piece;
+    assert(t->n_pieces < MEM_MAX_PIECES);
+    t->pieces[t->n_pieces++] = *piece;
+}
+
+const struct mem_piece *mem_table_large_piece(const struct mem_table *t)
+{
+    for (size_t i = 0; i < t->n_pieces; i++)
+        if (t->most_piece && t->pieces[i].n_bytes > t->most_piece)
+            return &t->pieces[i];
+    return NULL;
 }
 
 bool mem_table_fits(const struct mem_table *t)
 {
-    return t->total <= t->available && !is_piece_too_large(t);
+    return t->total <= t->available && !mem_table_large_piece(t);
 }
 
 void mem_table_print(const struct mem_table *t, struct buf *out)
 {
+    const struct mem_piece *piece = mem_table_large_piece(t);
     for (size_t i = 0; i < t->n_rows; i++)
         print_line(t->rows[i].what, t->rows[i].n_bytes, t->rows[i].detail, out);
     print_line("total", t->total, "", out);
     print_line("available", t->available, "", out);
-    if (is_piece_too_large(t)) {
-        print_line("one piece", t->piece, "the keys or the values of a layer", out);
+    if (piece) {
+        print_line("one piece", piece->n_bytes, piece->what, out);
         print_line("at most", t->most_piece, "in one piece on this device", out);
     }
 }
@@ -99,19 +110,17 @@ static int largest_first(const void *a, const void *b)
     return (x->n_bytes < y->n_bytes) - (x->n_bytes > y->n_bytes);
 }
 
-static bool refuse_piece(const struct mem_table *t, struct err *e)
+static bool refuse_piece(const struct mem_table *t, const struct mem_piece *piece, struct err *e)
 {
     struct buf text = {0};
-    buf_str(&text, STR("the keys or the values of a layer take "));
-    print_bytes(t->piece, &text);
+    buf_fmt(&text, "%s take ", piece->what);
+    print_bytes(piece->n_bytes, &text);
     for (size_t i = 0; i < t->n_rows; i++)
-        if (str_eq(str_of(t->rows[i].what), STR("kv cache")))
+        if (str_eq(str_of(t->rows[i].what), str_of(piece->row)))
             buf_fmt(&text, " (%s)", t->rows[i].detail);
     buf_str(&text, STR(", the device allocates at most "));
     print_bytes(t->most_piece, &text);
-    err_set(e, ERR_MEMORY,
-            "%.*s at once: use a smaller context (-c) or a smaller cache type (-ctk, -ctv)",
-            STRF(buf_view(&text)));
+    err_set(e, ERR_MEMORY, "%.*s at once: use %s", STRF(buf_view(&text)), piece->remedy);
     buf_free(&text);
     return false;
 }
@@ -121,7 +130,7 @@ bool mem_table_check(const struct mem_table *t, struct err *e)
     if (mem_table_fits(t))
         return true;
     if (t->total <= t->available)
-        return refuse_piece(t, e);
+        return refuse_piece(t, mem_table_large_piece(t), e);
     struct mem_table sorted = *t;
     struct buf text = {0};
     qsort(sorted.rows, sorted.n_rows, sizeof *sorted.rows, largest_first);

@@ -55,8 +55,10 @@ static uint32_t least_pages(const struct exec_params *p)
 static bool try_pages(struct fit *f, uint64_t n_pages, struct err *e)
 {
     f->params.n_pages = (uint32_t)num_min(n_pages, UINT32_MAX);
+    f->params.n_ubatch = f->n_ubatch;
     if (!exec_memory(f->backend, f->plan, &f->params, &f->table, e))
         return false;
+    f->params.n_ubatch = f->table.n_ubatch;
     plan_snapshots(f);
     f->fits = mem_table_fits(&f->table);
     return true;
@@ -97,6 +99,13 @@ static bool try_ctx(struct fit *f, uint32_t n_ctx, struct err *e)
     return try_pages(f, f->n_pages ? f->n_pages : least_pages(&f->params), e);
 }
 
+/* Batches that were asked for: less context or fewer sessions are no way out. */
+static bool are_batches_too_large(const struct fit *f)
+{
+    const struct mem_piece *piece = mem_table_large_piece(&f->table);
+    return f->n_ubatch && piece && piece->grows_with_rows;
+}
+
 /* Fewer sessions than the default where so many do not get the context that is wanted. */
 static bool fit_sessions(struct fit *f, struct err *e)
 {
@@ -104,7 +113,7 @@ static bool fit_sessions(struct fit *f, struct err *e)
     for (f->params.n_seqs = DEFAULT_SESSIONS;; f->params.n_seqs--) {
         if (!try_ctx(f, n_ctx, e))
             return false;
-        if (f->fits || f->params.n_seqs == LEAST_SESSIONS)
+        if (f->fits || f->params.n_seqs == LEAST_SESSIONS || are_batches_too_large(f))
             return true;
     }
 }
@@ -115,7 +124,7 @@ static bool largest_ctx(struct fit *f, uint32_t *n_ctx, struct err *e)
     *n_ctx = f->wanted;
     if (!try_ctx(f, *n_ctx, e))
         return false;
-    if (f->fits)
+    if (f->fits || are_batches_too_large(f))
         return true;
     f->is_piece = f->table.total <= f->table.available;
     uint32_t low = 0, high = (f->wanted + CTX_STEP - 1) / CTX_STEP; /* low steps fit, high do not */
@@ -162,7 +171,7 @@ bool fit_with(struct fit *f, const struct backend *b, const struct model *m,
     *f = (struct fit){.backend = b, .plan = &m->plan};
     f->params = params_of(p);
     f->params.n_seqs = p->n_sessions;
-    f->params.n_ubatch = p->n_ubatch ? p->n_ubatch : b->n_ubatch;
+    f->n_ubatch = p->n_ubatch;
     f->params.opened = p->opened;
     f->n_pages = p->n_pages;
     f->n_train = m->hp.n_ctx_train;
@@ -225,6 +234,10 @@ void fit_log(const struct fit *f, const struct log *log)
     if (f->fits && f->cache_bytes)
         log_info(log, "conversations beyond %u keep up to %llu MiB of the machine's memory",
                  f->params.n_seqs, (unsigned long long)(f->cache_bytes >> 20));
+    const uint64_t n_rows = num_min(f->backend->n_ubatch, (uint64_t)n_ctx * f->params.n_seqs);
+    if (f->fits && !f->n_ubatch && f->params.n_ubatch < n_rows)
+        log_info(log, "prompts are read %u tokens at once: the device allocates too little for %u",
+                 f->params.n_ubatch, (uint32_t)n_rows);
     if (f->asked > f->n_train)
         log_warn(log, "a context of %u tokens is more than the %u the model was trained for", n_ctx,
                  f->n_train);

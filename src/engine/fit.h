@@ -5,8 +5,9 @@
 struct fit {
     const struct backend *backend;
     const struct plan *plan;
-    struct exec_params params; /* complete: n_ctx and n_pages are settled */
+    struct exec_params params; /* complete: n_ctx, n_pages and n_ubatch are settled */
     uint32_t n_pages;          /* asked for; 0: none */
+    uint32_t n_ubatch;         /* the same */
     struct mem_table table;    /* what they need */
     /* Saved states per session and the size of each; 0 where sequences can be cut back anywhere. */
     uint32_t n_snapshots;
@@ -15,7 +16,7 @@ struct fit {
     uint32_t n_train;       /* the model's own context */
     uint32_t asked, wanted; /* tokens asked for (0: none), and what the default would be */
     bool fits;
-    bool is_piece;    /* n_ctx is less than wanted for a layer's cache (mem_table.piece) */
+    bool is_piece;    /* n_ctx is less than wanted for what lies in one piece (mem_table.pieces) */
     bool opened_here; /* params.opened, which is then to be closed or handed to exec_open */
 };
 

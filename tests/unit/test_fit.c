@@ -155,11 +155,13 @@ TEST(exec_open_takes_an_open_device_over)
     kit_close_model(&m);
 }
 
-/* Its caches are larger than its weights. */
+/* The cache of a layer is larger than its weights and the activations of small batches. */
 static struct kit_model open_thin(void)
 {
     return kit_open_model(&(struct kit_spec){.arch = "qwen3",
                                              .n_embd = 64,
+                                             .n_head = 16,
+                                             .n_kv_head = 16,
                                              .head_dim = 32,
                                              .n_ff = 64,
                                              .n_vocab = 96,
@@ -196,17 +198,18 @@ static void fit_on_card(struct fit *f, const struct model *m, const struct engin
 TEST(fit_keeps_a_layers_cache_to_what_the_device_gives_at_once)
 {
     struct kit_model m = open_thin();
-    const struct engine_params p = {.type_k = BLOCK_F16, .type_v = BLOCK_F16, .cache_bytes = -1};
+    const struct engine_params p = {
+        .n_ubatch = 8, .type_k = BLOCK_F16, .type_v = BLOCK_F16, .cache_bytes = -1};
     const uint32_t n_ctx = 4096 / PAGE_POSITIONS, all = 4 * n_ctx, least = n_ctx + n_ctx / 2 + 4;
     struct fit f;
     fit_on_card(&f, m.model, &p, 1 << 30);
     CHECK(f.fits && f.params.n_ctx == 4096 && f.params.n_pages == all && !f.is_piece);
-    CHECK(f.table.piece > 0 && f.table.piece % all == 0);
-    const uint64_t page = f.table.piece / all;
+    CHECK(f.table.pieces[1].n_bytes > 0 && f.table.pieces[1].n_bytes % all == 0);
+    const uint64_t page = f.table.pieces[1].n_bytes / all;
     uint32_t n_shared = 0, n_fewer = 0, n_cut = 0;
     for (uint32_t n = all; n > n_ctx / 2; n--) {
         fit_on_card(&f, m.model, &p, n * page + page - 1);
-        CHECK(f.fits && f.table.piece <= n * page);
+        CHECK(f.fits && f.table.pieces[1].n_bytes <= n * page);
         CHECK_INT(f.params.n_ctx < 4096, f.is_piece);
         const bool is_whole = f.params.n_ctx == 4096 && f.params.n_seqs == 4;
         CHECK_INT(is_whole, n >= least);
@@ -226,20 +229,20 @@ TEST(fit_refuses_a_context_whose_cache_is_larger_than_the_device_gives_at_once)
 {
     struct kit_model m = open_thin();
     const struct engine_params p = {
-        .n_ctx = 4096, .n_sessions = 1, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
+        .n_ctx = 4096, .n_sessions = 1, .n_ubatch = 8, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
     struct buf text = {0};
     struct fit f;
     struct err e;
     fit_on_card(&f, m.model, &p, 1 << 30);
-    const uint64_t most = f.table.piece - 1;
+    const uint64_t most = f.table.pieces[1].n_bytes - 1;
     CHECK_OK(mem_table_check(&f.table, &e));
     fit_on_card(&f, m.model, &p, most);
     CHECK(!f.fits && f.params.n_ctx == 4096);
     CHECK(!mem_table_check(&f.table, &e));
     CHECK_INT(e.code, ERR_MEMORY);
     CHECK_STR(str_of(e.msg),
-              STR("the keys or the values of a layer take 512 KiB (1 x 4096 tokens, keys F16, "
-                  "values F16), the device allocates at most 512 KiB at once: use a smaller "
+              STR("the keys or the values of a layer take 4.00 MiB (1 x 4096 tokens, keys F16, "
+                  "values F16), the device allocates at most 4.00 MiB at once: use a smaller "
                   "context (-c) or a smaller cache type (-ctk, -ctv)"));
     mem_table_print(&f.table, &text);
     CHECK(str_find(buf_view(&text), STR("\none piece"), 0) != SIZE_MAX);
@@ -255,5 +258,53 @@ TEST(fit_refuses_a_context_whose_cache_is_larger_than_the_device_gives_at_once)
     CHECK_OK(mem_table_check(&smaller, &e));
     exec_device_close(&backend_vulkan, &params);
     buf_free(&text);
+    kit_close_model(&m);
+}
+
+/* Where nobody said how many rows a batch has, it has half as many and so on, and no less context:
+ * down to what the largest of them still fits. */
+TEST(fit_keeps_batches_to_what_the_device_gives_at_once)
+{
+    struct kit_model m = open_thin();
+    const struct engine_params p = {.type_k = BLOCK_Q4_0, .type_v = BLOCK_Q4_0, .cache_bytes = -1};
+    struct fit f;
+    fit_on_card(&f, m.model, &p, 1 << 30);
+    uint32_t n_rows = backend_vulkan.n_ubatch;
+    CHECK_INT(f.params.n_ubatch, n_rows);
+    for (; n_rows > 128; n_rows /= 2) {
+        const uint64_t needed = f.table.pieces[0].n_bytes;
+        fit_on_card(&f, m.model, &p, needed);
+        CHECK_INT(f.params.n_ubatch, n_rows);
+        fit_on_card(&f, m.model, &p, needed - 1);
+        CHECK(f.fits && f.params.n_ctx == 4096 && f.params.n_seqs == 4 && !f.is_piece);
+        CHECK_INT(f.params.n_ubatch, n_rows / 2);
+        CHECK(f.table.pieces[0].n_bytes < needed);
+    }
+    kit_close_model(&m);
+}
+
+/* One that was asked for is refused before anything is allocated, and the context is not cut. */
+TEST(fit_refuses_batches_larger_than_the_device_gives_at_once)
+{
+    struct kit_model m = open_thin();
+    const struct engine_params p = {
+        .n_ubatch = 2048, .type_k = BLOCK_Q4_0, .type_v = BLOCK_Q4_0, .cache_bytes = -1};
+    struct fit f;
+    struct err e;
+    fit_on_card(&f, m.model, &p, 1 << 30);
+    const uint64_t most = f.table.pieces[0].n_bytes - 1;
+    fit_on_card(&f, m.model, &p, most);
+    CHECK(!f.fits && f.params.n_ctx == 4096 && f.params.n_ubatch == 2048);
+    CHECK(!mem_table_check(&f.table, &e));
+    CHECK_INT(e.code, ERR_MEMORY);
+    printf("    %s\n", e.msg);
+    CHECK(str_find(str_of(e.msg), STR("the activations of a batch take "), 0) == 0);
+    CHECK(str_find(str_of(e.msg), STR(" (batches of 2048), the device allocates at most "), 0) !=
+          SIZE_MAX);
+    CHECK(str_find(str_of(e.msg), STR(" at once: use smaller batches (-ub)"), 0) != SIZE_MAX);
+    struct exec_params params = f.params;
+    params.opened = card(most);
+    CHECK(!exec_open(&backend_vulkan, &m.model->plan, &params, NULL, NULL, &e));
+    CHECK(e.code == ERR_MEMORY && str_find(str_of(e.msg), STR("(-ub)"), 0) != SIZE_MAX);
     kit_close_model(&m);
 }

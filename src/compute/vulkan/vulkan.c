@@ -164,13 +164,28 @@ static uint64_t available(const struct gpu *g)
 static bool fill_table(const struct plan *p, const struct exec_params *params, struct vk *vk,
                        struct mem_table *out, struct err *e)
 {
+    uint64_t piece;
     struct gpu *g = gpu_new(p, params, vk, e);
     if (!g)
         return false;
     mem_table_add(out, "weights", 1, g->weights.n_bytes, "%zu tensors, repacked", p->n_weights);
-    mem_table_add_kv(out, p, params, all_cache_bytes(g, &out->piece));
-    out->most_piece = vk_caps(vk)->max_alloc;
+    mem_table_add_kv(out, p, params, all_cache_bytes(g, &piece));
     mem_table_add(out, "scratch", 1, g->n_scratch, "batches of %u", params->n_ubatch);
+    out->most_piece = vk_caps(vk)->max_alloc;
+    mem_table_add_piece(out, &(struct mem_piece){
+                                 .what = "the activations of a batch",
+                                 .row = "scratch",
+                                 .remedy = "smaller batches (-ub)",
+                                 .n_bytes = g->n_scratch,
+                                 .grows_with_rows = true,
+                             });
+    mem_table_add_piece(out,
+                        &(struct mem_piece){
+                            .what = "the keys or the values of a layer",
+                            .row = "kv cache",
+                            .remedy = "a smaller context (-c) or a smaller cache type (-ctk, -ctv)",
+                            .n_bytes = piece,
+                        });
     if (p->n_states)
         mem_table_add(out, "states", params->n_seqs, delta_kept_bytes(p),
                       "%u sequences, memories twice", params->n_seqs);
