@@ -272,21 +272,32 @@ fail:
     return NULL;
 }
 
-bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
-                 struct err *e)
+void exec_lose(struct exec *x)
 {
     if (x->state)
         x->backend->close(x->state);
+    x->state = NULL;
     memset(x->held, 0, x->params.n_seqs * sizeof *x->held);
     pages_clear(&x->pages);
     x->n_logits = x->n_best = 0;
+}
+
+bool exec_is_open(const struct exec *x)
+{
+    return x->state != NULL;
+}
+
+bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
+                 struct err *e)
+{
+    exec_lose(x);
     x->state = x->backend->open(x->plan, &x->params, log, progress, e);
     return x->state != NULL;
 }
 
 static bool has_device(const struct exec *x, struct err *e)
 {
-    return x->state || err_set(e, ERR_DEVICE, "the device was lost and could not be opened again");
+    return x->state || err_set(e, ERR_DEVICE, "the device was lost and is not open");
 }
 
 void exec_close(struct exec *x)

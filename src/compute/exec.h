@@ -263,9 +263,12 @@ struct exec *exec_open(const struct backend *b, const struct plan *p,
                        const struct exec_params *params, const struct log *log,
                        const struct progress *progress, struct err *e);
 const struct exec_params *exec_params_of(const struct exec *x); /* with defaults filled in */
-/* Behind ERR_DEVICE, which stays until then: closes the device, opens it or the best one anew and
- * loads the weights again. All sequences are empty. False: there is no device, which every call
- * that needs it says; this one may be repeated. */
+/* Behind ERR_DEVICE, which stays until the device is opened again: closes it. All sequences are
+ * empty; calls that need a device say that there is none (ERR_DEVICE). */
+void exec_lose(struct exec *x);
+bool exec_is_open(const struct exec *x);
+/* exec_lose, then opens it or the best one anew and loads the weights again. False: there is no
+ * device; this may be repeated. */
 bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
                  struct err *e);
 /* Runs the rows in pieces of n_ubatch. ERR_USAGE where a sequence cannot go on at its first row,

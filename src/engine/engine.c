@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/cold.h"
+#include "engine/revive.h"
 #include "engine/turn.h"
 
 enum { TRIED = 16 }; /* tokens: of a prompt, as backends see it */
@@ -104,6 +105,7 @@ static bool open_exec(struct engine *g, const struct engine_params *p, struct er
     g->n_ctx = f.params.n_ctx;
     g->n_sessions = f.params.n_seqs;
     g->n_ubatch = f.params.n_ubatch;
+    g->losses.wait_ms = p->revive_wait_ms ? p->revive_wait_ms : REVIVE_WAIT_MS;
     if (!open_snapshots(g, &f, e))
         return false;
     cold_open(g, p, &f);

@@ -39,10 +39,11 @@ struct engine_params {
     int64_t disk_bytes;
     uint64_t disk_least_free; /* of the file system, left to others [1 GiB] */
     int n_threads;
-    bool allow_software;    /* for tests, as in exec_params */
-    atomic_int *lose_in;    /* the same */
-    uint32_t page, n_pages; /* the same */
-    struct requant requant; /* weights get other types while they are loaded [none] */
+    bool allow_software;     /* for tests, as in exec_params */
+    atomic_int *lose_in;     /* the same */
+    uint32_t revive_wait_ms; /* [REVIVE_WAIT_MS] */
+    uint32_t page, n_pages;  /* the same */
+    struct requant requant;  /* weights get other types while they are loaded [none] */
     struct log log;
     struct progress progress; /* loading, in bytes */
 };

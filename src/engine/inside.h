@@ -56,6 +56,14 @@ struct mover {
     uint64_t patient_until_ns;
 };
 
+/* Of the device (revive.c). */
+struct losses {
+    uint64_t n_rows;   /* run since it was opened */
+    uint32_t in_a_row; /* each within REVIVE_TOKENS rows */
+    bool is_counted;   /* the last one, and it is not opened again yet */
+    uint64_t open_at_ns, wait_ms;
+};
+
 struct engine {
     struct log log;
     struct gguf *file;
@@ -87,10 +95,9 @@ struct engine {
     uint64_t n_disk_tokens;       /* that came back from files */
     uint64_t n_emptied, n_parked; /* as in struct engine_cache */
     uint64_t n_jobs;
-    struct pace pace;      /* of prompts */
-    uint64_t ns_per_step;  /* of the last step of replies; 0: not measured yet */
-    uint64_t n_since_loss; /* rows run since the device was lost (revive.c) */
-    bool was_lost;
+    struct pace pace;     /* of prompts */
+    uint64_t ns_per_step; /* of the last step of replies; 0: not measured yet */
+    struct losses losses;
     float *logits;     /* [n_vocab] the sampler's copy */
     bool oldest_next;  /* whose prompt was read last: the oldest, or the shortest */
     int32_t *step_ids; /* [n_sessions] */

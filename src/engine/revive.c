@@ -1,5 +1,6 @@
 #include "engine/revive.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -41,17 +42,23 @@ static void park_over(struct engine *g, uint32_t seq)
         turn_park_lost(g, t);
 }
 
-/* All sessions as they were, or empty, those of the first jobs first. Returns the tokens read in
- * *n_read. */
-static bool read_sessions(struct engine *g, uint32_t but, uint64_t *n_read, struct err *e)
+/* What the device held is gone: sessions without a job are empty, and that of session `but`. */
+static void lose_sessions(struct engine *g, uint32_t but)
+{
+    cold_lose_sessions(g);
+    for (uint32_t i = 0; i < g->n_sessions; i++) {
+        if (i == but || !g->turns[i].job || g->mover.turn == &g->turns[i])
+            session_cut(&g->sessions[i], 0);
+        g->sessions[i].reach = exec_reach(g->exec, i);
+    }
+}
+
+/* All sessions as they were, those of the first jobs first. Returns the tokens read in *n_read. */
+static bool read_sessions(struct engine *g, uint64_t *n_read, struct err *e)
 {
     bool ok = true;
     uint64_t behind = 0;
     *n_read = 0;
-    cold_lose_sessions(g);
-    for (uint32_t i = 0; i < g->n_sessions; i++)
-        if (i == but || !g->turns[i].job || g->mover.turn == &g->turns[i])
-            session_cut(&g->sessions[i], 0);
     for (uint32_t i; (i = ration_next_session(g, behind)) < g->n_sessions;) {
         behind = g->sessions[i].last_used;
         park_over(g, i);
@@ -63,23 +70,48 @@ static bool read_sessions(struct engine *g, uint32_t but, uint64_t *n_read, stru
     return ok;
 }
 
+/* Behind a loss: closes the device, counts, and says from when on it may be opened. */
+static void lose(struct engine *g, const struct err *why)
+{
+    struct losses *l = &g->losses;
+    log_warn(&g->log, "%s", why->msg);
+    exec_lose(g->exec);
+    l->in_a_row = l->n_rows < REVIVE_TOKENS ? l->in_a_row + 1 : 1;
+    l->n_rows = 0;
+    const uint32_t n_over = l->in_a_row > REVIVE_AT_ONCE ? l->in_a_row - REVIVE_AT_ONCE : 0;
+    const uint64_t n_waits =
+        n_over ? num_min(1ull << num_min(n_over - 1, 63), REVIVE_MOST_WAITS) : 0;
+    l->open_at_ns = clock_ns() + n_waits * l->wait_ms * 1000000;
+}
+
+/* False and e: not yet. */
+static bool may_open(const struct losses *l, struct err *e)
+{
+    const uint64_t now = clock_ns();
+    return now >= l->open_at_ns ||
+           err_set(e, ERR_DEVICE,
+                   "the device was lost %u times in a row, each within %d tokens: it is opened "
+                   "again with a request in %.0f s; start tawny with --backend cpu to do without "
+                   "it",
+                   l->in_a_row, REVIVE_TOKENS, ceil(1e-9 * (double)(l->open_at_ns - now)));
+}
+
 bool revive(struct engine *g, uint32_t but, struct err *e)
 {
     const uint64_t start = clock_ns();
-    uint64_t n_read;
+    uint64_t n_read = 0;
+    bool is_back = false;
     if (e->code != ERR_DEVICE)
         return false;
-    if (g->was_lost && g->n_since_loss < REVIVE_TOKENS)
-        return err_set(e, ERR_DEVICE,
-                       "the device was lost twice within %d tokens and is not opened again: start "
-                       "tawny anew, or with --backend cpu",
-                       REVIVE_TOKENS);
-    log_warn(&g->log, "%s; it is opened anew", e->msg);
-    g->was_lost = true;
-    g->n_since_loss = 0;
-    if (!exec_reopen(g->exec, &g->log, NULL, e) || !read_sessions(g, but, &n_read, e)) {
-        e->code = ERR_DEVICE;
-        return false;
+    while (!is_back) {
+        if (exec_is_open(g->exec))
+            lose(g, e);
+        lose_sessions(g, but);
+        if (!may_open(&g->losses, e))
+            return false;
+        is_back = exec_reopen(g->exec, &g->log, NULL, e) && read_sessions(g, &n_read, e);
+        if (!is_back && !exec_is_open(g->exec))
+            lose(g, e);
     }
     log_warn(&g->log, "the device is back: %llu tokens were read again, all in %.1f s",
              (unsigned long long)n_read, 1e-9 * (double)(clock_ns() - start));

@@ -34,9 +34,9 @@ bool turn_rows(struct engine *g, const int32_t *ids, uint32_t n, const atomic_bo
                             .draws = g->draws,
                             .goes_on = g->goes_on};
     bool done = exec_run(g->exec, &b, e);
-    if (!done && revive(g, g->n_sessions, e))
+    while (!done && revive(g, g->n_sessions, e))
         done = all_there(g, n, e) && exec_run(g->exec, &b, e);
-    g->n_since_loss += done ? n : 0;
+    g->losses.n_rows += done ? n : 0;
     for (uint32_t i = 0; i < n; i++) {
         struct session *s = &g->sessions[g->seq[i]];
         if (done)
@@ -159,7 +159,10 @@ void turn_join(struct engine *g, struct turn *t)
 {
     struct err e = {0};
     const struct session *s = &g->sessions[t->seq];
-    if (!share_begin(g, t, &e) && !(revive(g, t->seq, &e) && share_begin(g, t, &e))) {
+    bool begun = share_begin(g, t, &e);
+    while (!begun && revive(g, t->seq, &e))
+        begun = share_begin(g, t, &e);
+    if (!begun) {
         end_turn(g, t, FINISH_ERROR, &e);
         return;
     }

@@ -2,6 +2,7 @@
  * with an error. */
 #include "engine/revive.h"
 
+#include <limits.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -188,28 +189,109 @@ TEST(revive_has_jobs_wait_that_lack_pages_then)
     free(path);
 }
 
-TEST(revive_gives_up_on_a_device_that_does_not_last)
+/* Behind each line with `on` the device is to be lost again, `lose_in` submits later: n_losses in
+ * all. */
+struct loser {
+    struct lines lines;
+    atomic_int countdown;
+    const char *on;
+    int lose_in, n_losses;
+};
+
+static void lose_again(void *ctx, enum log_level level, const char *line)
+{
+    struct loser *l = ctx;
+    count_line(&l->lines, level, line);
+    if (strstr(line, l->on) && l->lines.n_lost < l->n_losses)
+        atomic_store(&l->countdown, l->lose_in);
+}
+
+static struct engine *open_losing(const char *path, struct loser *l, uint32_t wait_ms)
+{
+    const struct engine_params p = {.path = path,
+                                    .device = "llvmpipe",
+                                    .n_ctx = 256,
+                                    .page = 64,
+                                    .n_sessions = N_JOBS,
+                                    .n_ubatch = 8,
+                                    .lose_in = &l->countdown,
+                                    .revive_wait_ms = wait_ms,
+                                    .log = {lose_again, l}};
+    struct err e;
+    struct engine *g = engine_open(&p, &e);
+    if (!g && e.code == ERR_UNSUPPORTED)
+        test_skip("no software Vulkan device");
+    CHECK_OK(g);
+    return g;
+}
+
+/* As often as it is lost: behind what was read again, in replies, and while it is opened or reads.
+ * The replies go on. */
+TEST(revive_opens_a_device_each_time_it_is_lost)
+{
+    static const struct {
+        const char *on;
+        int lose_in;
+    } cases[] = {{"is back", 6}, {"was lost", 3}};
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    char *path = kit_write_model(&(struct kit_spec){.type = BLOCK_Q8_0});
+    struct loser l = {.on = "is back"};
+    struct kit_reply want[N_JOBS], got[N_JOBS];
+    struct engine *g = open_losing(path, &l, 0);
+    ask_all(g, want);
+    engine_close(g);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int n_parted = 0;
+        l = (struct loser){
+            .on = cases[i].on, .lose_in = cases[i].lose_in, .n_losses = REVIVE_AT_ONCE};
+        g = open_losing(path, &l, 0);
+        atomic_store(&l.countdown, 30);
+        ask_all(g, got);
+        CHECK_INT(l.lines.n_lost, REVIVE_AT_ONCE);
+        CHECK_INT(l.lines.n_back, i ? 1 : REVIVE_AT_ONCE);
+        for (int k = 0; k < N_JOBS; k++)
+            n_parted += check_same(&got[k], &want[k]);
+        CHECK(n_parted <= MOST_PARTED);
+        engine_close(g);
+    }
+    unlink(path);
+    free(path);
+}
+
+/* One that does not last is left alone for a while: requests end with an error, one later finds it
+ * again. Nothing loops. */
+TEST(revive_leaves_a_device_alone_that_does_not_last)
 {
     if (!kit_checks("vulkan"))
         test_skip("drivers are not checked in this build");
     char *path = kit_write_model(&(struct kit_spec){.type = BLOCK_Q8_0});
-    atomic_int countdown = 0;
-    struct lines lines = {0};
+    struct loser l = {.on = "is back", .lose_in = 3, .n_losses = INT_MAX};
     struct kit_reply r[N_JOBS];
-    struct engine *g = open_engine(path, 0, &countdown, &lines);
-    atomic_store(&countdown, 12);
-    ask_all(g, r);
-    CHECK_INT(r[0].last.finish, FINISH_LENGTH);
-    atomic_store(&countdown, 3);
+    struct engine *g = open_losing(path, &l, 3600 * 1000);
+    atomic_store(&l.countdown, 12);
     for (int round = 0; round < 2; round++) { /* and it stays so */
         ask_all(g, r);
         for (int i = 0; i < N_JOBS; i++) {
             CHECK_INT(r[i].last.finish, FINISH_ERROR);
             CHECK_INT(r[i].last.error.code, ERR_DEVICE);
-            CHECK(strstr(r[i].last.error.msg, "lost twice within 1000 tokens"));
+            CHECK(strstr(r[i].last.error.msg, "lost 4 times in a row, each within 1000 tokens"));
         }
     }
-    CHECK_INT(lines.n_back, 1);
+    CHECK_INT(l.lines.n_lost, REVIVE_AT_ONCE + 1);
+    engine_close(g);
+
+    l = (struct loser){.on = "is back", .lose_in = 3, .n_losses = REVIVE_AT_ONCE + 2};
+    g = open_losing(path, &l, 1);
+    atomic_store(&l.countdown, 12);
+    int n_asked = 0;
+    do
+        ask_all(g, r);
+    while (r[0].last.finish == FINISH_ERROR && ++n_asked < 1000);
+    CHECK(n_asked > 0);
+    CHECK_INT(l.lines.n_lost, REVIVE_AT_ONCE + 2);
+    for (int i = 0; i < N_JOBS; i++)
+        CHECK_INT(r[i].last.finish, FINISH_LENGTH);
     engine_close(g);
     unlink(path);
     free(path);
