@@ -601,6 +601,88 @@ TEST(vk_caps_describe_the_device)
     close_clean(vk);
 }
 
+/* ---- devices that lack something --------------------------------------------------------------
+ */
+
+static const char *lacking; /* a feature that the device below has not */
+
+static void all_features_but_one(VkPhysicalDevice device, VkPhysicalDeviceFeatures2 *f)
+{
+    (void)device;
+    for (VkBaseOutStructure *s = (VkBaseOutStructure *)f; s; s = s->pNext) {
+        VkPhysicalDeviceVulkan12Features *v12 = (void *)s;
+        VkPhysicalDeviceVulkan13Features *v13 = (void *)s;
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2) {
+            f->features.shaderInt16 = VK_TRUE;
+            f->features.shaderInt64 = strcmp(lacking, "shaderInt64") != 0;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES) {
+            ((VkPhysicalDeviceVulkan11Features *)(void *)s)->storageBuffer16BitAccess = VK_TRUE;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES) {
+            v12->storageBuffer8BitAccess = v12->shaderFloat16 = v12->shaderInt8 = VK_TRUE;
+            v12->scalarBlockLayout = v12->shaderSubgroupExtendedTypes = VK_TRUE;
+            v12->timelineSemaphore = v12->vulkanMemoryModel = VK_TRUE;
+            v12->vulkanMemoryModelDeviceScope = VK_TRUE;
+            v12->bufferDeviceAddress = strcmp(lacking, "bufferDeviceAddress") != 0;
+        } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES) {
+            v13->subgroupSizeControl = v13->computeFullSubgroups = v13->synchronization2 = VK_TRUE;
+            v13->maintenance4 = VK_TRUE;
+            v13->shaderIntegerDotProduct = strcmp(lacking, "shaderIntegerDotProduct") != 0;
+        }
+    }
+}
+
+/* Whether it is refused with such a message. */
+static bool lacks(const struct vk_physical *p, const char *feature, const char *says)
+{
+    const struct vk vk = {.api.GetPhysicalDeviceFeatures2 = all_features_but_one};
+    struct vk_features features;
+    struct err e = {0};
+    lacking = feature;
+    if (vk_features_choose(&vk, p, &features, &e))
+        return false;
+    CHECK_INT(e.code, ERR_UNSUPPORTED);
+    CHECK_STR(str_of(e.msg), str_of(says));
+    return true;
+}
+
+TEST(vk_says_what_a_device_lacks)
+{
+    const struct vk_physical card = {.core.apiVersion = VK_API_VERSION_1_3,
+                                     .has_family = true,
+                                     .caps = {.name = "a card",
+                                              .driver = "its driver",
+                                              .subgroup_max = 32,
+                                              .max_workgroup = 1024,
+                                              .shared_bytes = 32768}};
+    struct vk_physical p = card;
+    CHECK(!lacks(&card, "", ""));
+    static const char *const features[] = {"shaderInt64", "bufferDeviceAddress",
+                                           "shaderIntegerDotProduct"};
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        char says[256];
+        snprintf(says, sizeof says,
+                 "Vulkan: a card (its driver) lacks the feature %s, which the shaders need: update "
+                 "its driver, choose another device or run on the CPU",
+                 features[i]);
+        CHECK(lacks(&card, features[i], says));
+    }
+    p.core.apiVersion = VK_API_VERSION_1_2;
+    CHECK(lacks(&p, "", "Vulkan: a card offers version 1.2, 1.3 is needed: update its driver"));
+    p = card;
+    p.has_family = false;
+    CHECK(lacks(&p, "", "Vulkan: a card has no queue that computes"));
+    p = card;
+    p.caps.max_workgroup = 128;
+    CHECK(lacks(&p, "",
+                "Vulkan: a card (its driver) has workgroups of 128 threads, the shaders need 256: "
+                "choose another device or run on the CPU"));
+    p = card;
+    p.caps.shared_bytes = 16384;
+    CHECK(lacks(&p, "",
+                "Vulkan: a card (its driver) has 16384 bytes of shared memory for a workgroup, the "
+                "shaders need 20480: choose another device or run on the CPU"));
+}
+
 /* Of lavapipe, as many threads as its vectors have floats. */
 TEST(vk_refuses_a_device_with_subgroups_of_four)
 {
