@@ -1,5 +1,5 @@
 /* Compiles arbitrary GBNF and follows it: every state allows some byte, or the text may end. The
- * same of the same bytes as Lark, inside a JSON string. */
+ * same of the same bytes as Lark, inside a JSON string and between tags. */
 #include <stdlib.h>
 
 #include "fuzz/fuzz.h"
@@ -29,13 +29,16 @@ static void follow(const struct grammar *g, const uint8_t *bytes, size_t n_bytes
     automaton_close(a);
 }
 
-static void take_lark(const uint8_t *bytes, size_t n_bytes)
+static void take_lark(enum text_form form, const uint8_t *bytes, size_t n_bytes)
 {
+    static const str close[] = {STR("</p>"), STR("</f>")};
+    static const struct grammar_pattern apart = {
+        .parts = close, .n_parts = 2, .then = GRAMMAR_NEVER};
+    const struct lark_params params = {.form = form, .apart = &apart, .n_apart = 1};
     struct err e = {0};
     struct grammar *g = grammar_new();
     uint32_t node;
-    if (lark_node(g, &(struct lark_params){.form = TEXT_JSON}, (str){(const char *)bytes, n_bytes},
-                  &node, &e)) {
+    if (lark_node(g, &params, (str){(const char *)bytes, n_bytes}, &node, &e)) {
         const uint32_t rule = grammar_rule(g);
         grammar_define(g, rule, node);
         promise(grammar_compile(g, rule, &e)); /* it was, alone */
@@ -55,5 +58,6 @@ FUZZ_TARGET(gbnf)
     else
         promise(n_bytes == 0 || e.code != ERR_NONE);
     grammar_free(g);
-    take_lark(bytes, n_bytes);
+    take_lark(TEXT_JSON, bytes, n_bytes);
+    take_lark(TEXT_RAW, bytes, n_bytes);
 }
