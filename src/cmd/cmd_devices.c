@@ -37,7 +37,7 @@ static void put_text(const struct device *list, size_t n, struct buf *out)
     for (size_t i = 0; i < sizeof head / sizeof *head; i++)
         table_cell(&t, "%s", head[i]);
     for (const struct device *d = list; d < list + n; d++) {
-        table_cell(&t, "%zu%s", (size_t)(d - list), d->is_default ? " *" : "");
+        table_cell(&t, "%zu%s", (size_t)(d - list), d->rank == 1 ? " *" : "");
         table_cell(&t, "%s", d->name);
         table_cell(&t, "%s", term_bytes((double)d->memory_bytes).text);
         table_cell(&t, "%s", term_bytes((double)d->free_bytes).text);
@@ -70,7 +70,7 @@ static void put_json(const struct device *list, size_t n, struct buf *out)
         jout_bool(&j, "software", d->is_software);
         jout_bool(&j, "integer_dot", d->has_dot);
         jout_bool(&j, "matrix", d->has_matrix);
-        jout_bool(&j, "default", d->is_default);
+        jout_bool(&j, "default", d->rank == 1);
         jout_bool(&j, "usable", !*d->why_not);
         jout_str(&j, "why_not", str_of(d->why_not));
         jout_end(&j, '}');

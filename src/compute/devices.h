@@ -15,7 +15,7 @@ struct device {
     bool is_software;  /* a CPU pretending: taken only when named */
     bool has_dot;      /* fast dot products of 8-bit integers */
     bool has_matrix;   /* matrix units */
-    bool is_default;   /* the one that is taken when none is named */
+    uint32_t rank;     /* where none is named: 1 is taken, then 2, ...; 0: only when named */
     char why_not[512]; /* "", or what it lacks */
 };
 

@@ -291,6 +291,7 @@ bool exec_reopen(struct exec *x, const struct log *log, const struct progress *p
                  struct err *e)
 {
     exec_lose(x);
+    x->params.or_next = true;
     x->state = x->backend->open(x->plan, &x->params, log, progress, e);
     return x->state != NULL;
 }

@@ -35,10 +35,12 @@ struct exec_params {
     const char *device;     /* part of a name or an index of the list [the best] */
     const char *cache_path; /* file for compiled kernels [none] */
     bool allow_software;    /* take a device that is a CPU pretending, without being asked for it */
-    bool profile;           /* measure every step: slower, see exec_profile */
-    bool validate;          /* have every call checked: for tests, where the checker is there */
-    atomic_int *lose_in;    /* for tests: submits left until a device counts as lost, see vk.h */
-    void *opened; /* the device, open (exec_device_open) [it is opened and closed again] */
+    uint64_t not_devices; /* where none is named: bits of indices of the list that are not taken */
+    bool or_next;         /* and where the best one does not open, the next one is taken */
+    bool profile;         /* measure every step: slower, see exec_profile */
+    bool validate;        /* have every call checked: for tests, where the checker is there */
+    atomic_int *lose_in;  /* for tests: submits left until a device counts as lost, see vk.h */
+    void *opened;         /* the device, open (exec_device_open) [it is opened and closed again] */
     const struct pages *pages;    /* exec_open's, for the backend */
     const unsigned char *allowed; /* [plan.n_vocab] the tokens that best ones are chosen among;
                                      borrowed as the strings are [all] */
@@ -267,8 +269,8 @@ const struct exec_params *exec_params_of(const struct exec *x); /* with defaults
  * empty; calls that need a device say that there is none (ERR_DEVICE). */
 void exec_lose(struct exec *x);
 bool exec_is_open(const struct exec *x);
-/* exec_lose, then opens it or the best one anew and loads the weights again. False: there is no
- * device; this may be repeated. */
+/* exec_lose, then opens it, or where none was named the best one that opens, anew and loads the
+ * weights again. False: there is no device; this may be repeated. */
 bool exec_reopen(struct exec *x, const struct log *log, const struct progress *progress,
                  struct err *e);
 /* Runs the rows in pieces of n_ubatch. ERR_USAGE where a sequence cannot go on at its first row,

@@ -2,13 +2,16 @@
 
 #include <stdlib.h>
 
-/* The device that is taken when none is named; NULL: all are software. */
-static const struct device *best_of(const struct device *devices, size_t n, bool allow_software)
+/* The best device of those that were not tried; NULL: all others are software. */
+static const struct device *best_of(const struct device *devices, size_t n, uint64_t tried,
+                                    bool allow_software)
 {
+    const struct device *best = NULL;
     for (size_t i = 0; i < n; i++)
-        if (devices[i].is_default || allow_software)
-            return &devices[i];
-    return NULL;
+        if (!(tried >> i & 1) && (devices[i].rank || allow_software) &&
+            (!best || (devices[i].rank && (!best->rank || devices[i].rank < best->rank))))
+            best = &devices[i];
+    return best;
 }
 
 /* Is it worth taking without being asked? In one memory with the processor it reads weights no
@@ -31,24 +34,39 @@ static bool has_room(const struct backend *b, const struct plan *p,
     return exec_memory(b, p, params, &table, e) && mem_table_check(&table, e);
 }
 
+/* The device is open, and there is room. */
+static bool take(const struct device *d, const struct backend *gpu, const struct plan *p,
+                 struct exec_params *params, const struct log *log, struct err *why)
+{
+    if (!gains(d, why) || !exec_device_open(gpu, params, log, why))
+        return false;
+    if (has_room(gpu, p, params, why))
+        return true;
+    exec_device_close(gpu, params);
+    return false;
+}
+
 const struct backend *place_among(const struct device *devices, size_t n, const struct backend *gpu,
                                   const struct plan *p, struct exec_params *params,
                                   const struct log *log)
 {
     struct err why;
-    const struct device *d = best_of(devices, n, params->allow_software);
+    const struct device *d = best_of(devices, n, 0, params->allow_software), *next;
     if (!d) {
         log_info(log, "the processor runs the model: there is no GPU with a driver for Vulkan");
         return &backend_cpu;
     }
-    if (gains(d, &why) && exec_device_open(gpu, params, log, &why)) {
-        if (has_room(gpu, p, params, &why)) {
+    for (; d; d = next) {
+        if (take(d, gpu, p, params, log, &why)) {
             log_info(log, "the model runs on %s", d->name);
             return gpu;
         }
-        exec_device_close(gpu, params);
+        params->not_devices |= 1ull << (d - devices);
+        next = best_of(devices, n, params->not_devices, params->allow_software);
+        log_warn(log, "%s, not %s: %s",
+                 next ? "another device is tried" : "the processor runs the model", d->name,
+                 why.msg);
     }
-    log_warn(log, "the processor runs the model, not %s: %s", d->name, why.msg);
     return &backend_cpu;
 }
 

@@ -5,9 +5,10 @@
 
 /* Chooses the backend for plan p and opens its device: params->opened, as exec_device_open leaves
  * it. name, and params->device, are what a user asked for. Either given: that one (backend_choose),
- * or NULL and e. Neither: the best GPU where it has what the kernels need, room for p and params
+ * or NULL and e. Neither: the best GPU that has what the kernels need, room for p and params
  * (whose n_ctx, in tokens, is the least to be content with) and gains over the processor, else
- * cpu; log says why not, as a warning where there is such a GPU at all. */
+ * cpu; log says why not, as a warning where there is such a GPU at all. Those that were tried in
+ * vain are in params->not_devices. */
 const struct backend *place_choose(const char *name, const struct plan *p,
                                    struct exec_params *params, const struct log *log,
                                    struct err *e);

@@ -209,6 +209,7 @@ bool fit_open(struct fit *f, const struct model *m, const struct engine_params *
     on.opened = device.opened;
     if (b && fit_with(f, b, m, &on, e)) {
         f->opened_here = device.opened != NULL;
+        f->params.not_devices = device.not_devices;
         return true;
     }
     if (b)

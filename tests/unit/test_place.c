@@ -54,7 +54,7 @@ static void keep_line(void *ctx, enum log_level level, const char *line)
     l->n_warnings += level == LOG_WARN;
 }
 
-static const struct device card = {.name = "a card", .has_dot = true, .is_default = true};
+static const struct device card = {.name = "a card", .has_dot = true, .rank = 1};
 
 /* Places a small model with n_ctx tokens of context among n devices; the log then has `says`. */
 static void places(const struct device *devices, size_t n, open_fn *open, uint32_t n_ctx,
@@ -106,6 +106,48 @@ TEST(place_is_the_processor_where_the_gpu_is_not_fit_for_it)
     places(&d, 1, fake_open, 256, false, true, "no fast dot products");
     places(&card, 1, fake_refuse, 256, false, true, "not a card: the driver does not start");
     places(&card, 1, fake_open, UINT32_MAX / 2, false, true, "not a card: the model needs");
+}
+
+/* Of three cards: the first does not start, the second has no room. */
+static void *open_but_the_first(const struct exec_params *params, const struct log *log,
+                                struct err *e)
+{
+    return params->not_devices & 2 ? fake_open(params, log, e) : fake_refuse(params, log, e);
+}
+
+static bool room_but_on_the_second(const struct plan *p, const struct exec_params *params,
+                                   struct mem_table *out, struct err *e)
+{
+    const bool ok = backend_ref.memory(p, params, out, e);
+    out->available = params->not_devices & 1 ? UINT64_MAX : 1;
+    return ok;
+}
+
+TEST(place_is_the_next_gpu_where_the_best_is_not_fit_for_it)
+{
+    struct device cards[] = {card, card, card};
+    cards[1].name[0] = 'A'; /* the best one, then 0, then 2 */
+    cards[0].name[0] = 'B';
+    cards[2].name[0] = 'C';
+    cards[0].rank = 2;
+    cards[2].rank = 3;
+    struct kit_model m = kit_open_model(&(struct kit_spec){.n_embd = 64, .head_dim = 32});
+    struct backend gpu = fake_gpu(open_but_the_first);
+    gpu.memory = room_but_on_the_second;
+    struct exec_params params = {.n_ctx = 256, .n_seqs = 1};
+    struct lines lines = {0};
+    const struct log log = {keep_line, &lines};
+    CHECK(place_among(cards, 3, &gpu, &m.model->plan, &params, &log) == &gpu);
+    CHECK_INT(n_open, 1);
+    CHECK_INT(params.not_devices, 3);
+    CHECK_INT(lines.n_warnings, 2);
+    static const char *const says[] = {"tried, not A card: the driver does not start",
+                                       "tried, not B card: the model needs", "runs on C card"};
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        CHECK(str_find(buf_view(&lines.text), str_of(says[i]), 0) != SIZE_MAX);
+    exec_device_close(&gpu, &params);
+    buf_free(&lines.text);
+    kit_close_model(&m);
 }
 
 TEST(place_is_what_is_named)

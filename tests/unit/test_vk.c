@@ -257,12 +257,18 @@ TEST(vk_validation_sees_a_copy_that_does_not_wait)
 }
 
 /* Of devices that are made up, by number. */
-static int chosen(const struct vk_physical *all, uint32_t n, bool allow_software)
+static int chosen_but(const struct vk_physical *all, uint32_t n, uint64_t not_devices,
+                      bool allow_software)
 {
-    const struct vk_params p = {.allow_software = allow_software};
+    const struct vk_params p = {.allow_software = allow_software, .not_devices = not_devices};
     uint32_t found;
     struct err e;
     return vk_choose(all, n, &p, &found, &e) ? (int)found : -1;
+}
+
+static int chosen(const struct vk_physical *all, uint32_t n, bool allow_software)
+{
+    return chosen_but(all, n, 0, allow_software);
 }
 
 TEST(vk_takes_the_best_gpu_and_software_only_where_it_may)
@@ -286,6 +292,13 @@ TEST(vk_takes_the_best_gpu_and_software_only_where_it_may)
     /* Opening the old one says what it lacks: more than that there is no GPU. */
     CHECK_INT(chosen((struct vk_physical[]){software, old}, 2, false), 1);
     CHECK_INT(chosen((struct vk_physical[]){old, software}, 2, true), 1);
+    /* The next ones. */
+    const struct vk_physical all[] = {built_in, card, larger, software};
+    CHECK_INT(chosen_but(all, 4, 1 << 2, false), 1);
+    CHECK_INT(chosen_but(all, 4, 1 << 2 | 1 << 1, false), 0);
+    CHECK_INT(chosen_but(all, 4, 1 << 2 | 1 << 1 | 1, false), -1);
+    CHECK_INT(chosen_but(all, 4, 1 << 2 | 1 << 1 | 1, true), 3);
+    CHECK_INT(chosen_but(all, 4, 15, true), -1);
 }
 
 TEST(vk_stamps_measure_what_is_between_them)
@@ -578,7 +591,7 @@ TEST(vk_devices_that_are_listed_open_by_their_index)
             CHECK_STR(str_of(e.msg), str_of(list[i].why_not));
         CHECK(list[i].memory_bytes > 0 && *list[i].driver);
         n_software += list[i].is_software;
-        n_default += list[i].is_default;
+        n_default += list[i].rank == 1;
         vk_close(vk);
     }
     CHECK(n_software > 0);

@@ -44,10 +44,12 @@ struct vk_caps {
 };
 
 struct vk_params {
-    const char *device;  /* part of a name, or an index of devices_list; NULL: the best that is no
-                            software */
-    bool allow_software; /* take a software device without being asked for it by name */
-    const char *loader;  /* library to open [libvulkan.so.1] */
+    const char *device;   /* part of a name, or an index of devices_list; NULL: the best that is no
+                             software */
+    bool allow_software;  /* take a software device without being asked for it by name */
+    uint64_t not_devices; /* without a name: indices of devices_list that are not taken, bits */
+    bool or_next; /* without a name: where the best one does not open, the next one is taken */
+    const char *loader;     /* library to open [libvulkan.so.1] */
     const char *cache_path; /* file of the pipeline cache; NULL: none. Rewritten when it grew,
                                atomically; a damaged one or one of another device is ignored */
     bool validate;       /* enable the validation layer, synchronisation included; its messages are

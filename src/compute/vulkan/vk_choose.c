@@ -75,10 +75,13 @@ bool vk_choose(const struct vk_physical *all, uint32_t n, const struct vk_params
                        "in the groups video and render?)");
     if (params->device)
         return find_named(all, n, params->device, found, e);
-    *found = 0;
-    for (uint32_t i = 1; i < n; i++)
-        if (is_better(&all[i], &all[*found], params->allow_software))
+    *found = n;
+    for (uint32_t i = 0; i < n; i++)
+        if (!(params->not_devices >> i & 1) &&
+            (*found == n || is_better(&all[i], &all[*found], params->allow_software)))
             *found = i;
+    if (*found == n)
+        return err_set(e, ERR_UNSUPPORTED, "Vulkan: there is no other device");
     if (all[*found].caps.is_software && !params->allow_software)
         return err_set(e, ERR_UNSUPPORTED,
                        "Vulkan: the only device is %s, which is software and slower than the cpu "
@@ -109,6 +112,7 @@ static struct device describe(const struct vk *vk, const struct vk_physical *p)
 
 static struct device *describe_all(const struct vk *vk, size_t *n, struct err *e)
 {
+    struct vk_params next = {0};
     uint32_t n_found, chosen;
     struct err none;
     struct vk_physical *all = vk_instance_devices(vk, &n_found, e);
@@ -117,8 +121,10 @@ static struct device *describe_all(const struct vk *vk, size_t *n, struct err *e
     struct device *list = mem_new(n_found + 1, sizeof *list);
     for (uint32_t i = 0; i < n_found; i++)
         list[i] = describe(vk, &all[i]);
-    if (vk_choose(all, n_found, &(struct vk_params){0}, &chosen, &none))
-        list[chosen].is_default = true;
+    for (uint32_t rank = 1; vk_choose(all, n_found, &next, &chosen, &none); rank++) {
+        list[chosen].rank = rank;
+        next.not_devices |= 1ull << chosen;
+    }
     free(all);
     *n = n_found;
     return list;

@@ -58,20 +58,54 @@ static bool create_timeline(struct vk *vk, struct err *e)
     return r == VK_SUCCESS || vk_failed(vk, r, e, "making a semaphore");
 }
 
+static void close_device(struct vk *vk)
+{
+    if (vk->pipelines)
+        vk_pipelines_close(vk);
+    if (vk->staging)
+        vk_staging_close(vk);
+    if (vk->timeline)
+        vk->api.DestroySemaphore(vk->device, vk->timeline, NULL);
+    if (vk->device && vk->api.DestroyDevice)
+        vk->api.DestroyDevice(vk->device, NULL);
+    vk->pipelines = NULL;
+    vk->staging = NULL;
+    vk->timeline = VK_NULL_HANDLE;
+    vk->device = VK_NULL_HANDLE;
+}
+
+static bool open_device(struct vk *vk, const struct vk_physical *gpu,
+                        const struct vk_params *params, struct err *e)
+{
+    vk->gpu = *gpu;
+    if (create_device(vk, e) && create_timeline(vk, e) &&
+        vk_pipelines_open(vk, params->cache_path, e))
+        return true;
+    close_device(vk);
+    return false;
+}
+
+/* The best one, or with or_next the first one that opens; e is the best one's. */
 static bool open_chosen(struct vk *vk, const struct vk_params *params, struct err *e)
 {
+    struct vk_params next = *params;
+    struct err why;
     uint32_t n, i = 0;
     if (!vk_instance_open(vk, params, e))
         return false;
     struct vk_physical *all = vk_instance_devices(vk, &n, e);
     if (!all)
         return false;
-    const bool chosen = vk_choose(all, n, params, &i, e);
-    if (chosen)
-        vk->gpu = all[i];
+    bool is_open = false, is_chosen = vk_choose(all, n, params, &i, e);
+    if (is_chosen)
+        is_open = open_device(vk, &all[i], params, e);
+    while (is_chosen && !is_open && params->or_next && !params->device) {
+        next.not_devices |= 1ull << i;
+        is_chosen = vk_choose(all, n, &next, &i, &why);
+        is_open = is_chosen && open_device(vk, &all[i], params, &why);
+    }
     free(all);
-    return chosen && create_device(vk, e) && create_timeline(vk, e) &&
-           vk_pipelines_open(vk, params->cache_path, e);
+    return is_open;
 }
 
 struct vk *vk_open(const struct vk_params *params, const struct log *log, struct err *e)
@@ -107,14 +141,7 @@ void vk_close(struct vk *vk)
     struct err e;
     if (vk->n_submits && !vk_queue_drain(vk, VK_CLOSE_TIMEOUT_MS, &e) && atomic_load(&vk->is_hung))
         return;
-    if (vk->pipelines)
-        vk_pipelines_close(vk);
-    if (vk->staging)
-        vk_staging_close(vk);
-    if (vk->timeline)
-        vk->api.DestroySemaphore(vk->device, vk->timeline, NULL);
-    if (vk->device && vk->api.DestroyDevice)
-        vk->api.DestroyDevice(vk->device, NULL);
+    close_device(vk);
     vk_instance_close(vk);
     pthread_mutex_destroy(&vk->queue_lock);
     pthread_mutex_destroy(&vk->staging_lock);

@@ -104,6 +104,8 @@ static void *device_open(const struct exec_params *params, const struct log *log
 {
     const struct vk_params device = {.device = params->device,
                                      .allow_software = params->allow_software,
+                                     .not_devices = params->not_devices,
+                                     .or_next = params->or_next,
                                      .cache_path = params->cache_path,
                                      .validate = params->validate,
                                      .lose_in = params->lose_in};
