@@ -1,6 +1,9 @@
 /* How the engine settles its context: on a device that is opened once. */
 #include "engine/fit.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "compute/vulkan/vk.h"
 #include "kit/models.h"
 #include "test.h"
@@ -155,19 +158,6 @@ TEST(exec_open_takes_an_open_device_over)
     kit_close_model(&m);
 }
 
-/* The cache of a layer is larger than its weights and the activations of small batches. */
-static struct kit_model open_thin(void)
-{
-    return kit_open_model(&(struct kit_spec){.arch = "qwen3",
-                                             .n_embd = 64,
-                                             .n_head = 16,
-                                             .n_kv_head = 16,
-                                             .head_dim = 32,
-                                             .n_ff = 64,
-                                             .n_vocab = 96,
-                                             .type = BLOCK_Q8_0});
-}
-
 /* A card with plenty of memory that gives max_alloc bytes at once. */
 static struct vk *card(uint64_t max_alloc)
 {
@@ -179,6 +169,67 @@ static struct vk *card(uint64_t max_alloc)
                                         .max_alloc = max_alloc,
                                         .heap_bytes = 1ull << 36,
                                         .free_bytes = 1ull << 36});
+}
+
+/* The logits of a few tokens on a device that allocates no more than max_alloc bytes at once. */
+static void logits_within(const struct model *m, uint64_t max_alloc, float *out)
+{
+    static const int32_t ids[] = {1, 5, 2, 7, 3, 4, 9, 8, 6, 10, 11, 12};
+    enum { N = sizeof ids / sizeof *ids };
+    struct exec_params params = {
+        .n_ctx = 64, .n_ubatch = 8, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
+    struct err e;
+    params.opened =
+        vk_open(&(struct vk_params){.device = "llvmpipe", .max_alloc = max_alloc}, NULL, &e);
+    if (!params.opened)
+        test_skip("no software Vulkan device");
+    struct exec *x = exec_open(&backend_vulkan, &m->plan, &params, NULL, NULL, &e);
+    CHECK_OK(x);
+    kit_run(x, ids, 0, N, 0, m->plan.n_vocab, out);
+    kit_run(x, ids, 0, 1, 0, m->plan.n_vocab, out + N * m->plan.n_vocab);
+    exec_close(x);
+}
+
+/* The same bits as from one. */
+TEST(exec_spreads_weights_over_what_the_device_gives_at_once)
+{
+    enum { ROWS = 13 };
+    struct kit_model m =
+        kit_open_model(&(struct kit_spec){.n_embd = 512, .type = BLOCK_Q8_0, .n_vocab = 96});
+    const size_t n_bytes = ROWS * m.model->plan.n_vocab * sizeof(float);
+    float *one = malloc(n_bytes), *many = malloc(n_bytes);
+    struct mem_table table;
+    struct err e;
+    struct exec_params params = {
+        .n_ctx = 64, .n_ubatch = 8, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
+    if (!kit_checks("vulkan"))
+        test_skip("drivers are not checked in this build");
+    params.opened = card(1 << 30);
+    CHECK_OK(exec_memory(&backend_vulkan, &m.model->plan, &params, &table, &e));
+    exec_device_close(&backend_vulkan, &params);
+    const uint64_t scratch = table.pieces[0].n_bytes, weights = table.rows[0].n_bytes;
+    printf("    %llu KiB of weights, pieces of %llu KiB\n", (unsigned long long)weights >> 10,
+           (unsigned long long)scratch >> 10);
+    CHECK(weights > 2 * scratch);
+    logits_within(m.model, 0, one);
+    logits_within(m.model, scratch, many);
+    CHECK(!memcmp(one, many, n_bytes));
+    free(one);
+    free(many);
+    kit_close_model(&m);
+}
+
+/* The cache of a layer is larger than its weights and the activations of small batches. */
+static struct kit_model open_thin(void)
+{
+    return kit_open_model(&(struct kit_spec){.arch = "qwen3",
+                                             .n_embd = 64,
+                                             .n_head = 16,
+                                             .n_kv_head = 16,
+                                             .head_dim = 32,
+                                             .n_ff = 64,
+                                             .n_vocab = 96,
+                                             .type = BLOCK_Q8_0});
 }
 
 /* What fits on it, where the device is closed again. */

@@ -599,12 +599,12 @@ TEST(ops_attend_at_depth_matches_ref)
         {8, 1, 128, 0, BLOCK_F16, false, false}, {4, 2, 64, 0, BLOCK_F16, false, true},
         {4, 2, 64, 300, BLOCK_F16, false, true}, {2, 1, 256, 0, BLOCK_F16, true, false},
         {6, 2, 64, 0, BLOCK_F32, false, false},  {8, 2, 128, 0, BLOCK_Q8_0, false, false},
+        {8, 2, 128, 0, BLOCK_Q4_0, false, true},
     };
     static const uint32_t n_rows[] = {256, 251, 5, 1};
     struct rig_count count = {.all = true};
     for (uint64_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const uint32_t n_head = cases[i].n_head, n_kv_head = cases[i].n_kv_head;
-        const uint32_t dim = cases[i].dim;
+        const uint32_t n_head = cases[i].n_head, n_kv_head = cases[i].n_kv_head, dim = cases[i].dim;
         struct rig r = rig_open(i, 0);
         r.params =
             (struct exec_params){.n_ctx = 600, .type_k = cases[i].cache, .type_v = cases[i].cache};

@@ -57,6 +57,7 @@ struct vk_params {
     bool staged;         /* do not map device memory, as if the device were a card: for tests */
     atomic_int *lose_in; /* for tests: submits left until the device counts as lost; below 1: it
                             does not. NULL: nothing is counted */
+    uint64_t max_alloc;  /* for tests: allocations are no larger; 0: as the device has it */
     bool statistics;     /* pipelines keep the compiler's numbers where the driver has them */
 };
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "compute/vulkan/vk_int.h"
 
 /* ---- open ------------------------------------------------------------------------------------ */
@@ -78,6 +79,8 @@ static bool open_device(struct vk *vk, const struct vk_physical *gpu,
                         const struct vk_params *params, struct err *e)
 {
     vk->gpu = *gpu;
+    if (params->max_alloc)
+        vk->gpu.caps.max_alloc = num_min(vk->gpu.caps.max_alloc, params->max_alloc);
     if (create_device(vk, e) && create_timeline(vk, e) &&
         vk_pipelines_open(vk, params->cache_path, e))
         return true;
