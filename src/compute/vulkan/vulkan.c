@@ -61,6 +61,32 @@ static uint64_t all_cache_bytes(const struct gpu *g, uint64_t *piece)
     return n;
 }
 
+static const struct rope *rope_of(const struct op *op)
+{
+    return op->kind == OP_ATTEND       ? op->attend.rope
+           : op->kind == OP_ATTEND_MLA ? op->attend_mla.rope
+                                       : NULL;
+}
+
+static uint64_t rope_bytes(const struct gpu *g, const struct rope *rope)
+{
+    return (uint64_t)g->params.n_ctx * (rope->n_rot / 2) * 2 * sizeof(float);
+}
+
+/* Of all different ones (make_ropes). */
+static uint64_t all_rope_bytes(const struct gpu *g)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < g->plan->n_ops; i++) {
+        const struct rope *rope = rope_of(&g->plan->ops[i]);
+        size_t first = 0;
+        while (rope && rope_of(&g->plan->ops[first]) != rope)
+            first++;
+        n += rope && first == i ? rope_bytes(g, rope) : 0;
+    }
+    return n;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 void gpu_free(struct gpu *g)
@@ -194,6 +220,9 @@ static bool fill_table(const struct plan *p, const struct exec_params *params, s
     const uint64_t n_saved = gpu_saved_bytes(p, params);
     if (n_saved)
         mem_table_add(out, "saved state", 1, n_saved, "one on its way");
+    if (all_rope_bytes(g))
+        mem_table_add(out, "rotations", 1, all_rope_bytes(g), "sines and cosines of %u positions",
+                      params->n_ctx);
     out->available = available(g);
     out->is_device = !shares_memory(g);
     gpu_free(g);
@@ -301,7 +330,7 @@ static bool make_caches(struct gpu *g, struct err *e)
 static bool make_rope(struct gpu *g, const struct rope *rope, struct err *e)
 {
     const uint32_t n = rope->n_rot / 2;
-    const uint64_t n_bytes = (uint64_t)g->params.n_ctx * n * 2 * sizeof(float);
+    const uint64_t n_bytes = rope_bytes(g, rope);
     struct gpu_rope *r = &g->ropes[g->n_ropes];
     if (!vk_buffer_make(g->vk, VK_PLACE_DEVICE, n_bytes, "rotary table", &r->table, e))
         return false;
@@ -323,10 +352,7 @@ static bool make_rope(struct gpu *g, const struct rope *rope, struct err *e)
 static bool make_ropes(struct gpu *g, struct err *e)
 {
     for (size_t i = 0; i < g->plan->n_ops; i++) {
-        const struct op *op = &g->plan->ops[i];
-        const struct rope *rope = op->kind == OP_ATTEND       ? op->attend.rope
-                                  : op->kind == OP_ATTEND_MLA ? op->attend_mla.rope
-                                                              : NULL;
+        const struct rope *rope = rope_of(&g->plan->ops[i]);
         if (rope && !gpu_rotations(g, rope) && !make_rope(g, rope, e))
             return false;
     }
