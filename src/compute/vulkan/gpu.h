@@ -75,9 +75,12 @@ struct step {
     /* STEP_PROJECT: which outputs of the op; how many of them are of the first one's type */
     uint32_t outs[MOST_OUTS], n_outs, n_of_type;
     uint32_t n_splits; /* STEP_ROUTE */
-    /* STEP_EXPERTS_UP that chooses by its logits; STEP_GLU that normalises its input once more */
+    /* STEP_EXPERTS_UP that chooses by its logits; STEP_GLU that normalises its input once more;
+     * STEP_ADD_PROJECT that adds its rows' shares to the logits */
     const struct op_route *route;
-    uint32_t n_groups;           /* STEP_ATTEND: of query heads, each of a workgroup or more */
+    uint64_t shares_from; /* bytes behind a row of gpu.shares_at: logits of who has a route */
+    bool is_shared;    /* STEP_EXPERTS_UP: the logits are sums of shares, the rows not normed yet */
+    uint32_t n_groups; /* STEP_ATTEND: of query heads, each of a workgroup or more */
     uint32_t n_tile_rows;        /* of a workgroup in tiles of rows, each a query head of a token */
     uint32_t min_rows, max_rows; /* batches that it is a part of; max 0: all from min on */
     uint32_t min_keys, max_keys; /* the same of recording.n_keys, max excluded */
@@ -169,7 +172,8 @@ struct gpu {
     bool few_in_tiles; /* there is attention that has few rows in tiles, too */
 
     uint64_t *slot_at; /* [plan.n_slots] byte offsets in scratch */
-    uint64_t ready_at, mixed_at, sums_at, totals_at, counters_at, route_at, logits_at;
+    uint64_t ready_at, mixed_at, sums_at, totals_at, counters_at, route_at, shares_at, logits_at;
+    uint64_t share_bytes; /* of a row: sums of shares (shaders/route_share.glsl) of all routers */
     struct many_room many_at;
     uint64_t n_scratch;
     struct vk_buffer scratch;

@@ -75,8 +75,8 @@ struct over_matrix {
     uint64_t n_groups;           /* workgroups for a row; 0: of as many threads as the shader has */
 };
 
-/* Constants of shaders/route.glsl: numbers of over_matrix.own. */
-enum { N_EXPERTS = 2, N_USED = 3, N_SPLITS = 5 };
+/* Constants of shaders/route.glsl: numbers of over_matrix.own; of shaders/route_share.glsl. */
+enum { N_EXPERTS = 2, N_USED = 3, N_SPLITS = 5, SHARED_EXPERTS = 1 };
 
 /* Subgroups of a workgroup, at most. */
 static uint64_t most_subgroups(const struct vk_caps *c, uint32_t threads)
@@ -96,11 +96,22 @@ static uint64_t choice_bytes(const struct vk_caps *c, uint64_t n_experts, uint64
     return (n_groups + 3 * n_experts + 1 + 2 * n_used) * sizeof(float);
 }
 
+/* What shaders/route_share.glsl holds: the workgroup's outputs, sums of each subgroup's columns. */
+static uint64_t share_bytes(const struct vk_caps *c, uint64_t n_experts, uint32_t n_tokens,
+                            uint32_t threads)
+{
+    const uint64_t lanes = num_min(threads / most_subgroups(c, threads), 64);
+    const uint64_t n_sums = (n_experts + 15) / 16 * 16 * (64 / lanes);
+    return (16 * n_tokens + n_sums) * sizeof(float);
+}
+
 /* Bytes of shared memory of the shader alone. */
 static uint64_t own_shared(const struct vk_caps *c, const struct over_matrix *o, uint32_t threads)
 {
     if (o->shader == VK_SHADER_EXPERTS_DOWN)
         return 2 * (uint64_t)o->n_parts * sizeof(float);
+    if (o->shader == VK_SHADER_ADD_PROJECT && o->n_own)
+        return share_bytes(c, o->own[SHARED_EXPERTS], o->n_tokens, threads);
     if (o->shader != VK_SHADER_ROUTE && o->shader != VK_SHADER_GLU)
         return 0;
     return choice_bytes(c, num_max(o->own[N_EXPERTS], 1), num_max(o->own[N_USED], 1), threads);
@@ -229,7 +240,7 @@ struct step *step_add(struct gpu *g, enum step_kind kind, const struct op *op)
 static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_EMBED, op);
-    s->touched.writes = step_slot(op->embed.x);
+    s->touched.writes = step_slot(op->embed.x) | 1ull << BIT_LOGITS;
     return add_both(
         g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL, 0}, s, e);
 }
@@ -297,17 +308,6 @@ static bool add_project(struct gpu *g, const struct op *op, struct err *e)
         }
     }
     return true;
-}
-
-static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
-{
-    const struct op_add_project *o = &op->add_project;
-    struct step *s = step_add(g, STEP_ADD_PROJECT, op);
-    s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
-    s->touched.writes = step_slot(o->x);
-    const struct over_matrix m = {VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL,
-                                  n_groups(g, o->w)};
-    return add_both(g, m, s, e);
 }
 
 /* Of two types that do not go together, in two steps of which the second needs the first. s: fresh;
@@ -382,6 +382,56 @@ static const struct op_route *find_route(const struct plan *p, const struct op *
     return NULL;
 }
 
+/* Whether somebody but the experts reads what the router has normalised. */
+static bool is_read_elsewhere(const struct plan *p, const struct op *route)
+{
+    for (const struct op *op = route + 1; op < p->ops + p->n_ops && op->kind != OP_ROUTE; op++)
+        if ((op->kind == OP_GLU && op->glu.in == route->route.normed) ||
+            (op->kind == OP_ADD_PROJECT && op->add_project.gate &&
+             op->add_project.gate_in == route->route.normed))
+            return true;
+    return false;
+}
+
+/* The router of the rows that op makes, if its logits can be made with them, see
+ * shaders/route_share.glsl: then few rows need no step for them. NULL: none. */
+static const struct op_route *find_shared_route(const struct gpu *g, const struct op *op)
+{
+    const struct plan *p = g->plan;
+    const struct op_add_project *o = &op->add_project;
+    const struct op *next = op + 1 < p->ops + p->n_ops ? op + 1 : NULL;
+    if (!next || next->kind != OP_ROUTE || next->route.x != o->x || o->gate ||
+        p->ops->kind != OP_EMBED /* which clears the sums */)
+        return NULL;
+    const struct op_route *route = &next->route;
+    return matrix_is_float(&g->weights.matrices[route->router->index]) &&
+                   route->router->ne[0] == o->w->ne[1] && find_experts(p, next) &&
+                   !is_read_elsewhere(p, next)
+               ? route
+               : NULL;
+}
+
+static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
+{
+    const struct op_add_project *o = &op->add_project;
+    struct step *s = step_add(g, STEP_ADD_PROJECT, op);
+    s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
+    s->touched.writes = step_slot(o->x);
+    struct over_matrix m = {VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL,
+                            n_groups(g, o->w)};
+    const struct op_route *route = find_shared_route(g, op);
+    if (!route)
+        return add_both(g, m, s, e);
+    s->route = route;
+    s->shares_from = g->share_bytes;
+    g->share_bytes += (uint64_t)route->n_expert * sizeof(int64_t);
+    s->touched.writes |= 1ull << BIT_LOGITS;
+    m.own[0] = (uint32_t)g->weights.matrices[route->router->index].layout;
+    m.own[SHARED_EXPERTS] = route->n_expert;
+    m.n_own = 2;
+    return add_both(g, m, s, e);
+}
+
 static uint32_t route_splits(const struct op_route *o)
 {
     return (uint32_t)num_min(ROUTE_SPLITS, 1 + (o->router->ne[0] - 1) / FLOAT_SPLIT_COLS);
@@ -409,10 +459,19 @@ static bool add_route_step(struct gpu *g, const struct op *op, bool chooses, str
     return add_both(g, m, s, e);
 }
 
+/* The step that makes the logits of the route with its own rows; NULL: none. */
+static const struct step *find_sharer(const struct gpu *g, const struct op_route *route)
+{
+    for (uint32_t i = g->n_steps; i-- > 0;)
+        if (g->steps[i].kind == STEP_ADD_PROJECT && g->steps[i].route == route)
+            return g->steps[i].is_wide ? NULL : &g->steps[i];
+    return NULL;
+}
+
 static bool add_route(struct gpu *g, const struct op *op, struct err *e)
 {
-    return (!find_experts(g->plan, op) || add_route_step(g, op, false, e)) &&
-           add_route_step(g, op, true, e);
+    const bool has_few = find_experts(g->plan, op) && !find_sharer(g, &op->route);
+    return (!has_few || add_route_step(g, op, false, e)) && add_route_step(g, op, true, e);
 }
 
 static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct op_route *route,
@@ -426,12 +485,16 @@ static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct
     s->max_rows = route ? FEW_TOKENS : 0;
     s->min_rows = !route && find_route(g->plan, op) ? FEW_TOKENS + 1 : 0;
     if (route) {
+        const struct step *sharer = find_sharer(g, route);
+        s->is_shared = sharer != NULL;
+        s->shares_from = sharer ? sharer->shares_from : 0;
         const uint32_t own[] = {
-            0, o->act, route->n_expert, route->n_used, route->gating, route_splits(route), 1};
+            s->is_shared,        o->act, route->n_expert, route->n_used, route->gating,
+            route_splits(route), 1};
         memcpy(m.own, own, sizeof own);
         m.n_own = sizeof own / sizeof *own;
         s->route = route;
-        touched.reads |= 1ull << BIT_LOGITS;
+        touched.reads |= 1ull << BIT_LOGITS | (s->is_shared ? step_slot(route->x) : 0);
         touched.writes |= step_slot(o->ids) | step_slot(route->weights);
     }
     return add_gate_and_up(g, s, touched, m, o->up, e);

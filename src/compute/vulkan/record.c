@@ -16,12 +16,30 @@ static VkPipeline pick(const struct recorder *r, const struct step *s, uint32_t 
     return r->g->pipelines[s->pipeline[which]];
 }
 
+/* The sums of a row's shares that belong to a step with a route; how many a row has. */
+static address shares(const struct recorder *r, const struct step *s)
+{
+    return r->g->scratch.address + r->g->shares_at + s->shares_from;
+}
+
+static uint32_t shares_of_row(const struct recorder *r)
+{
+    return (uint32_t)(r->g->share_bytes / sizeof(int64_t));
+}
+
 static void embed(struct recorder *r, const struct step *s)
 {
     const struct op_embed *o = &s->op->embed;
     const struct {
-        address table, ids, x;
-    } push = {gpu_matrix(r->g, o->table), recorder_input(r, INPUT_IDS), recorder_slot(r, o->x)};
+        address table, ids, x, shares;
+        uint32_t n_shares;
+    } push = {
+        .table = gpu_matrix(r->g, o->table),
+        .ids = recorder_input(r, INPUT_IDS),
+        .x = recorder_slot(r, o->x),
+        .shares = r->g->scratch.address + r->g->shares_at,
+        .n_shares = r->n_rows > FEW_TOKENS ? 0 : r->n_rows * shares_of_row(r),
+    };
     DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, 1, r->n_rows, 1);
 }
 
@@ -101,9 +119,10 @@ static void copy_logits(struct recorder *r)
 static void add_project(struct recorder *r, const struct step *s)
 {
     const struct op_add_project *o = &s->op->add_project;
-    const struct {
+    struct {
         address from, matrix, bias, x, gate, gate_in;
-        uint32_t n_out, n_gate, n_tokens;
+        uint32_t n_out, n_gate, n_tokens, n_sums;
+        address router, norm, sums;
     } push = {
         .from = recorder_slot(r, o->in),
         .matrix = gpu_matrix(r->g, o->w),
@@ -114,7 +133,13 @@ static void add_project(struct recorder *r, const struct step *s)
         .n_out = (uint32_t)o->w->ne[1],
         .n_gate = o->gate ? (uint32_t)o->gate->ne[0] : 0,
         .n_tokens = r->n_rows,
+        .n_sums = shares_of_row(r),
     };
+    if (s->route) {
+        push.router = gpu_matrix(r->g, s->route->router);
+        push.norm = gpu_vector(r->g, s->route->norm);
+        push.sums = shares(r, s);
+    }
     uint32_t tiles;
     VkPipeline pipeline = pick(r, s, r->n_rows, &tiles);
     DISPATCH(r, pipeline, push, groups(r, o->w), tiles, 1);
@@ -127,6 +152,7 @@ struct push_glu {
     uint32_t n_tokens;
     float scale;
     address partials, router_bias, select_bias, weights;
+    uint32_t n_shares;
 };
 
 static void glu(struct recorder *r, const struct step *s)
@@ -173,6 +199,13 @@ static void experts_up(struct recorder *r, const struct step *s)
         push.router_bias = gpu_vector(r->g, s->route->bias);
         push.select_bias = gpu_vector(r->g, s->route->select_bias);
         push.weights = recorder_slot(r, s->route->weights);
+    }
+    if (s->is_shared) {
+        push.from = recorder_slot(r, s->route->x);
+        push.norm = gpu_vector(r->g, s->route->norm);
+        push.eps = s->route->eps;
+        push.partials = shares(r, s);
+        push.n_shares = shares_of_row(r);
     }
     DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, push.n_groups, r->n_rows, o->n_used);
 }

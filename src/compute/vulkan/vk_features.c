@@ -19,6 +19,7 @@ static const struct needed {
     NEEDED(core.features, shaderInt64),
     NEEDED(v11, storageBuffer16BitAccess),
     NEEDED(v12, storageBuffer8BitAccess),
+    NEEDED(v12, shaderBufferInt64Atomics),
     NEEDED(v12, shaderFloat16),
     NEEDED(v12, shaderInt8),
     NEEDED(v12, bufferDeviceAddress),

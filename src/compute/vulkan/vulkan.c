@@ -29,6 +29,7 @@ static void plan_scratch(struct gpu *g)
     g->sums_at = carve(&g->n_scratch, attention_sum_floats(g) * sizeof(float));
     g->totals_at = carve(&g->n_scratch, attention_total_floats(g) * sizeof(float));
     g->route_at = carve(&g->n_scratch, program_route_floats(g) * sizeof(float));
+    g->shares_at = carve(&g->n_scratch, FEW_TOKENS * g->share_bytes);
     const struct many_room room = prefill_room(g);
     g->many_at.rows = carve(&g->n_scratch, room.rows);
     g->many_at.scales = carve(&g->n_scratch, room.scales);

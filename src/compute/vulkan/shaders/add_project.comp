@@ -1,5 +1,5 @@
 // OP_ADD_PROJECT: x += factor * (W in + bias), factor = sigmoid(gate . gate_in) or 1. A workgroup makes 16
-// outputs for N_TOKENS rows.
+// outputs for N_TOKENS rows, and with ROUTER their share of the logits of the router that is behind.
 #version 460
 #define MANY_THREADS
 #include "common.glsl"
@@ -16,6 +16,8 @@ layout(push_constant) uniform Push
     uint64_t gate_in; // [..][n_gate]
     uint n_out, n_gate;
     uint n_tokens;
+    uint n_sums;
+    uint64_t router, norm, sums; // with ROUTER, see route_share.glsl
 } p;
 
 uint64_t place_group; // of the matrix at hand
@@ -23,6 +25,8 @@ Place place_of(uint i)
 {
     return Place(place_group, i, 1);
 }
+
+#include "route_share.glsl"
 
 float gate_of(uint token)
 {
@@ -42,6 +46,11 @@ void main()
     const float before = p.x.v[min((first_token + t / 16) * p.n_out + o, p.n_tokens * p.n_out - 1)];
     place_group = at;
     const Ahead ahead = matrix_ahead(TYPE, 0, end);
+    float norm = 0;
+    if (HAS_ROUTER) {
+        load_columns(group, p.n_out);
+        norm = o < p.n_out ? Floats(p.norm).v[o] : 0;
+    }
     table_fill();
     float factor = 1;
     for (uint n = 0; n < N_TOKENS; n++) {
@@ -65,6 +74,12 @@ void main()
     if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
         if (p.bias != 0)
             result += Floats(p.bias).v[o];
-        p.x.v[token * p.n_out + o] = before + factor * result;
+        result = before + factor * result;
+        p.x.v[token * p.n_out + o] = result;
+    }
+    if (HAS_ROUTER) {
+        if (t < 16 * N_TOKENS)
+            s_normed[t] = o < p.n_out ? result * norm : 0;
+        share_logits(first_token);
     }
 }

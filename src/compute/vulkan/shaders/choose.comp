@@ -11,11 +11,14 @@ layout(push_constant) uniform Push
     float scale;
 } p;
 
+const bool IS_SHARED = false;
+#define SHARES_OF_ROW 0
 #include "route.glsl"
 
 void main()
 {
     load_logits(gl_WorkGroupID.x);
+    hold_logits(1);
     choose();
     store_choice(gl_WorkGroupID.x);
 }

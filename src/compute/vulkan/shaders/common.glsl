@@ -3,6 +3,7 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_integer_dot_product : require
 #extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_shader_atomic_int64 : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #extension GL_KHR_memory_scope_semantics : require
@@ -56,6 +57,22 @@ layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer Sh
 layout(buffer_reference, std430, buffer_reference_align = 8) coherent buffer SharedVec2s { uvec2 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint v[]; };
+// Sums of what workgroups have each a share in, in units of 1 / SHARE_UNITS: integers, so that they are the same in
+// whatever order the shares come.
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer Sums { int64_t v[]; };
+const float SHARE_UNITS = 17179869184.0; // 2^34
+
+float share_sum(Sums sums, uint i)
+{
+    return float(sums.v[i]) / SHARE_UNITS;
+}
+
+// One of n_shares, which together do not overflow.
+void add_share(Sums sums, uint i, float x, uint n_shares)
+{
+    const float most = 4.611686018427388e18 / SHARE_UNITS / n_shares; // 2^62
+    atomicAdd(sums.v[i], int64_t(clamp(x, -most, most) * SHARE_UNITS));
+}
 
 // Sum over the workgroup, in the same order every time.
 shared float s_reduce[SUBGROUPS];

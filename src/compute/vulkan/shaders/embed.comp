@@ -1,4 +1,5 @@
-// OP_EMBED: x[t] = row ids[t] of the table. y counts rows; the threads of x share out the columns.
+// OP_EMBED: x[t] = row ids[t] of the table. y counts rows; the threads of x share out the columns. It comes first: so it
+// clears the sums of route_share.glsl, too.
 #version 460
 #include "common.glsl"
 #include "matrix.glsl"
@@ -8,6 +9,8 @@ layout(push_constant) uniform Push
     uint64_t table;
     Words ids;
     FloatsOut x; // [..][N_COLS]
+    Sums shares;
+    uint n_shares;
 } p;
 
 Place place_of(uint i)
@@ -44,4 +47,7 @@ void main()
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS * 4;
     for (uint i = gl_WorkGroupID.x * THREADS + thread(); i < n; i += gl_NumWorkGroups.x * THREADS)
         put(group, token, id % 16, i);
+    const uint n_threads = gl_NumWorkGroups.x * gl_NumWorkGroups.y * THREADS;
+    for (uint i = (token * gl_NumWorkGroups.x + gl_WorkGroupID.x) * THREADS + thread(); i < p.n_shares; i += n_threads)
+        p.shares.v[i] = 0;
 }

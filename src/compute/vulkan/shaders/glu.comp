@@ -1,6 +1,6 @@
 // OP_GLU and OP_EXPERTS_UP: out = act(G a + bias, U a + bias), a = rms(in) or in. A workgroup makes 16 outputs;
 // x counts groups, y rows, z the chosen experts of a row. CHOOSES: first each workgroup picks the experts by the logits of
-// route.comp, which costs less than waiting for one that does; one of them leaves the choice in memory.
+// route.comp or route_share.glsl, which costs less than waiting for one that does; one of them leaves the choice in memory.
 #version 460
 #define MANY_THREADS
 #include "common.glsl"
@@ -28,11 +28,14 @@ layout(push_constant) uniform Push
     float eps;
     uint n_tokens;
     float scale; // CHOOSES: as in route.comp, and these
-    Floats partials;
+    Floats partials; // IS_SHARED: sums of shares
     uint64_t router_bias, select_bias;
     FloatsOut weights;
+    uint n_shares; // IS_SHARED: sums of a row
 } p;
 
+const bool IS_SHARED = CHOOSES != 0 && HAS_NORM != 0; // then the rows are not normed yet
+#define SHARES_OF_ROW p.n_shares
 #include "route.glsl"
 
 uint64_t place_group; // of the matrix at hand
@@ -69,6 +72,15 @@ void put_rows(Row first, uint first_token)
         act_put(row_of(first_token + n), HAS_NORM != 0, n);
 }
 
+// Of the logits; sums of shares are of a row that is not normed.
+float root_of_choice()
+{
+    if (!IS_SHARED)
+        return 1;
+    barrier();
+    return row_root(0, p.eps);
+}
+
 void main()
 {
     const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS,
@@ -81,6 +93,7 @@ void main()
         load_logits(first_token);
     if (CHOOSES != 0) {
         put_rows(row, first_token);
+        hold_logits(root_of_choice());
         choose();
         expert = s_ids[j];
     } else if (p.ids != 0) { // then N_TOKENS is 1

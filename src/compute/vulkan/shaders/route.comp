@@ -30,6 +30,8 @@ Place place_of(uint i)
     return Place(place_group, i, 1);
 }
 
+const bool IS_SHARED = false;
+#define SHARES_OF_ROW 0
 #include "route.glsl"
 
 void main()
@@ -64,6 +66,7 @@ void main()
         p.partials.v[(token * N_SPLITS + split) * N_EXPERTS + e] = logit;
     if (CHOOSES != 0 && last_to_arrive(p.counters, token, gl_NumWorkGroups.x)) {
         load_logits(token);
+        hold_logits(1);
         choose();
         store_choice(token);
     }

@@ -1,6 +1,7 @@
-// The second half of OP_ROUTE: logits to experts and their weights. The includer's push constants are p.partials, p.router_bias,
-// p.select_bias, p.ids, p.weights and p.scale. Who does not choose leaves the constants as they are, so that what would
-// be ranked takes no room.
+// The second half of OP_ROUTE: logits to experts and their weights. The includer says whether they are sums of shares
+// (IS_SHARED, route_share.glsl), which p.partials are then, SHARES_OF_ROW from row to row; its push constants are
+// p.partials, p.router_bias, p.select_bias, p.ids, p.weights and p.scale. Who does not choose leaves the constants as they
+// are, so that what would be ranked takes no room.
 layout(constant_id = 7) const uint N_EXPERTS = 1;
 layout(constant_id = 8) const uint N_USED = 1;
 layout(constant_id = 9) const uint GATING = 0; // enum gating of src/model/plan.h
@@ -29,17 +30,31 @@ int order_of(float x)
     return max(bits ^ (bits >> 31 & 0x7fffffff), LAST);
 }
 
-// Of the experts thread(), thread() + THREADS, ...
+// Of the experts thread(), thread() + THREADS, ...: logits without biases, and these as order_of has them.
 const uint HELD = (N_EXPERTS + THREADS - 1) / THREADS;
+float raw[HELD];
 int held[HELD];
 
-int logit_order(uint token, uint e)
+// First of all; what is loaded is needed by hold_logits.
+void load_logits(uint token)
 {
-    float logit = 0, parts[N_SPLITS];
-    [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
-        parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
-    [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
-        logit += parts[s];
+    [[unroll]] for (uint i = 0; i < HELD; i++) {
+        const uint e = min(thread() + i * THREADS, N_EXPERTS - 1);
+        if (IS_SHARED) {
+            raw[i] = share_sum(Sums(uint64_t(p.partials)), token * SHARES_OF_ROW + e);
+            continue;
+        }
+        float parts[N_SPLITS];
+        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
+            parts[s] = p.partials.v[(token * N_SPLITS + s) * N_EXPERTS + e];
+        raw[i] = 0;
+        [[unroll]] for (uint s = 0; s < N_SPLITS; s++)
+            raw[i] += parts[s];
+    }
+}
+
+int logit_order(float logit, uint e)
+{
     if (p.router_bias != 0)
         logit += Floats(p.router_bias).v[e];
     const float score = GATING == 2 ? 1 / (1 + exp(-logit)) : logit;
@@ -47,8 +62,8 @@ int logit_order(uint token, uint e)
     return order_of(score + (p.select_bias != 0 ? Floats(p.select_bias).v[e] : 0));
 }
 
-// Before choose.
-void load_logits(uint token)
+// Before choose. root: of the row, where that is not in the logits yet; else 1.
+void hold_logits(float root)
 {
     const uint t = thread();
     int best = LAST;
@@ -56,7 +71,7 @@ void load_logits(uint token)
         s_n_candidates = 0;
     [[unroll]] for (uint i = 0; i < HELD; i++) {
         const uint e = t + i * THREADS;
-        held[i] = e < N_EXPERTS ? logit_order(token, e) : LAST;
+        held[i] = e < N_EXPERTS ? logit_order(raw[i] * root, e) : LAST;
         best = max(best, held[i]);
     }
     [[unroll]] for (uint lane = 1; lane < LANES; lane *= 2)
