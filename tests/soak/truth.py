@@ -80,11 +80,14 @@ class Truth:
         return next(wanted, len(reply))
 
     def roundings(self, answer, at):
-        """The least distance of token `at` where other things are rounded: activations, cached keys, cached values. A router at a tie
-        takes another expert then, and the logits of such a step are others; what is wrong stays wrong."""
+        """The least distance of token `at` where other things are rounded: activations, cached keys, cached values, experts. A router at
+        a tie takes another expert then, and the logits of such a step are others; what is wrong stays wrong. Each of these moves
+        other ties: of a token that one device wrote, 9.0 behind everywhere else, two of six found it the likeliest."""
         prompt, reply = self.ids(answer)
         wanted = reply[at : at + 1] or self.ends
-        others = (["--backend", "cpu"], [*self.reader, "-ctk", "q4_0"], [*self.reader, "-ctv", "q4_0"])
+        cpu = ["--backend", "cpu"]
+        others = (cpu, [*self.reader, "-ctk", "q4_0"], [*self.reader, "-ctv", "q4_0"], [*cpu, "-ctk", "q4_0"],
+                  [*cpu, "--requant", "experts=q5_k"], ["--backend", "ref", "-ctk", "q4_0"])
         rows = [self.read(prompt + reply[:at], len(prompt) + at - 1, options)[0] for options in others]
         return min(max(row) - max(row[i] for i in wanted) for row in rows)
 

@@ -14,7 +14,7 @@ NEAR = 0.25
 MOST_NOT_NEAR = 0.02  # of all tokens, and FEW more; 0.004 were seen
 FEW = 3
 MOST_TOLD = 40
-MOST_WRONG = 10       # beyond these a far token is wrong without a second look, which takes three processes
+MOST_WRONG = 10       # beyond these a far token is wrong without a second look, which takes six processes
 LEAST_KINDS = 20      # of a verdict, where there are as many
 FILE = "answers"
 
