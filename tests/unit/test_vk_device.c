@@ -73,7 +73,7 @@ static void all_features_but_one(VkPhysicalDevice device, VkPhysicalDeviceFeatur
             v12->storageBuffer8BitAccess = v12->shaderFloat16 = v12->shaderInt8 = VK_TRUE;
             v12->scalarBlockLayout = v12->shaderSubgroupExtendedTypes = VK_TRUE;
             v12->timelineSemaphore = v12->vulkanMemoryModel = VK_TRUE;
-            v12->vulkanMemoryModelDeviceScope = VK_TRUE;
+            v12->vulkanMemoryModelDeviceScope = v12->shaderBufferInt64Atomics = VK_TRUE;
             v12->bufferDeviceAddress = strcmp(lacking, "bufferDeviceAddress") != 0;
         } else if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES) {
             v13->subgroupSizeControl = v13->computeFullSubgroups = v13->synchronization2 = VK_TRUE;
