@@ -33,26 +33,27 @@ TEST(predict_tokens_of_whole_models_stay_within_their_limits)
 {
     static const struct {
         const char *name;
+        enum block_type cache;
         uint32_t of_layer, barriers;
     } rows[] = {
-        {"qwen3-coder-30b", 5, 250},
-        {"gpt-oss-20b", 5, 130},
-        {"qwen3-next-80b", 6, 300},
-        {"glm-4.7-flash", 9, 430},
+        {"qwen3-coder-30b", BLOCK_F16, 5, 250},  {"qwen3-coder-30b", BLOCK_Q8_0, 6, 300},
+        {"qwen3-coder-30b", BLOCK_Q4_0, 6, 300}, {"gpt-oss-20b", BLOCK_F16, 5, 130},
+        {"qwen3-next-80b", BLOCK_F16, 6, 300},   {"glm-4.7-flash", BLOCK_F16, 9, 430},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kit_model m = open_empty(rows[i].name);
         const struct plan *p = &m.model->plan;
         const struct exec_params params = {
-            .n_ctx = 40000, .n_ubatch = 512, .type_k = BLOCK_F16, .type_v = BLOCK_F16};
+            .n_ctx = 40000, .n_ubatch = 512, .type_k = rows[i].cache, .type_v = rows[i].cache};
         for (uint32_t n_keys = 1; n_keys < 40000; n_keys += 8000) {
             struct predict_work w;
             struct err e;
             CHECK_OK(predict_work(p, &params, n_keys, &w, &e));
             const double read = w.weight_bytes / plan_weight_bytes_per_token(p);
-            printf(
-                "%s, %u keys: %u phases, %u of a layer, %u dispatches, weights read %.4f times\n",
-                rows[i].name, n_keys, w.n_phases, w.most_of_layer, w.n_dispatches, read);
+            printf("%s, %u keys of %s: %u phases, %u of a layer, %u dispatches, weights read %.4f "
+                   "times\n",
+                   rows[i].name, n_keys, block_info(rows[i].cache)->name, w.n_phases,
+                   w.most_of_layer, w.n_dispatches, read);
             CHECK(w.most_of_layer > 1 && w.most_of_layer <= rows[i].of_layer);
             CHECK(w.n_phases > 2 * p->n_layers && w.n_phases - 1 <= rows[i].barriers);
             CHECK(w.n_dispatches >= w.n_phases - 1);
