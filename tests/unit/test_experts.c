@@ -5,7 +5,7 @@
 #include "test.h"
 
 static const uint32_t experts[][2] = {{128, 8}, {32, 4}, {33, 1}, {8, 2}, {512, 10}};
-static const uint32_t widths[] = {32, 96, 2880, 544, 2048};
+static const uint32_t widths[] = {32, 96, 2880, 40, 2048};
 static const uint32_t row_counts[] = {1, 8, 3, 17};
 
 /* Float matrices before the choice: where rows are rounded to 8 bits, other experts may be right.
@@ -21,6 +21,7 @@ static void put_ops(struct rig *r, uint64_t i)
 {
     const uint32_t n_expert = experts[i % 5][0], n_used = experts[i % 5][1], n = widths[i / 2 % 5];
     const uint32_t n_in = 32 * (1 + (uint32_t)i % 4), n_ff = 32 * (1 + (uint32_t)i % 3);
+    const enum block_type type = n % 32 ? BLOCK_F16 : BLOCK_Q8_0;
     const enum gating gating = (enum gating)(i % 3);
     const bool bias = i % 4 == 0;
     snprintf(r->what, sizeof r->what, "gating %d, %u of %u experts, %u rows of %u", gating, n_used,
@@ -51,14 +52,14 @@ static void put_ops(struct rig *r, uint64_t i)
         .gating = gating,
         .scale = gating == GATE_SIGMOID_BIAS ? 1.8f : 1,
     };
-    plan_op(&r->plan, OP_EXPERTS_UP, 0)->experts_up = (struct op_experts_up){
-        .in = normed,
-        .ids = ids,
-        .out = up,
-        .gate = rig_matrix(r, BLOCK_Q8_0, n, n_ff, n_expert),
-        .up = rig_matrix(r, i % 2 ? BLOCK_Q8_0 : BLOCK_F16, n, n_ff, n_expert),
-        .act = bias ? ACT_SWIGLU_OAI : ACT_SWIGLU,
-        .n_used = n_used};
+    plan_op(&r->plan, OP_EXPERTS_UP, 0)->experts_up =
+        (struct op_experts_up){.in = normed,
+                               .ids = ids,
+                               .out = up,
+                               .gate = rig_matrix(r, type, n, n_ff, n_expert),
+                               .up = rig_matrix(r, i % 2 ? type : BLOCK_F16, n, n_ff, n_expert),
+                               .act = bias ? ACT_SWIGLU_OAI : ACT_SWIGLU,
+                               .n_used = n_used};
     plan_op(&r->plan, OP_EXPERTS_DOWN, 0)->experts_down =
         (struct op_experts_down){.in = up,
                                  .ids = ids,
@@ -81,7 +82,7 @@ TEST(ops_of_experts_behind_their_rows_match_ref)
 
 TEST(ops_of_experts_behind_their_rows_give_the_same_bits_again)
 {
-    for (uint64_t i = 0; i < 10; i++) {
+    for (uint64_t i = 0; i < 10; i += 3) {
         struct rig r = rig_open(i, row_counts[i / 5]);
         put_ops(&r, i);
         rig_check_same_bits("vulkan", &r);

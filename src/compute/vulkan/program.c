@@ -393,8 +393,8 @@ static bool is_read_elsewhere(const struct plan *p, const struct op *route)
     return false;
 }
 
-/* The router of the rows that op makes, if its logits can be made with them, see
- * shaders/route_share.glsl: then few rows need no step for them. NULL: none. */
+/* The router of the rows that op makes, if its logits can be made with them, 16 elements a
+ * workgroup, see shaders/route_share.glsl: then few rows need no step for them. NULL: none. */
 static const struct op_route *find_shared_route(const struct gpu *g, const struct op *op)
 {
     const struct plan *p = g->plan;
@@ -405,8 +405,8 @@ static const struct op_route *find_shared_route(const struct gpu *g, const struc
         return NULL;
     const struct op_route *route = &next->route;
     return matrix_is_float(&g->weights.matrices[route->router->index]) &&
-                   route->router->ne[0] == o->w->ne[1] && find_experts(p, next) &&
-                   !is_read_elsewhere(p, next)
+                   route->router->ne[0] == o->w->ne[1] && o->w->ne[1] % 16 == 0 &&
+                   find_experts(p, next) && !is_read_elsewhere(p, next)
                ? route
                : NULL;
 }
