@@ -25,6 +25,17 @@ static void count_line(void *ctx, enum log_level level, const char *line)
     l->n_back += strstr(line, "is back") != NULL;
 }
 
+/* On lavapipe, which the test needs. */
+static struct engine *open_with(const struct engine_params *p)
+{
+    struct err e;
+    struct engine *g = engine_open(p, &e);
+    if (!g && e.code == ERR_UNSUPPORTED)
+        test_skip("no software Vulkan device");
+    CHECK_OK(g);
+    return g;
+}
+
 /* n_pages of 64 tokens; 0: for all. */
 static struct engine *open_engine(const char *path, uint32_t n_pages, atomic_int *lose_in,
                                   struct lines *lines)
@@ -39,12 +50,7 @@ static struct engine *open_engine(const char *path, uint32_t n_pages, atomic_int
         .n_ubatch = 8, /* rows go through the same kernels however they are batched */
         .lose_in = lose_in,
         .log = {count_line, lines}};
-    struct err e;
-    struct engine *g = engine_open(&p, &e);
-    if (!g && e.code == ERR_UNSUPPORTED)
-        test_skip("no software Vulkan device");
-    CHECK_OK(g);
-    return g;
+    return open_with(&p);
 }
 
 static void fill_prompt(int32_t *ids, int i_job)
@@ -217,12 +223,7 @@ static struct engine *open_losing(const char *path, struct loser *l, uint32_t wa
                                     .lose_in = &l->countdown,
                                     .revive_wait_ms = wait_ms,
                                     .log = {lose_again, l}};
-    struct err e;
-    struct engine *g = engine_open(&p, &e);
-    if (!g && e.code == ERR_UNSUPPORTED)
-        test_skip("no software Vulkan device");
-    CHECK_OK(g);
-    return g;
+    return open_with(&p);
 }
 
 /* As often as it is lost: behind what was read again, in replies, and while it is opened or reads.
