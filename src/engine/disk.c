@@ -16,8 +16,9 @@
 #include "base/sum.h"
 #include "engine/disk_int.h"
 
-/* NAMED: files that a line of the log is spent on. */
-enum { FORMAT = 1, NAMED = 3 };
+/* FORMAT: one more whenever files or a backend's rows of a cache are laid out anew. NAMED: files
+ * that a line of the log is spent on. */
+enum { FORMAT = 2, NAMED = 3 };
 static const char magic[8] = "tawnykv";
 
 /* The first bytes of a file. */

@@ -9,7 +9,7 @@ extern const enum block_type rig_types[N_RIG_TYPES];
 
 /* One op under test: its plan, the rows that go in, and which slots come out. The rows run in
  * steps, each one batch; inputs hold the rows of all steps. */
-enum { MAX_STEPS = 4, MAX_SLOTS = 8, MAX_OWNED = 64 };
+enum { MAX_STEPS = 5, MAX_SLOTS = 8, MAX_OWNED = 64 };
 struct rig {
     char what[96]; /* the case, for messages */
     struct rng rng;

@@ -202,6 +202,12 @@ static bool add_flash(struct gpu *g, const struct op *op, const struct step *att
 /* ---- single rows ------------------------------------------------------------------------------
  */
 
+/* Elements of 16 bytes of a row. */
+static uint32_t piece_elements(enum block_type type)
+{
+    return type == BLOCK_Q4_0 ? 32 : type == BLOCK_Q8_0 ? 16 : 8;
+}
+
 /* Constants of shaders/attend_matrix.comp. False where the shapes do not go together. */
 static bool walker_spec(const struct gpu *g, const struct op_attend *o,
                         struct vk_pipeline_spec *out)
@@ -213,9 +219,10 @@ static bool walker_spec(const struct gpu *g, const struct op_attend *o,
         m > keys || keys % n || keys % k || subgroup % m || n % (subgroup / m) ||
         keys % (4 * (subgroup / m)))
         return false;
-    if (o->head_dim % k || o->head_dim_v % n || keys * o->head_dim / 8 % subgroup ||
-        keys * o->head_dim_v / 8 % subgroup || o->head_dim_v > o->head_dim ||
-        o->head_dim > MOST_MATRIX)
+    const uint32_t pieces_k = keys * o->head_dim / piece_elements(g->params.type_k);
+    const uint32_t pieces_v = keys * o->head_dim_v / piece_elements(g->params.type_v);
+    if (o->head_dim % k || o->head_dim_v % n || pieces_k % subgroup || pieces_v % subgroup ||
+        o->head_dim_v > o->head_dim || o->head_dim > MOST_MATRIX)
         return false;
     const uint64_t fixed =
         ATTEND_SHARED + 4 * ((queries + 1) * o->head_dim + o->head_dim_v + SPLIT_WEIGHTS * queries);
@@ -256,8 +263,7 @@ static struct vk_pipeline_spec attend_spec(const struct gpu *g, const struct op_
     return spec;
 }
 
-static struct step *add_attend(struct gpu *g, const struct op *op, struct vk_pipeline_spec spec,
-                               bool fused)
+static struct step *add_attend(struct gpu *g, const struct op *op, struct vk_pipeline_spec spec)
 {
     const struct op_attend *o = &op->attend;
     struct step *s = step_add(g, STEP_ATTEND, op);
@@ -265,13 +271,13 @@ static struct step *add_attend(struct gpu *g, const struct op *op, struct vk_pip
     s->touched.writes = step_slot(o->out) | 1ull << BIT_CACHE;
     s->n_groups = spec.consts[4];
     s->pipeline[1] = step_spec(g, &spec);
-    spec.consts[9] = fused;
+    spec.consts[9] = 1;
     s->pipeline[0] = step_spec(g, &spec);
     return s;
 }
 
 /* In place of `few` where a row sees many keys: cooperative matrices where the device has them. */
-static void add_many_keys(struct gpu *g, const struct op *op, struct step *few, bool fused)
+static void add_many_keys(struct gpu *g, const struct op *op, struct step *few)
 {
     const struct op_attend *o = &op->attend;
     const uint32_t from = vk_caps(g->vk)->is_software ? MANY_KEYS_SOFTWARE : MANY_KEYS;
@@ -279,13 +285,12 @@ static void add_many_keys(struct gpu *g, const struct op *op, struct step *few, 
     if (attention_keys(keys_of(o, g->params.n_ctx)) < from ||
         (!walker_spec(g, o, &spec) && spec.consts[4] == few->n_groups))
         return;
-    struct step *s = add_attend(g, op, spec, fused);
+    struct step *s = add_attend(g, op, spec);
     s->max_rows = few->max_rows;
     s->min_keys = few->max_keys = from;
 }
 
-/* Single rows take one step where what is cached is what was computed, rounded at most to halves;
- * else the heads are made and stored by a step of their own. */
+/* A single row takes one step; of several the heads are made and stored by a step of their own. */
 bool attention_add(struct gpu *g, const struct op *op, struct err *e)
 {
     const struct op_attend *o = &op->attend;
@@ -293,9 +298,9 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
         return false;
     const uint32_t key = gpu_cache_type(g->params.type_k), value = gpu_cache_type(g->params.type_v);
     const uint32_t n_rot = o->rope ? o->rope->n_rot : 0;
-    const bool adjacent = o->rope && o->rope->pairs == ROPE_ADJACENT, fused = key < 2 && value < 2;
+    const bool adjacent = o->rope && o->rope->pairs == ROPE_ADJACENT;
     struct step *s = step_add(g, STEP_HEADS, op);
-    s->min_rows = fused ? 2 : 1;
+    s->min_rows = 2;
     s->touched.reads = step_slot(o->q) | step_slot(o->k) | step_slot(o->v);
     s->touched.writes = 1ull << BIT_CACHE;
     struct vk_pipeline_spec heads = {.shader = VK_SHADER_HEADS,
@@ -303,9 +308,9 @@ bool attention_add(struct gpu *g, const struct op *op, struct err *e)
                                                 o->n_kv_head, n_rot, adjacent, o->gated}};
     attention_pages(g, o->kv, &heads);
     s->pipeline[0] = s->pipeline[1] = step_spec(g, &heads);
-    s = add_attend(g, op, attend_spec(g, o, FEW_QUERIES), fused);
+    s = add_attend(g, op, attend_spec(g, o, FEW_QUERIES));
     s->max_rows = add_flash(g, op, s) ? FEW_ROWS : 0;
-    add_many_keys(g, op, s, fused);
+    add_many_keys(g, op, s);
     return true;
 }
 

@@ -91,7 +91,7 @@ vec4 fresh_value(uint part, uint half_of)
     return s_query[QUERY_ROWS * HEAD_DIM / 4 + 2 * part_of(part, VALUE_EIGHTS) + half_of];
 }
 
-// As the cache rounds it.
+// As the cache rounds it; what is quantised is so already.
 vec4 rounded(uint type, vec4 x)
 {
     return type == CACHE_F16 ? vec4(unpackHalf2x16(packHalf2x16(x.xy)), unpackHalf2x16(packHalf2x16(x.zw))) : x;

@@ -158,12 +158,15 @@ void rotate_rows()
     }
 }
 
+// What is quantised comes back to s_query. Key and value are for different threads, where there are enough.
 void store_fresh()
 {
+    const bool stores = group % SHARE == 0;
     source_row = N_QUERIES * HEAD_DIM;
-    store_row(KEY_TYPE, p.keys + uint64_t(fresh_row) * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM);
+    store_row(KEY_TYPE, p.keys + uint64_t(fresh_row) * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM, thread(), stores);
     source_row = QUERY_ROWS * HEAD_DIM;
-    store_row(VALUE_TYPE, p.values + uint64_t(fresh_row) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V);
+    store_row(VALUE_TYPE, p.values + uint64_t(fresh_row) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V,
+              (thread() + THREADS / 2) % THREADS, stores);
 }
 
 // Behind find_positions; what it does, it does while the first tile's page is looked up.
@@ -190,8 +193,10 @@ void end_queries(bool owns)
         rotate_rows();
         barrier();
     }
-    if (owns && group % SHARE == 0)
+    if (owns)
         store_fresh();
+    if (cache_is_coded(KEY_TYPE) || cache_is_coded(VALUE_TYPE))
+        barrier();
 }
 
 // ---- positions ---------------------------------------------------------------------------------

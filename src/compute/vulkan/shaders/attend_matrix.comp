@@ -29,7 +29,11 @@ const uint FACTORS = M * WEIGHT_PITCH, FACTOR_PITCH = N / 4 + 1; // floats, M ro
 shared uvec4 s_place[WALKERS * KEYS * PITCH];
 shared vec2 s_total[WALKERS * M]; // maximum, total
 
-const uint LOADS_K = KEYS * EIGHTS_K / SUBGROUP, LOADS_V = KEYS * EIGHTS_V / SUBGROUP;
+// Rows come in pieces of 16 bytes, of so many elements.
+const uint PIECE_K = KEY_TYPE == CACHE_Q4_0 ? 32 : KEY_TYPE == CACHE_Q8_0 ? 16 : 8;
+const uint PIECE_V = VALUE_TYPE == CACHE_Q4_0 ? 32 : VALUE_TYPE == CACHE_Q8_0 ? 16 : 8;
+const uint PIECES_K = HEAD_DIM / PIECE_K, PIECES_V = HEAD_DIM_V / PIECE_V;
+const uint LOADS_K = KEYS * PIECES_K / SUBGROUP, LOADS_V = KEYS * PIECES_V / SUBGROUP;
 
 #define MATRIX_ROWS coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>
 #define MATRIX_TILE coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB>
@@ -60,27 +64,30 @@ uint lane()
 
 // ---- from memory -------------------------------------------------------------------------------
 
-// Element 8 (i % n) of position `at` + i / n comes with number i.
-uint number(uint load)
+// Row and number in it of the lane's piece `load`, of rows of n.
+uvec2 piece_at(uint load, uint n)
 {
-    return gl_SubgroupInvocationID + load * SUBGROUP;
+    const uint i = gl_SubgroupInvocationID + load * SUBGROUP;
+    return uvec2(i / n, i % n);
 }
 
-void load_keys(const Tile tile, uint at, out Eight keys[LOADS_K])
+void load_keys(const Tile tile, uint at, out Piece keys[LOADS_K])
 {
     [[unroll]] for (uint i = 0; i < LOADS_K; i++) {
-        const uint row = min(number(i) / EIGHTS_K, end - 1 - at);
-        keys[i] = cache_load(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
-                             number(i) % EIGHTS_K);
+        const uvec2 own = piece_at(i, PIECES_K);
+        const uint row = min(own.x, end - 1 - at);
+        keys[i] = cache_load_piece(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
+                                   PIECE_K, own.y);
     }
 }
 
-void load_values(const Tile tile, uint at, out Eight values[LOADS_V])
+void load_values(const Tile tile, uint at, out Piece values[LOADS_V])
 {
     [[unroll]] for (uint i = 0; i < LOADS_V; i++) {
-        const uint row = min(number(i) / EIGHTS_V, end - 1 - at);
-        values[i] = cache_load(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
-                               HEAD_DIM_V, number(i) % EIGHTS_V);
+        const uvec2 own = piece_at(i, PIECES_V);
+        const uint row = min(own.x, end - 1 - at);
+        values[i] = cache_load_piece(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
+                                     HEAD_DIM_V, PIECE_V, own.y);
     }
 }
 
@@ -91,25 +98,28 @@ uvec4 halves_of(vec4 a, vec4 b)
     return uvec4(packHalf2x16(a.xy), packHalf2x16(a.zw), packHalf2x16(b.xy), packHalf2x16(b.zw));
 }
 
-uvec4 halves(uint type, const Eight x)
+// All eights of a piece.
+void put_piece(uint type, uvec2 own, uint elements, const Piece x)
 {
-    if (type == CACHE_F16)
-        return x.a;
-    return halves_of(vec4(cache_pair(type, x, 0), cache_pair(type, x, 1)),
-                     vec4(cache_pair(type, x, 2), cache_pair(type, x, 3)));
+    [[unroll]] for (uint i = 0; i < elements / 8; i++) {
+        const Eight e = cache_eight(type, x, i);
+        uvec4 halves;
+        [[unroll]] for (uint k = 0; k < 4; k++)
+            halves[k] = packFloat2x16(cache_halves(type, e, k));
+        s_place[place() + own.x * PITCH + own.y * (elements / 8) + i] = halves;
+    }
 }
 
-void put_keys(const Eight keys[LOADS_K])
+void put_keys(const Piece keys[LOADS_K])
 {
     [[unroll]] for (uint i = 0; i < LOADS_K; i++)
-        s_place[place() + number(i) / EIGHTS_K * PITCH + number(i) % EIGHTS_K] = halves(KEY_TYPE, keys[i]);
+        put_piece(KEY_TYPE, piece_at(i, PIECES_K), PIECE_K, keys[i]);
 }
 
-void put_values(const Eight values[LOADS_V])
+void put_values(const Piece values[LOADS_V])
 {
     [[unroll]] for (uint i = 0; i < LOADS_V; i++)
-        s_place[place() + number(i) / EIGHTS_V * PITCH + number(i) % EIGHTS_V] =
-            halves(VALUE_TYPE, values[i]);
+        put_piece(VALUE_TYPE, piece_at(i, PIECES_V), PIECE_V, values[i]);
 }
 
 // FUSED: the row of the new position, `n` elements from s_query[from] on, and of those behind it: what the cache has there is
@@ -235,7 +245,7 @@ bool works(uint at)
 }
 
 // keys, values: of the first tile. All subgroups pass the same barriers: some devices count them together.
-void walk(Eight keys[LOADS_K], Eight values[LOADS_V])
+void walk(Piece keys[LOADS_K], Piece values[LOADS_V])
 {
     const uint n_rounds = (end - min(first, end) + STRIDE - 1) / STRIDE;
     [[dont_unroll]] for (uint i = 0; i < n_rounds; i++) {
@@ -336,7 +346,7 @@ void main()
     const uint at = first + walker() * KEYS;
     const Tile tile = tile_of(at, KEYS);
     begin_queries();
-    Eight keys[LOADS_K], values[LOADS_V];
+    Piece keys[LOADS_K], values[LOADS_V];
     if (works(at))
         load_keys(tile, at, keys);
     end_queries(end == pos + 1 && first < end);

@@ -1,7 +1,9 @@
-// Rows of a key or value cache: elements of one position of one head, side by side. Types: 0 F32,
-// 1 F16, 2 Q8_0 (codes, then a half per 32), 3 Q4_0 (nibbles in rising order, then a half per 32).
+// Rows of a key or value cache: elements of one position of one head, side by side. Types: 0 F32, 1 F16, 2 Q8_0 and
+// 3 Q4_0 (codes from 0, then a half per 32). The codes of two neighbours lie 16 bits apart in a word, so that a mask leaves
+// them where two halves have their lowest bits: bytes of elements 0, 2, 1, 3, nibbles of elements 0, 2, 4, 6, 1, 3, 5, 7.
 
 const uint CACHE_F32 = 0, CACHE_F16 = 1, CACHE_Q8_0 = 2, CACHE_Q4_0 = 3;
+const int ZERO_Q8_0 = 128, ZERO_Q4_0 = 8; // the code of 0
 
 // ---- where rows are ----------------------------------------------------------------------------
 
@@ -76,33 +78,67 @@ uint64_t cache_at(const Tile t, uint64_t at, uint type, uint n, uint i, bool is_
     return at + uint64_t(i < t.n ? t.row + i : t.next + i - t.n) * row_bytes;
 }
 
-// Eight elements as they lie in a row; scale: of quantised ones.
+// Elements as they lie in a row; scale: of quantised ones.
 struct Eight {
     uvec4 a, b;
-    float scale;
+    float16_t scale;
 };
+struct Piece { // 16 bytes of them
+    uvec4 a;
+    float16_t scale;
+};
+
+bool cache_is_coded(uint type)
+{
+    return type == CACHE_Q8_0 || type == CACHE_Q4_0;
+}
+
+// Of the block of element i of a row of n.
+float16_t cache_scale(uint type, uint64_t row, uint n, uint i)
+{
+    return cache_is_coded(type) ? Halves(row + (type == CACHE_Q8_0 ? n : n / 2)).v[i / 32] : float16_t(1);
+}
 
 // Elements 8 i to 8 i + 7 of a row of n.
 Eight cache_load(uint type, uint64_t row, uint n, uint i)
 {
     Eight e;
     e.a = e.b = uvec4(0);
-    e.scale = 1;
+    e.scale = cache_scale(type, row, n, 8 * i);
     if (type == CACHE_F32) {
         e.a = Vec4s(row).v[2 * i];
         e.b = Vec4s(row).v[2 * i + 1];
     } else if (type == CACHE_F16) {
         e.a = Vec4s(row).v[i];
+    } else if (type == CACHE_Q8_0) {
+        e.a.xy = Vec2s(row).v[i];
     } else {
-        if (type == CACHE_Q8_0)
-            e.a.xy = Vec2s(row).v[i];
-        else
-            e.a.x = Words(row).v[i];
-        const uint scales = type == CACHE_Q8_0 ? n : n / 2, block = i / 4;
-        const uint w = Words(row).v[scales / 4 + block / 2];
-        e.scale = unpackHalf2x16(block % 2 == 0 ? w & 0xffff : w >> 16).x;
+        e.a.x = Words(row).v[i];
     }
     return e;
+}
+
+// The 16 bytes from element `elements` i on, which is how many elements they have: 8, 16 or 32, no floats.
+Piece cache_load_piece(uint type, uint64_t row, uint n, uint elements, uint i)
+{
+    return Piece(Vec4s(row).v[i], cache_scale(type, row, n, elements * i));
+}
+
+// Eight i of a piece.
+Eight cache_eight(uint type, const Piece p, uint i)
+{
+    const uvec4 a = type == CACHE_F16    ? p.a
+                    : type == CACHE_Q8_0 ? uvec4(p.a[2 * i % 4], p.a[(2 * i + 1) % 4], 0, 0)
+                                         : uvec4(p.a[i % 4], 0, 0, 0);
+    return Eight(a, uvec4(0), p.scale);
+}
+
+// Pair k of the eight without its scale. With the exponent of 1024 the code is a half's last bits.
+f16vec2 cache_codes(uint type, const Eight e, uint k)
+{
+    const bool is_q8 = type == CACHE_Q8_0;
+    const uint codes = is_q8 ? e.a[k / 2] >> 8 * (k % 2) & 0x00ff00ff : e.a.x >> 4 * k & 0x000f000f;
+    return unpackFloat2x16(codes | 0x64006400) - float16_t(1024 + (is_q8 ? ZERO_Q8_0 : ZERO_Q4_0));
 }
 
 // Pair k of the eight.
@@ -113,10 +149,12 @@ vec2 cache_pair(uint type, const Eight e, uint k)
                                      : uvec2(e.b[2 * k - 4], e.b[2 * k - 3]));
     if (type == CACHE_F16)
         return unpackHalf2x16(e.a[k]);
-    if (type == CACHE_Q8_0) {
-        const int w = int(e.a[k / 2] >> 16 * (k % 2));
-        return e.scale * vec2(bitfieldExtract(w, 0, 8), bitfieldExtract(w, 8, 8));
-    }
-    const uint w = e.a.x >> 8 * k;
-    return e.scale * (vec2(w & 15, w >> 4 & 15) - 8);
+    return float(e.scale) * vec2(cache_codes(type, e, k));
+}
+
+f16vec2 cache_halves(uint type, const Eight e, uint k)
+{
+    if (type == CACHE_F32)
+        return f16vec2(cache_pair(type, e, k));
+    return type == CACHE_F16 ? unpackFloat2x16(e.a[k]) : e.scale * cache_codes(type, e, k);
 }

@@ -46,6 +46,7 @@ layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Vec
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Words { uint v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Float4s { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Floats { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer Halves { float16_t v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer Float4sOut { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer FloatsOut { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer HalvesOut { float16_t v[]; };

@@ -26,10 +26,8 @@ vec4 sum[SUMS];
 // Eight elements as one uvec4 of halves, or two of floats.
 uvec4 narrow(uint type, const Eight e)
 {
-    if (type == CACHE_F16)
-        return e.a;
-    return uvec4(packHalf2x16(cache_pair(type, e, 0)), packHalf2x16(cache_pair(type, e, 1)),
-                 packHalf2x16(cache_pair(type, e, 2)), packHalf2x16(cache_pair(type, e, 3)));
+    return uvec4(packFloat2x16(cache_halves(type, e, 0)), packFloat2x16(cache_halves(type, e, 1)),
+                 packFloat2x16(cache_halves(type, e, 2)), packFloat2x16(cache_halves(type, e, 3)));
 }
 
 uvec4 wide(uint type, const Eight e, uint half_of)

@@ -53,9 +53,7 @@ uint lane()
 
 f16vec4 halves(uint type, const Eight x, uint quad)
 {
-    if (type == CACHE_F16)
-        return f16vec4(unpackFloat2x16(x.a[2 * quad]), unpackFloat2x16(x.a[2 * quad + 1]));
-    return f16vec4(vec4(cache_pair(type, x, 2 * quad), cache_pair(type, x, 2 * quad + 1)));
+    return f16vec4(cache_halves(type, x, 2 * quad), cache_halves(type, x, 2 * quad + 1));
 }
 
 void put_key(uint row, uint eight, const Eight x)

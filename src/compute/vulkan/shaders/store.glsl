@@ -1,20 +1,36 @@
-// Writing a row of a cache (cache.glsl). The includer defines SOURCE(i), element i of the row in
-// shared memory.
+// Writing a row of a cache (cache.glsl). The includer defines SOURCE(i), element i of the row in shared memory. What is
+// quantised comes back to it as the cache has it. Eight threads of a subgroup have a block of 32, four elements each.
+
+float block_sum(float x)
+{
+    [[unroll]] for (uint i = 1; i < 8; i *= 2)
+        x += subgroupShuffleXor(x, i);
+    return x;
+}
+
+// The block's element of the largest magnitude, the first of several.
+float block_peak(vec4 x)
+{
+    float top = x[0];
+    [[unroll]] for (uint i = 1; i < 4; i++)
+        top = abs(x[i]) > abs(top) ? x[i] : top;
+    [[unroll]] for (uint i = 1; i < 8; i *= 2) {
+        const float other = subgroupShuffleXor(top, i);
+        const bool is_before = (gl_SubgroupInvocationID & i) != 0;
+        top = abs(other) > abs(top) || is_before && abs(other) == abs(top) ? other : top;
+    }
+    return top;
+}
 
 // The scale of 4-bit codes with the least squared error, as block_encode_q4_0 of src/gguf looks for
 // it: what the largest value is scaled to is varied. reach: 1 / that value.
-float fit_scale(uint first, float reach)
+float fit_scale(vec4 x, float reach)
 {
     const float peaks[10] = float[](-6.7, -7.2, -7.6, -8.0, -8.4, -8.8, 6.2, 6.7, 7.2, 7.6);
     float best = 0, best_gain = 0;
-    for (uint k = 0; k < 10; k++) {
-        float xv = 0, vv = 0;
-        for (uint i = 0; i < 32; i++) {
-            const float x = SOURCE(first + i);
-            const float v = roundEven(clamp(x * (peaks[k] * reach), -8.0, 7.0));
-            xv += x * v;
-            vv += v * v;
-        }
+    [[unroll]] for (uint k = 0; k < 10; k++) {
+        const vec4 v = roundEven(clamp(x * (peaks[k] * reach), -8.0, 7.0));
+        const float xv = block_sum(dot(x, v)), vv = block_sum(dot(v, v));
         if (xv * xv > best_gain * vv) {
             best_gain = xv * xv / vv;
             best = xv / vv;
@@ -23,42 +39,54 @@ float fit_scale(uint first, float reach)
     return best;
 }
 
-// One thread per block of 32: few of them, once per row.
-void store_block(uint type, uint64_t row, uint n, uint block)
+float block_scale(uint type, vec4 x)
 {
-    const uint first = block * 32;
-    float top = 0;
-    for (uint i = 0; i < 32; i++)
-        top = abs(SOURCE(first + i)) > abs(top) ? SOURCE(first + i) : top;
-    float d = abs(top) / 127;
-    if (type == CACHE_Q4_0)
-        d = top != 0 ? fit_scale(first, 1 / top) : 0;
-    d = float(float16_t(d));
-    const float inverse = d != 0 ? 1 / d : 0;
-    const uint bits = type == CACHE_Q8_0 ? 8 : 4, per = 32 / bits;
-    for (uint w = 0; w < 32 / per; w++) {
-        uint word = 0;
-        for (uint i = 0; i < per; i++) {
-            const float x = SOURCE(first + w * per + i) * inverse;
-            const int code = type == CACHE_Q8_0 ? int(clamp(roundEven(x), -127.0, 127.0)) & 255
-                                                : int(roundEven(clamp(x, -8.0, 7.0))) + 8;
-            word |= uint(code) << i * bits;
-        }
-        WordsOut(row).v[block * (32 / per) + w] = word;
-    }
-    HalvesOut(row + n * bits / 8).v[block] = float16_t(d);
+    const float peak = block_peak(x);
+    if (type == CACHE_Q8_0)
+        return abs(peak) / 127;
+    return peak != 0 ? fit_scale(x, 1 / peak) : 0;
 }
 
-void store_row(uint type, uint64_t row, uint n)
+// Quad i of the row's codes: a word of Q8_0, half of one of Q4_0.
+void store_codes(uint type, uint64_t row, uint i, ivec4 codes)
 {
-    const uint t = thread();
-    if (type == CACHE_F32)
+    const uvec4 c = uvec4(codes + (type == CACHE_Q8_0 ? ZERO_Q8_0 : ZERO_Q4_0));
+    if (type == CACHE_Q8_0) {
+        WordsOut(row).v[i] = c[0] | c[2] << 8 | c[1] << 16 | c[3] << 24;
+        return;
+    }
+    const uint own = (c[0] | c[2] << 4 | c[1] << 16 | c[3] << 20) << 8 * (i % 2);
+    const uint word = own | subgroupShuffleXor(own, 1);
+    if (i % 2 == 0)
+        WordsOut(row).v[i / 2] = word;
+}
+
+void store_quad(uint type, uint64_t row, uint n, uint i, bool stores)
+{
+    const vec4 x = vec4(SOURCE(4 * i), SOURCE(4 * i + 1), SOURCE(4 * i + 2), SOURCE(4 * i + 3));
+    const float16_t scale = float16_t(block_scale(type, x));
+    const float d = float(scale), inverse = d != 0 ? 1 / d : 0;
+    const bool is_q8 = type == CACHE_Q8_0;
+    const ivec4 codes = ivec4(roundEven(clamp(x * inverse, is_q8 ? -127.0 : -8.0, is_q8 ? 127.0 : 7.0)));
+    [[unroll]] for (uint k = 0; k < 4; k++)
+        SOURCE(4 * i + k) = d * codes[k];
+    if (!stores)
+        return;
+    store_codes(type, row, i, codes);
+    if (i % 8 == 0)
+        HalvesOut(row + (is_q8 ? n : n / 2)).v[i / 8] = scale;
+}
+
+// n elements to `row`, by all threads, of which number t is one. stores: false: they are only rounded.
+void store_row(uint type, uint64_t row, uint n, uint t, bool stores)
+{
+    if (cache_is_coded(type))
+        for (uint i = t; i < n / 4; i += THREADS)
+            store_quad(type, row, n, i, stores);
+    else if (stores && type == CACHE_F32)
         for (uint i = t; i < n; i += THREADS)
             FloatsOut(row).v[i] = SOURCE(i);
-    else if (type == CACHE_F16)
+    else if (stores)
         for (uint i = t; i < n / 2; i += THREADS)
             WordsOut(row).v[i] = packHalf2x16(vec2(SOURCE(2 * i), SOURCE(2 * i + 1)));
-    else
-        for (uint i = t; i < n / 32; i += THREADS)
-            store_block(type, row, n, i);
 }
