@@ -566,6 +566,7 @@ TEST(vk_caps_describe_the_device)
     CHECK(c->timestamp_ns > 0);
     CHECK_INT(c->matrix_m == 0, c->matrix_n == 0);
     CHECK_INT(c->matrix_m == 0, c->matrix_k == 0);
+    CHECK(c->matrix_narrow <= c->matrix_n && (c->matrix_narrow == 0) == (c->matrix_n == 0));
     close_clean(vk);
 }
 

@@ -213,23 +213,24 @@ static bool walker_spec(const struct gpu *g, const struct op_attend *o,
                         struct vk_pipeline_spec *out)
 {
     const struct vk_caps *c = vk_caps(g->vk);
-    const uint32_t m = c->matrix_m, n = c->matrix_n, k = c->matrix_k, subgroup = lanes(g);
-    const uint32_t keys = MATRIX_KEYS, queries = o->n_head / o->n_kv_head;
-    if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32 || queries > m ||
-        m > keys || keys % n || keys % k || subgroup % m || n % (subgroup / m) ||
-        keys % (4 * (subgroup / m)))
+    const uint32_t keys = MATRIX_KEYS, queries = o->n_head / o->n_kv_head, subgroup = lanes(g);
+    const uint32_t m = c->matrix_m, k = c->matrix_k;
+    const uint32_t n = queries <= c->matrix_narrow ? c->matrix_narrow : c->matrix_n;
+    if (!m || g->params.type_k == BLOCK_F32 || g->params.type_v == BLOCK_F32 || queries > n ||
+        n > keys || keys % m || keys % k || subgroup % n || m % (subgroup / n) ||
+        keys % (4 * (subgroup / n)))
         return false;
     const uint32_t pieces_k = keys * o->head_dim / piece_elements(g->params.type_k);
     const uint32_t pieces_v = keys * o->head_dim_v / piece_elements(g->params.type_v);
-    if (o->head_dim % k || o->head_dim_v % n || pieces_k % subgroup || pieces_v % subgroup ||
+    if (o->head_dim % k || o->head_dim_v % m || pieces_k % subgroup || pieces_v % subgroup ||
         o->head_dim_v > o->head_dim || o->head_dim > MOST_MATRIX)
         return false;
     const uint64_t fixed =
         ATTEND_SHARED + 4 * ((queries + 1) * o->head_dim + o->head_dim_v + SPLIT_WEIGHTS * queries);
-    const uint64_t row = 2 * o->head_dim + 16, place = keys * row + 8 * m;
-    /* Scores, weights with factors, and half of the sums' columns take turns there. */
-    const uint64_t weights = m * (2 * keys + 16 + 4 * n + 16);
-    if (m * (4 * keys + 16) > keys * row || weights > keys * row || o->head_dim / 2 % n || n % 8 ||
+    const uint64_t row = 2 * o->head_dim + 16, place = keys * row + 8 * n;
+    /* Scores, weights with factors, and half of the sums' elements take turns there. */
+    const uint64_t weights = n * (2 * keys + 16 + 4 * m + 16);
+    if (n * (4 * keys + 16) > keys * row || weights > keys * row || o->head_dim / 2 % m || m % 8 ||
         k % 8)
         return false;
     if (c->shared_bytes < fixed + place)

@@ -18,6 +18,7 @@ static const struct vk_caps strix_halo = {
     .matrix_m = 16,
     .matrix_n = 16,
     .matrix_k = 16,
+    .matrix_narrow = 16,
 };
 
 /* ---- bytes ----------------------------------------------------------------------------------- */

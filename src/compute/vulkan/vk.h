@@ -39,8 +39,9 @@ struct vk_caps {
     bool has_dot;        /* packed 4x8 signed integer dot product is accelerated */
     /* Shape of the KHR cooperative matrices f16 x f16 -> f32 of a subgroup: 16 x 16 x 16 where that
      * is among the device's, else one of its own (lavapipe: 8 x 8 x 8); 0: none. Shaders take it as
-     * specialisation constants. */
-    uint32_t matrix_m, matrix_n, matrix_k;
+     * specialisation constants. matrix_narrow: columns of the narrowest of as many rows and as
+     * deep, matrix_n where there is no other (NVIDIA: 8). */
+    uint32_t matrix_m, matrix_n, matrix_k, matrix_narrow;
 };
 
 struct vk_params {

@@ -146,6 +146,25 @@ static bool is_wanted(const VkCooperativeMatrixPropertiesKHR *s)
 }
 
 /* 16 x 16 x 16 or the first that multiplies f16 into f32. */
+static void choose_matrix(struct vk_caps *c, const VkCooperativeMatrixPropertiesKHR *shapes,
+                          uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
+        const bool is_best = s->MSize == 16 && s->NSize == 16 && s->KSize == 16;
+        if (is_wanted(s) && (is_best || !c->matrix_m)) {
+            c->matrix_m = s->MSize;
+            c->matrix_n = s->NSize;
+            c->matrix_k = s->KSize;
+        }
+    }
+    c->matrix_narrow = c->matrix_n;
+    for (uint32_t i = 0; i < n; i++)
+        if (is_wanted(&shapes[i]) && shapes[i].MSize == c->matrix_m &&
+            shapes[i].KSize == c->matrix_k && shapes[i].NSize < c->matrix_narrow)
+            c->matrix_narrow = shapes[i].NSize;
+}
+
 static void find_matrix(const struct vk *vk, struct vk_physical *p)
 {
     const PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR get =
@@ -160,15 +179,7 @@ static void find_matrix(const struct vk *vk, struct vk_physical *p)
         shapes[i].sType = (VkStructureType)VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
     if (get(p->handle, &n, shapes) < VK_SUCCESS)
         n = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
-        const bool is_best = s->MSize == 16 && s->NSize == 16 && s->KSize == 16;
-        if (is_wanted(s) && (is_best || !c->matrix_m)) {
-            c->matrix_m = s->MSize;
-            c->matrix_n = s->NSize;
-            c->matrix_k = s->KSize;
-        }
-    }
+    choose_matrix(c, shapes, n);
     free(shapes);
 }
 
@@ -242,7 +253,7 @@ static void read_device(const struct vk *vk, struct vk_physical *p)
     vk_memory_look(vk, p);
     p->is_usable = vk_features_choose(vk, p, &features, &why);
     if (!p->is_usable || !features.matrix.cooperativeMatrix)
-        p->caps.matrix_m = p->caps.matrix_n = p->caps.matrix_k = 0;
+        p->caps.matrix_m = p->caps.matrix_n = p->caps.matrix_k = p->caps.matrix_narrow = 0;
 }
 
 struct vk_physical *vk_instance_devices(const struct vk *vk, uint32_t *n, struct err *e)

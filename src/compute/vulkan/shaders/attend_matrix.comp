@@ -1,5 +1,5 @@
-// attend.glsl with cooperative matrices: the queries of a key head are the rows of one matrix. A subgroup walks every so
-// many tiles of KEYS positions, through a place of its own in shared memory where keys, scores, weights, values and at last
+// attend.glsl with cooperative matrices: the queries of a key head are the columns of one matrix, which may be narrow, and
+// keys and values the rows of others. A subgroup walks every so many tiles of KEYS positions, through a place of its own in shared memory where keys, scores, weights, values and at last
 // sums take turns, while the next tile is on its way to its registers; it waits for no other subgroup until the end, when
 // their sums are added in order. Scores and weights are as in flash_matrix.comp.
 #version 460
@@ -7,27 +7,27 @@
 #extension GL_KHR_shader_subgroup_vote : require
 #include "attend.glsl"
 
-layout(constant_id = 6) const uint SUBGROUP = 32; // a multiple of M
+layout(constant_id = 6) const uint SUBGROUP = 32; // a multiple of N
 layout(constant_id = 16) const uint WALKERS = 7;  // subgroups that have a place in shared memory
-layout(constant_id = 17) const uint M = 16;       // rows: N_QUERIES, and unused ones
-layout(constant_id = 18) const uint N = 16; // KEYS and HEAD_DIM_V are multiples
-layout(constant_id = 19) const uint K = 16; // KEYS and HEAD_DIM are multiples
-layout(constant_id = 20) const uint KEYS = 16; // positions of a tile, M at least
+layout(constant_id = 17) const uint M = 16;       // KEYS and HEAD_DIM_V are multiples
+layout(constant_id = 18) const uint N = 16;       // columns: N_QUERIES, and unused ones
+layout(constant_id = 19) const uint K = 16;       // KEYS and HEAD_DIM are multiples
+layout(constant_id = 20) const uint KEYS = 16;    // positions of a tile, N at least
 
-const uint LANES = SUBGROUP / M; // of a row
-const uint WIDTH = KEYS / LANES; // columns of a lane, a multiple of 4
-const uint PART = N / LANES;     // of them in a matrix of sums
+const uint LANES = SUBGROUP / N; // of a query
+const uint WIDTH = KEYS / LANES; // positions of a lane, a multiple of 4
+const uint PART = M / LANES;     // elements of a lane in a matrix of sums
 const float LOG2_E = 1.4426950408889634;
 const float SLACK = 8; // weights are at most 2^SLACK: halves hold them
 
 // A subgroup's place: rows of eights, eight halves or four floats; one more keeps neighbouring rows off the same banks.
 const uint EIGHTS_K = HEAD_DIM / 8, EIGHTS_V = HEAD_DIM_V / 8;
 const uint PITCH = (EIGHTS_K > EIGHTS_V ? EIGHTS_K : EIGHTS_V) + 1;
-const uint SCORE_PITCH = KEYS / 4 + 1;  // floats, M rows
-const uint WEIGHT_PITCH = KEYS / 8 + 1; // halves, M rows; behind them
-const uint FACTORS = M * WEIGHT_PITCH, FACTOR_PITCH = N / 4 + 1; // floats, M rows
+const uint SCORE_PITCH = KEYS / 4 + 1;  // floats, a row a query
+const uint WEIGHT_PITCH = KEYS / 8 + 1; // halves, a row a query; behind them
+const uint FACTORS = N * WEIGHT_PITCH, FACTOR_PITCH = M / 4 + 1; // floats, a row a query
 shared uvec4 s_place[WALKERS * KEYS * PITCH];
-shared vec2 s_total[WALKERS * M]; // maximum, total
+shared vec2 s_total[WALKERS * N]; // maximum, total
 
 // Rows come in pieces of 16 bytes, of so many elements.
 const uint PIECE_K = KEY_TYPE == CACHE_Q4_0 ? 32 : KEY_TYPE == CACHE_Q8_0 ? 16 : 8;
@@ -35,12 +35,12 @@ const uint PIECE_V = VALUE_TYPE == CACHE_Q4_0 ? 32 : VALUE_TYPE == CACHE_Q8_0 ? 
 const uint PIECES_K = HEAD_DIM / PIECE_K, PIECES_V = HEAD_DIM_V / PIECE_V;
 const uint LOADS_K = KEYS * PIECES_K / SUBGROUP, LOADS_V = KEYS * PIECES_V / SUBGROUP;
 
-#define MATRIX_ROWS coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>
-#define MATRIX_TILE coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB>
+#define MATRIX_TILE coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>
+#define MATRIX_QUERIES coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB>
 #define MATRIX_SUM coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
-MATRIX_ROWS queries[HEAD_DIM / K];
-MATRIX_SUM sums[HEAD_DIM_V / N];
-float most, total; // of the lane's row
+MATRIX_QUERIES queries[HEAD_DIM / K];
+MATRIX_SUM sums[HEAD_DIM_V / M];
+float most, total; // of the lane's query
 
 uint walker()
 {
@@ -52,7 +52,7 @@ uint place()
     return walker() * KEYS * PITCH;
 }
 
-uint own_row()
+uint own_query()
 {
     return gl_SubgroupInvocationID / LANES;
 }
@@ -139,15 +139,15 @@ void put_fresh(uint at, uint from, uint n)
 // Through the first subgroup's place: times LOG2_E.
 void take_queries()
 {
-    for (uint i = thread(); i < M * EIGHTS_K; i += THREADS) {
+    for (uint i = thread(); i < N * EIGHTS_K; i += THREADS) {
         const uint row = i / EIGHTS_K, eight = i % EIGHTS_K, from = row * (HEAD_DIM / 4) + 2 * eight;
         s_place[row * PITCH + eight] =
             row < N_QUERIES ? halves_of(LOG2_E * s_query[from], LOG2_E * s_query[from + 1]) : uvec4(0);
     }
     barrier();
     [[unroll]] for (uint k = 0; k < HEAD_DIM / K; k++)
-        coopMatLoad(queries[k], s_place, k * (K / 8), PITCH, gl_CooperativeMatrixLayoutRowMajor);
-    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++)
+        coopMatLoad(queries[k], s_place, k * (K / 8), PITCH, gl_CooperativeMatrixLayoutColumnMajor);
+    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / M; d++)
         sums[d] = MATRIX_SUM(0);
     most = LEAST;
     total = 0;
@@ -157,43 +157,45 @@ void take_queries()
 // Where the keys were.
 void score()
 {
-    MATRIX_SUM s[KEYS / N];
-    [[unroll]] for (uint n = 0; n < KEYS / N; n++) {
-        s[n] = MATRIX_SUM(0);
+    MATRIX_SUM s[KEYS / M];
+    [[unroll]] for (uint m = 0; m < KEYS / M; m++) {
+        s[m] = MATRIX_SUM(0);
         [[unroll]] for (uint k = 0; k < HEAD_DIM / K; k++) {
             MATRIX_TILE tile;
-            coopMatLoad(tile, s_place, place() + n * N * PITCH + k * (K / 8), PITCH,
-                        gl_CooperativeMatrixLayoutColumnMajor);
-            s[n] = coopMatMulAdd(queries[k], tile, s[n]);
+            coopMatLoad(tile, s_place, place() + m * M * PITCH + k * (K / 8), PITCH,
+                        gl_CooperativeMatrixLayoutRowMajor);
+            s[m] = coopMatMulAdd(tile, queries[k], s[m]);
         }
     }
     subgroupBarrier();
-    [[unroll]] for (uint n = 0; n < KEYS / N; n++)
-        coopMatStore(s[n], s_place, place() + n * (N / 4), SCORE_PITCH,
-                     gl_CooperativeMatrixLayoutRowMajor);
+    [[unroll]] for (uint m = 0; m < KEYS / M; m++)
+        coopMatStore(s[m], s_place, place() + m * (M / 4), SCORE_PITCH,
+                     gl_CooperativeMatrixLayoutColumnMajor);
 }
 
-// The lane's scores, and the largest of its row; true when that of any row leaps, which all rows follow then.
+// The lane's scores, and the largest of its query; true when that of any query leaps, which all follow then.
 bool take_scores(uint at, out float x[WIDTH], out float top)
 {
     top = LEAST;
-    [[unroll]] for (uint i = 0; i < WIDTH; i++) {
-        const uint column = lane() * WIDTH + i;
-        x[i] = uintBitsToFloat(s_place[place() + own_row() * SCORE_PITCH + column / 4][column % 4]);
-        x[i] = at + column < end ? x[i] : LEAST;
-        top = max(top, x[i]);
+    [[unroll]] for (uint i = 0; i < WIDTH; i += 4) {
+        const uint four = (lane() * WIDTH + i) / 4;
+        const vec4 scores = uintBitsToFloat(s_place[place() + own_query() * SCORE_PITCH + four]);
+        [[unroll]] for (uint k = 0; k < 4; k++) {
+            x[i + k] = at + 4 * four + k < end ? scores[k] : LEAST;
+            top = max(top, x[i + k]);
+        }
     }
     [[unroll]] for (uint i = 1; i < LANES; i *= 2)
         top = max(top, subgroupShuffleXor(top, i));
     return subgroupAny(top > most + SLACK);
 }
 
-// The factor of a row's sums, as a row of a matrix behind the weights.
+// The factor of a query's sums, as a column of a matrix behind the weights.
 void put_factor(float keep)
 {
     [[unroll]] for (uint i = 0; i < PART; i++) {
         const uint column = lane() * PART + i;
-        s_place[place() + FACTORS + own_row() * FACTOR_PITCH + column / 4][column % 4] =
+        s_place[place() + FACTORS + own_query() * FACTOR_PITCH + column / 4][column % 4] =
             floatBitsToUint(keep);
     }
 }
@@ -212,7 +214,7 @@ void put_weights(const float x[WIDTH], float top, bool leaps)
             w[k] = x[i + k] > LEAST ? exp2(x[i + k] - most) : 0;
         const uvec2 rounded = uvec2(packHalf2x16(w.xy), packHalf2x16(w.zw));
         total += dot(vec4(unpackHalf2x16(rounded.x), unpackHalf2x16(rounded.y)), vec4(1));
-        const uint four = (lane() * WIDTH + i) / 4, to = place() + own_row() * WEIGHT_PITCH + four / 2;
+        const uint four = (lane() * WIDTH + i) / 4, to = place() + own_query() * WEIGHT_PITCH + four / 2;
         s_place[to][four % 2 * 2] = rounded.x;
         s_place[to][four % 2 * 2 + 1] = rounded.y;
     }
@@ -222,18 +224,18 @@ void rescale()
 {
     MATRIX_SUM factors;
     coopMatLoad(factors, s_place, place() + FACTORS, FACTOR_PITCH,
-                gl_CooperativeMatrixLayoutRowMajor);
-    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++)
+                gl_CooperativeMatrixLayoutColumnMajor);
+    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / M; d++)
         sums[d] *= factors;
 }
 
-void weigh(const uint k, const MATRIX_ROWS weights)
+void weigh(const uint k, const MATRIX_QUERIES weights)
 {
-    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / N; d++) {
+    [[unroll]] for (uint d = 0; d < HEAD_DIM_V / M; d++) {
         MATRIX_TILE tile;
-        coopMatLoad(tile, s_place, place() + k * K * PITCH + d * (N / 8), PITCH,
-                    gl_CooperativeMatrixLayoutRowMajor);
-        sums[d] = coopMatMulAdd(weights, tile, sums[d]);
+        coopMatLoad(tile, s_place, place() + k * K * PITCH + d * (M / 8), PITCH,
+                    gl_CooperativeMatrixLayoutColumnMajor);
+        sums[d] = coopMatMulAdd(tile, weights, sums[d]);
     }
 }
 
@@ -254,7 +256,7 @@ void walk(Piece keys[LOADS_K], Piece values[LOADS_V])
         const Tile tile = tile_of(next, KEYS);
         float x[WIDTH], top;
         bool leaps = false;
-        MATRIX_ROWS weights[KEYS / K];
+        MATRIX_QUERIES weights[KEYS / K];
         const bool has_fresh = FUSED != 0 && has_tile && at + KEYS > pos;
         if (has_tile)
             put_keys(keys);
@@ -279,7 +281,7 @@ void walk(Piece keys[LOADS_K], Piece values[LOADS_V])
         if (has_tile) {
             [[unroll]] for (uint k = 0; k < KEYS / K; k++)
                 coopMatLoad(weights[k], s_place, place() + k * (K / 8), WEIGHT_PITCH,
-                            gl_CooperativeMatrixLayoutRowMajor);
+                            gl_CooperativeMatrixLayoutColumnMajor);
         }
         subgroupBarrier();
         if (has_tile)
@@ -301,7 +303,7 @@ void walk(Piece keys[LOADS_K], Piece values[LOADS_V])
 
 // ---- the subgroups' sums -----------------------------------------------------------------------
 
-// Columns of sums that a place has room for.
+// Elements of sums that a place has room for.
 const uint AT_ONCE = 4 * (PITCH - 1);
 
 // Over the subgroups, in their order: quad `at` of those in the places, of query q.
@@ -309,10 +311,10 @@ void put_sum(uint q, uint quad, uint at)
 {
     float top = LEAST, all = 0;
     [[unroll]] for (uint w = 0; w < WALKERS; w++)
-        top = max(top, s_total[w * M + q].x);
+        top = max(top, s_total[w * N + q].x);
     vec4 x = vec4(0);
     [[unroll]] for (uint w = 0; w < WALKERS; w++) {
-        const vec2 of = s_total[w * M + q];
+        const vec2 of = s_total[w * N + q];
         const float keep = exp2(of.x - top);
         all += keep * of.y;
         x += keep * uintBitsToFloat(s_place[(w * KEYS + q) * PITCH + at]);
@@ -325,15 +327,15 @@ void put_sums()
     [[unroll]] for (uint i = 1; i < LANES; i *= 2)
         total += subgroupShuffleXor(total, i);
     if (walker() < WALKERS && lane() == 0)
-        s_total[walker() * M + own_row()] = vec2(most, total);
+        s_total[walker() * N + own_query()] = vec2(most, total);
     [[unroll]] for (uint from = 0; from < HEAD_DIM_V; from += AT_ONCE) {
         const uint n = HEAD_DIM_V - from < AT_ONCE ? HEAD_DIM_V - from : AT_ONCE;
         if (from != 0)
             barrier();
         if (walker() < WALKERS)
-            [[unroll]] for (uint d = 0; d < n / N; d++)
-                coopMatStore(sums[from / N + d], s_place, place() + d * (N / 4), PITCH,
-                             gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint d = 0; d < n / M; d++)
+                coopMatStore(sums[from / M + d], s_place, place() + d * (M / 4), PITCH,
+                             gl_CooperativeMatrixLayoutColumnMajor);
         barrier();
         for (uint i = thread(); i < N_QUERIES * (n / 4); i += THREADS)
             put_sum(i / (n / 4), from / 4 + i % (n / 4), i % (n / 4));
