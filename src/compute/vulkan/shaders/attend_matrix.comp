@@ -303,8 +303,9 @@ void walk(Piece keys[LOADS_K], Piece values[LOADS_V])
 
 // ---- the subgroups' sums -----------------------------------------------------------------------
 
-// Elements of sums that a place has room for.
-const uint AT_ONCE = 4 * (PITCH - 1);
+// Of a query's sums a place has room for so many elements: fours, as many as a matrix has or more.
+const uint SUM_ROOM = KEYS * PITCH / N - 1, FOURS = M / 4;
+const uint AT_ONCE = 4 * (SUM_ROOM / FOURS * FOURS), SUM_PITCH = AT_ONCE / 4 + 1;
 
 // Over the subgroups, in their order: quad `at` of those in the places, of query q.
 void put_sum(uint q, uint quad, uint at)
@@ -317,7 +318,7 @@ void put_sum(uint q, uint quad, uint at)
         const vec2 of = s_total[w * N + q];
         const float keep = exp2(of.x - top);
         all += keep * of.y;
-        x += keep * uintBitsToFloat(s_place[(w * KEYS + q) * PITCH + at]);
+        x += keep * uintBitsToFloat(s_place[w * KEYS * PITCH + q * SUM_PITCH + at]);
     }
     put_part(q, quad, x, top / LOG2_E, all);
 }
@@ -334,7 +335,7 @@ void put_sums()
             barrier();
         if (walker() < WALKERS)
             [[unroll]] for (uint d = 0; d < n / M; d++)
-                coopMatStore(sums[from / M + d], s_place, place() + d * (M / 4), PITCH,
+                coopMatStore(sums[from / M + d], s_place, place() + d * (M / 4), SUM_PITCH,
                              gl_CooperativeMatrixLayoutColumnMajor);
         barrier();
         for (uint i = thread(); i < N_QUERIES * (n / 4); i += THREADS)
