@@ -27,13 +27,14 @@ def call(port, path, body=None):
 
 
 class Truth:
-    """port: a server of the model, for its tokens; device: the index of the one that reads."""
+    """port: a server of the model, for its tokens; device: the index of the one that reads, with caches as the answers had."""
 
-    def __init__(self, port, tawny, model, device, folder):
+    def __init__(self, port, tawny, model, device, cache, folder):
         self.port, self.known, self.n_unseen = port, {}, 0  # n_unseen: tokens behind one without a text
         self.ids_file, self.logits_file = (os.path.join(folder, name) for name in ("ids", "logits"))
         self.command = [tawny, "debug", "logits", model, "--tokens", self.ids_file, "--out", self.logits_file]
-        self.reader = ["--backend", "vulkan", "--device", str(device)]
+        self.cache = ["-ctk", cache, "-ctv", cache]
+        self.reader = ["--backend", "vulkan", "--device", str(device), *self.cache]
         ends = (json.loads(call(port, "/props"))["eos_token"], *ENDS)
         self.ends = self.ids_of(ends)
         self.silent = {*self.ends, *self.ids_of(BEGINS)}  # have no text
@@ -85,9 +86,9 @@ class Truth:
         other ties: of a token that one device wrote, 9.0 behind everywhere else, two of six found it the likeliest."""
         prompt, reply = self.ids(answer)
         wanted = reply[at : at + 1] or self.ends
-        cpu = ["--backend", "cpu"]
+        cpu = ["--backend", "cpu", *self.cache]
         others = (cpu, [*self.reader, "-ctk", "q4_0"], [*self.reader, "-ctv", "q4_0"], [*cpu, "-ctk", "q4_0"],
-                  [*cpu, "--requant", "experts=q5_k"], ["--backend", "ref", "-ctk", "q4_0"])
+                  [*cpu, "--requant", "experts=q5_k"], ["--backend", "ref", *self.cache, "-ctk", "q4_0"])
         rows = [self.read(prompt + reply[:at], len(prompt) + at - 1, options)[0] for options in others]
         return min(max(row) - max(row[i] for i in wanted) for row in rows)
 
