@@ -1,7 +1,8 @@
 // attend.glsl with cooperative matrices: the queries of a key head are the columns of one matrix, which may be narrow, and
-// keys and values the rows of others. A subgroup walks every so many tiles of KEYS positions, through a place of its own in shared memory where keys, scores, weights, values and at last
-// sums take turns, while the next tile is on its way to its registers; it waits for no other subgroup until the end, when
-// their sums are added in order. Scores and weights are as in flash_matrix.comp.
+// keys and values the rows of others. A subgroup walks every so many tiles of KEYS positions, through a place of its own in
+// shared memory where keys, scores, weights, values and at last sums take turns, while the next tile is on its way to its
+// registers; it waits for no other subgroup until the end, when their sums are added in order. Scores and weights are as
+// in flash_matrix.comp.
 #version 460
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_shader_subgroup_vote : require
@@ -303,9 +304,9 @@ void walk(Piece keys[LOADS_K], Piece values[LOADS_V])
 
 // ---- the subgroups' sums -----------------------------------------------------------------------
 
-// Of a query's sums a place has room for so many elements: fours, as many as a matrix has or more.
-const uint SUM_ROOM = KEYS * PITCH / N - 1, FOURS = M / 4;
-const uint AT_ONCE = 4 * (SUM_ROOM / FOURS * FOURS), SUM_PITCH = AT_ONCE / 4 + 1;
+// Elements of a query's sums that a place has room for, the rows of whole matrices.
+const uint SUM_ROOM = 4 * (KEYS * PITCH / N - 1);
+const uint AT_ONCE = SUM_ROOM / M * M, SUM_PITCH = AT_ONCE / 4 + 1;
 
 // Over the subgroups, in their order: quad `at` of those in the places, of query q.
 void put_sum(uint q, uint quad, uint at)

@@ -71,12 +71,18 @@ bool has_min(uint type)
     return type == Q4_1 || type == Q5_1 || type == Q2_K || type == Q4_K || type == Q5_K;
 }
 
+uint group_bytes(uint type, uint n_cols)
+{
+    const uint n_blocks = n_cols / 32;
+    const uint bytes = type >= F32 ? n_cols * 16 * (type == F32 ? 4 : 2)
+                                   : n_blocks * code_bytes(type) +
+                                         n_blocks / scale_blocks(type) * scale_bytes(type);
+    return bytes + 63 & ~63u;
+}
+
 uint group_bytes(uint type)
 {
-    const uint bytes = type >= F32 ? N_COLS * 16 * (type == F32 ? 4 : 2)
-                                   : N_BLOCKS * code_bytes(type) +
-                                         N_BLOCKS / scale_blocks(type) * scale_bytes(type);
-    return bytes + 63 & ~63u;
+    return group_bytes(type, N_COLS);
 }
 
 // Activations of a row: integer types ROW_BLOCKS * 8 words of four codes, then ROW_BLOCKS scales;

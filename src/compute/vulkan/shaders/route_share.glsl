@@ -21,10 +21,10 @@ vec4 columns[THREAD_LOADS];
 // Columns of the workgroup's outputs, under way. n_cols: of the router's matrix.
 void load_columns(uint group, uint n_cols)
 {
-    const uint64_t group_bytes = uint64_t(n_cols * 16 * (ROUTER == F32 ? 4 : 2) + 63 & ~63u);
+    const uint64_t n_bytes = group_bytes(ROUTER, n_cols);
     [[unroll]] for (uint i = 0; i < THREAD_LOADS; i++) {
         const uint at = min(thread() + i * THREADS, N_LOADS - 1);
-        columns[i] = load_column(ROUTER, p.router + at / 64 * group_bytes, group * 16 + at / 4 % 16, at % 4);
+        columns[i] = load_column(ROUTER, p.router + at / 64 * n_bytes, group * 16 + at / 4 % 16, at % 4);
     }
 }
 
