@@ -30,10 +30,8 @@ const uint FACTORS = N * WEIGHT_PITCH, FACTOR_PITCH = M / 4 + 1; // floats, a ro
 shared uvec4 s_place[WALKERS * KEYS * PITCH];
 shared vec2 s_total[WALKERS * N]; // maximum, total
 
-// Rows come in pieces of 16 bytes, of so many elements.
-const uint PIECE_K = KEY_TYPE == CACHE_Q4_0 ? 32 : KEY_TYPE == CACHE_Q8_0 ? 16 : 8;
-const uint PIECE_V = VALUE_TYPE == CACHE_Q4_0 ? 32 : VALUE_TYPE == CACHE_Q8_0 ? 16 : 8;
-const uint PIECES_K = HEAD_DIM / PIECE_K, PIECES_V = HEAD_DIM_V / PIECE_V;
+// Rows come in pieces of 16 bytes.
+const uint PIECES_K = HEAD_DIM / CACHE_PIECE(KEY_TYPE), PIECES_V = HEAD_DIM_V / CACHE_PIECE(VALUE_TYPE);
 const uint LOADS_K = KEYS * PIECES_K / SUBGROUP, LOADS_V = KEYS * PIECES_V / SUBGROUP;
 
 #define MATRIX_TILE coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>
@@ -78,7 +76,7 @@ void load_keys(const Tile tile, uint at, out Piece keys[LOADS_K])
         const uvec2 own = piece_at(i, PIECES_K);
         const uint row = min(own.x, end - 1 - at);
         keys[i] = cache_load_piece(KEY_TYPE, cache_at(tile, p.keys, KEY_TYPE, HEAD_DIM, row, ALIGNED), HEAD_DIM,
-                                   PIECE_K, own.y);
+                                   own.y);
     }
 }
 
@@ -88,7 +86,7 @@ void load_values(const Tile tile, uint at, out Piece values[LOADS_V])
         const uvec2 own = piece_at(i, PIECES_V);
         const uint row = min(own.x, end - 1 - at);
         values[i] = cache_load_piece(VALUE_TYPE, cache_at(tile, p.values, VALUE_TYPE, HEAD_DIM_V, row, ALIGNED),
-                                     HEAD_DIM_V, PIECE_V, own.y);
+                                     HEAD_DIM_V, own.y);
     }
 }
 
@@ -100,27 +98,23 @@ uvec4 halves_of(vec4 a, vec4 b)
 }
 
 // All eights of a piece.
-void put_piece(uint type, uvec2 own, uint elements, const Piece x)
+void put_piece(uint type, uvec2 own, const Piece x)
 {
-    [[unroll]] for (uint i = 0; i < elements / 8; i++) {
-        const Eight e = cache_eight(type, x, i);
-        uvec4 halves;
-        [[unroll]] for (uint k = 0; k < 4; k++)
-            halves[k] = packFloat2x16(cache_halves(type, e, k));
-        s_place[place() + own.x * PITCH + own.y * (elements / 8) + i] = halves;
-    }
+    const uint n = CACHE_PIECE(type) / 8;
+    [[unroll]] for (uint i = 0; i < n; i++)
+        s_place[place() + own.x * PITCH + own.y * n + i] = cache_packed(type, cache_eight(type, x, i));
 }
 
 void put_keys(const Piece keys[LOADS_K])
 {
     [[unroll]] for (uint i = 0; i < LOADS_K; i++)
-        put_piece(KEY_TYPE, piece_at(i, PIECES_K), PIECE_K, keys[i]);
+        put_piece(KEY_TYPE, piece_at(i, PIECES_K), keys[i]);
 }
 
 void put_values(const Piece values[LOADS_V])
 {
     [[unroll]] for (uint i = 0; i < LOADS_V; i++)
-        put_piece(VALUE_TYPE, piece_at(i, PIECES_V), PIECE_V, values[i]);
+        put_piece(VALUE_TYPE, piece_at(i, PIECES_V), values[i]);
 }
 
 // FUSED: the row of the new position, `n` elements from s_query[from] on, and of those behind it: what the cache has there is

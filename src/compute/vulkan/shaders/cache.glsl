@@ -59,14 +59,21 @@ Tile cache_tile(const Cache c, uint first, uint last, bool is_aligned)
 
 // ---- rows --------------------------------------------------------------------------------------
 
+bool cache_is_coded(uint type)
+{
+    return type == CACHE_Q8_0 || type == CACHE_Q4_0;
+}
+
+// Bytes of n elements; scales are behind them.
+uint cache_element_bytes(uint type, uint n)
+{
+    return type == CACHE_F32 ? 4 * n : type == CACHE_F16 ? 2 * n : type == CACHE_Q8_0 ? n : n / 2;
+}
+
 // Bytes of a row, a multiple of 16.
 uint cache_row_bytes(uint type, uint n)
 {
-    const uint bytes = type == CACHE_F32   ? 4 * n
-                       : type == CACHE_F16 ? 2 * n
-                       : type == CACHE_Q8_0 ? n + n / 16
-                                            : n / 2 + n / 16;
-    return bytes + 15 & ~15u;
+    return cache_element_bytes(type, n) + (cache_is_coded(type) ? n / 16 : 0) + 15 & ~15u;
 }
 
 // Where position i of a tile is, of the rows of n elements from address `at` on.
@@ -88,15 +95,10 @@ struct Piece { // 16 bytes of them
     float16_t scale;
 };
 
-bool cache_is_coded(uint type)
-{
-    return type == CACHE_Q8_0 || type == CACHE_Q4_0;
-}
-
 // Of the block of element i of a row of n.
 float16_t cache_scale(uint type, uint64_t row, uint n, uint i)
 {
-    return cache_is_coded(type) ? Halves(row + (type == CACHE_Q8_0 ? n : n / 2)).v[i / 32] : float16_t(1);
+    return cache_is_coded(type) ? Halves(row + cache_element_bytes(type, n)).v[i / 32] : float16_t(1);
 }
 
 // Elements 8 i to 8 i + 7 of a row of n.
@@ -118,10 +120,13 @@ Eight cache_load(uint type, uint64_t row, uint n, uint i)
     return e;
 }
 
-// The 16 bytes from element `elements` i on, which is how many elements they have: 8, 16 or 32, no floats.
-Piece cache_load_piece(uint type, uint64_t row, uint n, uint elements, uint i)
+// Elements of a piece, of no floats. A macro, so that it is a constant where the type is.
+#define CACHE_PIECE(type) ((type) == CACHE_Q4_0 ? 32u : (type) == CACHE_Q8_0 ? 16u : 8u)
+
+// Piece i of a row of n.
+Piece cache_load_piece(uint type, uint64_t row, uint n, uint i)
 {
-    return Piece(Vec4s(row).v[i], cache_scale(type, row, n, elements * i));
+    return Piece(Vec4s(row).v[i], cache_scale(type, row, n, CACHE_PIECE(type) * i));
 }
 
 // Eight i of a piece.
@@ -157,4 +162,11 @@ f16vec2 cache_halves(uint type, const Eight e, uint k)
     if (type == CACHE_F32)
         return f16vec2(cache_pair(type, e, k));
     return type == CACHE_F16 ? unpackFloat2x16(e.a[k]) : e.scale * cache_codes(type, e, k);
+}
+
+// All of the eight, in halves.
+uvec4 cache_packed(uint type, const Eight e)
+{
+    return uvec4(packFloat2x16(cache_halves(type, e, 0)), packFloat2x16(cache_halves(type, e, 1)),
+                 packFloat2x16(cache_halves(type, e, 2)), packFloat2x16(cache_halves(type, e, 3)));
 }

@@ -23,13 +23,7 @@ const uint SUM_GROUPS = THREADS / QUADS;
 const uint SUMS = (ROWS + SUM_GROUPS - 1) / SUM_GROUPS;
 vec4 sum[SUMS];
 
-// Eight elements as one uvec4 of halves, or two of floats.
-uvec4 narrow(uint type, const Eight e)
-{
-    return uvec4(packFloat2x16(cache_halves(type, e, 0)), packFloat2x16(cache_halves(type, e, 1)),
-                 packFloat2x16(cache_halves(type, e, 2)), packFloat2x16(cache_halves(type, e, 3)));
-}
-
+// Four of eight elements, as floats.
 uvec4 wide(uint type, const Eight e, uint half_of)
 {
     return floatBitsToUint(vec4(cache_pair(type, e, 2 * half_of), cache_pair(type, e, 2 * half_of + 1)));
@@ -41,7 +35,7 @@ void put_key(uint row, uint eight, const Eight x)
         s_keys[row * KEY_VECS + 2 * eight] = wide(KEY_TYPE, x, 0);
         s_keys[row * KEY_VECS + 2 * eight + 1] = wide(KEY_TYPE, x, 1);
     } else {
-        s_keys[row * KEY_VECS + eight] = narrow(KEY_TYPE, x);
+        s_keys[row * KEY_VECS + eight] = cache_packed(KEY_TYPE, x);
     }
 }
 
@@ -51,7 +45,7 @@ void put_value(uint row, uint eight, const Eight x, bool counts)
         s_values[row * VALUE_VECS + 2 * eight] = counts ? wide(VALUE_TYPE, x, 0) : uvec4(0);
         s_values[row * VALUE_VECS + 2 * eight + 1] = counts ? wide(VALUE_TYPE, x, 1) : uvec4(0);
     } else {
-        s_values[row * VALUE_VECS + eight] = counts ? narrow(VALUE_TYPE, x) : uvec4(0);
+        s_values[row * VALUE_VECS + eight] = counts ? cache_packed(VALUE_TYPE, x) : uvec4(0);
     }
 }
 

@@ -75,7 +75,7 @@ void main()
             s_head[i] = p.v.v[(token * N_KV_HEADS + h) * HEAD_DIM_V + i];
         barrier();
         const uint64_t at = cache_row(Cache(p.table, p.n_cache, N_KV_HEADS, h, sequence), pos);
-        store_row(VALUE_TYPE, p.values + at * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V, thread(), true);
+        store_row(VALUE_TYPE, p.values + at * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V);
         return;
     }
     barrier();
@@ -91,5 +91,5 @@ void main()
     }
     const uint64_t at =
         cache_row(Cache(p.table, p.n_cache, N_KV_HEADS, head - N_HEADS, sequence), pos);
-    store_row(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM, thread(), true);
+    store_row(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM);
 }

@@ -74,7 +74,7 @@ void store_quad(uint type, uint64_t row, uint n, uint i, bool stores)
         return;
     store_codes(type, row, i, codes);
     if (i % 8 == 0)
-        HalvesOut(row + (is_q8 ? n : n / 2)).v[i / 8] = scale;
+        HalvesOut(row + cache_element_bytes(type, n)).v[i / 8] = scale;
 }
 
 // n elements to `row`, by all threads, of which number t is one. stores: false: they are only rounded.
@@ -89,4 +89,9 @@ void store_row(uint type, uint64_t row, uint n, uint t, bool stores)
     else if (stores)
         for (uint i = t; i < n / 2; i += THREADS)
             WordsOut(row).v[i] = packHalf2x16(vec2(SOURCE(2 * i), SOURCE(2 * i + 1)));
+}
+
+void store_row(uint type, uint64_t row, uint n)
+{
+    store_row(type, row, n, thread(), true);
 }
