@@ -32,6 +32,24 @@ static void two_sequences(struct rig *r, uint32_t n_first, uint32_t cut, uint32_
     r->pos[n++] = n_second;
 }
 
+/* Attention over new inputs, with heads of random numbers; for the test to go on with. */
+static struct op_attend attend_op(struct rig *r, uint32_t n_head, uint32_t n_kv_head, uint32_t dim,
+                                  uint32_t dim_v, bool gated)
+{
+    return (struct op_attend){
+        .q = rig_input(r, "q", n_head * dim * (gated ? 2 : 1)),
+        .k = rig_input(r, "k", n_kv_head * dim),
+        .v = rig_input(r, "v", n_kv_head * dim_v),
+        .out = rig_output(r, "out", n_head * dim_v),
+        .n_head = n_head,
+        .n_kv_head = n_kv_head,
+        .head_dim = dim,
+        .head_dim_v = dim_v,
+        .scale = 1 / sqrtf((float)dim),
+        .gated = gated,
+    };
+}
+
 TEST(ops_attend_matches_ref)
 {
     static const struct {
@@ -64,24 +82,13 @@ TEST(ops_attend_matches_ref)
                  "case %d: %u/%u heads of %u/%u, cache %s/%s, %u rows, window %d, gated %d", (int)i,
                  n_head, n_kv_head, dim, dim_v, block_info(r.params.type_k)->name,
                  block_info(r.params.type_v)->name, r.n_rows[0], i % 3 ? 0 : 6, gated);
-        struct op_attend o = {
-            .q = rig_input(&r, "q", n_head * dim * (gated ? 2 : 1)),
-            .k = rig_input(&r, "k", n_kv_head * dim),
-            .v = rig_input(&r, "v", n_kv_head * dim_v),
-            .out = rig_output(&r, "out", n_head * dim_v),
-            .q_norm = i % 2 ? rig_floats(&r, dim, 1, 1) : NULL,
-            .k_norm = i % 2 ? rig_floats(&r, dim, 1, 1) : NULL,
-            .eps = 1e-6f,
-            .n_head = n_head,
-            .n_kv_head = n_kv_head,
-            .head_dim = dim,
-            .head_dim_v = dim_v,
-            .rope = rope.n_rot ? &rope : NULL,
-            .scale = 1 / sqrtf((float)dim),
-            .window = i % 3 ? 0 : 6,
-            .sinks = i % 5 == 2 ? rig_floats(&r, n_head, 1, 0) : NULL,
-            .gated = gated,
-        };
+        struct op_attend o = attend_op(&r, n_head, n_kv_head, dim, dim_v, gated);
+        o.q_norm = i % 2 ? rig_floats(&r, dim, 1, 1) : NULL;
+        o.k_norm = i % 2 ? rig_floats(&r, dim, 1, 1) : NULL;
+        o.eps = 1e-6f;
+        o.rope = rope.n_rot ? &rope : NULL;
+        o.window = i % 3 ? 0 : 6;
+        o.sinks = i % 5 == 2 ? rig_floats(&r, n_head, 1, 0) : NULL;
         o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim_v, 0});
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
         rig_check(&r, rig_whole, &count);
@@ -121,20 +128,10 @@ TEST(ops_attend_in_a_ring_matches_ref)
         r.coarse = !rig_is_float(caches[i / 15]);
         snprintf(r.what, sizeof r.what, "case %d: window of %u, batches of %u, cache %s", (int)i,
                  window, n, block_info(caches[i / 15])->name);
-        const struct op_attend o = {
-            .q = rig_input(&r, "q", HEADS * DIM),
-            .k = rig_input(&r, "k", KV_HEADS * DIM),
-            .v = rig_input(&r, "v", KV_HEADS * DIM),
-            .out = rig_output(&r, "out", HEADS * DIM),
-            .n_head = HEADS,
-            .n_kv_head = KV_HEADS,
-            .head_dim = DIM,
-            .head_dim_v = DIM,
-            .scale = 0.125f,
-            .window = window,
-            .sinks = i % 2 ? rig_floats(&r, HEADS, 1, 0) : NULL,
-            .kv = plan_kv(&r.plan, (struct kv_layer){KV_HEADS * DIM, KV_HEADS * DIM, window}),
-        };
+        struct op_attend o = attend_op(&r, HEADS, KV_HEADS, DIM, DIM, false);
+        o.window = window;
+        o.sinks = i % 2 ? rig_floats(&r, HEADS, 1, 0) : NULL;
+        o.kv = plan_kv(&r.plan, (struct kv_layer){KV_HEADS * DIM, KV_HEADS * DIM, window});
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
         rig_check(&r, rig_whole, &count);
     }
@@ -177,20 +174,9 @@ TEST(ops_attend_at_depth_matches_ref)
         snprintf(r.what, sizeof r.what, "case %d: %u/%u heads of %u, cache %s/%s, window %u",
                  (int)i, n_head, n_kv_head, dim, block_info(cases[i].keys)->name,
                  block_info(cases[i].values)->name, cases[i].window);
-        struct op_attend o = {
-            .q = rig_input(&r, "q", n_head * dim * (cases[i].gated ? 2 : 1)),
-            .k = rig_input(&r, "k", n_kv_head * dim),
-            .v = rig_input(&r, "v", n_kv_head * dim),
-            .out = rig_output(&r, "out", n_head * dim),
-            .n_head = n_head,
-            .n_kv_head = n_kv_head,
-            .head_dim = dim,
-            .head_dim_v = dim,
-            .scale = 1 / sqrtf((float)dim),
-            .window = cases[i].window,
-            .sinks = cases[i].sinks ? rig_floats(&r, n_head, 1, 0) : NULL,
-            .gated = cases[i].gated,
-        };
+        struct op_attend o = attend_op(&r, n_head, n_kv_head, dim, dim, cases[i].gated);
+        o.window = cases[i].window;
+        o.sinks = cases[i].sinks ? rig_floats(&r, n_head, 1, 0) : NULL;
         o.kv = plan_kv(&r.plan, (struct kv_layer){n_kv_head * dim, n_kv_head * dim, o.window});
         plan_op(&r.plan, OP_ATTEND, 0)->attend = o;
         if (i == 0)
