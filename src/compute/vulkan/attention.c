@@ -34,6 +34,7 @@ enum {
     SHARED_HEAD_SOFTWARE = 8, /* at most: so that tests come there, more does not fit */
     FLASH_SHARED = 1024,      /* bytes of shared memory beside tiles and rows */
     MOST_QUERIES = 30,
+    HEADS = 8,         /* of a workgroup of shaders/heads.comp */
     LONGEST_TILE = 64, /* positions: pages are multiples of it */
 };
 
@@ -436,7 +437,8 @@ void attention_heads(struct recorder *r, const struct step *s)
         .eps = o->eps,
         .scale = o->scale,
     };
-    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, o->n_head + 2 * o->n_kv_head, r->n_rows, 1);
+    const uint32_t n_heads = o->n_head + 2 * o->n_kv_head;
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, (n_heads + HEADS - 1) / HEADS, r->n_rows, 1);
 }
 
 void attention_attend(struct recorder *r, const struct step *s)

@@ -163,10 +163,11 @@ void store_fresh()
 {
     const bool stores = group % SHARE == 0;
     source_row = N_QUERIES * HEAD_DIM;
-    store_row(KEY_TYPE, p.keys + uint64_t(fresh_row) * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM, thread(), stores);
+    store_row(KEY_TYPE, p.keys + uint64_t(fresh_row) * cache_row_bytes(KEY_TYPE, HEAD_DIM), HEAD_DIM, thread(), THREADS,
+              stores);
     source_row = QUERY_ROWS * HEAD_DIM;
     store_row(VALUE_TYPE, p.values + uint64_t(fresh_row) * cache_row_bytes(VALUE_TYPE, HEAD_DIM_V), HEAD_DIM_V,
-              (thread() + THREADS / 2) % THREADS, stores);
+              (thread() + THREADS / 2) % THREADS, THREADS, stores);
 }
 
 // Behind find_positions; what it does, it does while the first tile's page is looked up.

@@ -85,5 +85,5 @@ void main()
     }
     make_row(token, pos);
     const uint64_t at = cache_row(Cache(p.table, p.n_cache, 1, 0, p.seq.v[token]), pos);
-    store_row(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, WIDTH), WIDTH);
+    store_row(KEY_TYPE, p.keys + at * cache_row_bytes(KEY_TYPE, WIDTH), WIDTH, thread(), THREADS, true);
 }

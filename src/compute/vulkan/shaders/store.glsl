@@ -77,21 +77,16 @@ void store_quad(uint type, uint64_t row, uint n, uint i, bool stores)
         HalvesOut(row + cache_element_bytes(type, n)).v[i / 8] = scale;
 }
 
-// n elements to `row`, by all threads, of which number t is one. stores: false: they are only rounded.
-void store_row(uint type, uint64_t row, uint n, uint t, bool stores)
+// n elements to `row`, by n_threads threads, of which number t is one. stores: false: they are only rounded.
+void store_row(uint type, uint64_t row, uint n, uint t, uint n_threads, bool stores)
 {
     if (cache_is_coded(type))
-        for (uint i = t; i < n / 4; i += THREADS)
+        for (uint i = t; i < n / 4; i += n_threads)
             store_quad(type, row, n, i, stores);
     else if (stores && type == CACHE_F32)
-        for (uint i = t; i < n; i += THREADS)
+        for (uint i = t; i < n; i += n_threads)
             FloatsOut(row).v[i] = SOURCE(i);
     else if (stores)
-        for (uint i = t; i < n / 2; i += THREADS)
+        for (uint i = t; i < n / 2; i += n_threads)
             WordsOut(row).v[i] = packHalf2x16(vec2(SOURCE(2 * i), SOURCE(2 * i + 1)));
-}
-
-void store_row(uint type, uint64_t row, uint n)
-{
-    store_row(type, row, n, thread(), true);
 }
