@@ -142,6 +142,72 @@ Held fetch(uint step)
 
 // ---- to shared memory --------------------------------------------------------------------------
 
+#ifdef MATRICES
+// Halves of elements 0, 2 and 1, 3 of four codes, whose bytes become the last bits of halves of 1024 and more.
+f16vec4 spread(uint codes)
+{
+    return f16vec4(unpackFloat2x16(codes & 0x00ff00ff | 0x64006400), unpackFloat2x16(codes >> 8 & 0x00ff00ff | 0x64006400));
+}
+
+// The code book of IQ4_NL, its 16 values exactly, however halves round: a polynomial that comes within 0.46 of them, at last
+// rounded by what is added to it. A look-up in shared memory waits for others in the same bank.
+f16vec4 code_book(uint codes)
+{
+    const f16vec4 x = spread(codes) - float16_t(1024 + 7);
+    f16vec4 y = x * float16_t(0.0012865066528320312) + float16_t(0.0780029296875);
+    y = y * x + float16_t(-0.2421875);
+    y = y * x + float16_t(11.609375);
+    return y * x + float16_t(1536 - 10) - float16_t(1536);
+}
+
+// The values of four codes of quad `part`, and of quad `part + 4`, of row r without their scale; elements 0, 2, 1, 3.
+void values_of(const Codes c, uint part, uint r, out f16vec4 low, out f16vec4 high)
+{
+    if (TYPE == IQ4_NL || TYPE == IQ4_XS) {
+        low = code_book(c.a[r] & 0x0f0f0f0f);
+        high = code_book(c.a[r] >> 4 & 0x0f0f0f0f);
+        return;
+    }
+    const bool is_signed = TYPE == Q8_0 || HAS_TABLE;
+    const float16_t zero = float16_t(1024 + (is_signed ? 128 : offset_of(TYPE)));
+    const uvec2 q = codes_of(TYPE, c, part, r) ^ (is_signed ? 0x80808080 : 0);
+    low = spread(q.x) - zero;
+    high = spread(q.y) - zero;
+}
+
+// Halves that are exact: a scale of a block.
+const bool HAS_HALF_SCALE = TYPE == Q4_0 || TYPE == Q8_0 || TYPE == IQ4_NL;
+
+// The four rows of neighbours' parts lie in the same banks of shared memory: so half of the threads begin with the third.
+void put_part(Codes c, bool exists)
+{
+    const uint t = thread(), part = t / 4 % 4;
+    const bool turns = t % 4 >= 2;
+    Factors f = factors_of(TYPE, c);
+    if (turns) {
+        c.a = c.a.zwxy;
+        c.b = c.b.zwxy;
+        c.c = c.c.zwxy;
+        f = Factors(f.low.zwxy, f.high.zwxy, f.min_low.zwxy, f.min_high.zwxy);
+    }
+    const uint to = t / (16 * STEP) * 16 + t % 4 * 4, col = t / 16 % STEP * 8 + part;
+    [[unroll]] for (uint r = 0; r < 4; r++) {
+        const uint row = to + (turns ? r ^ 2 : r);
+        f16vec4 low, high;
+        values_of(c, part, r, low, high);
+        if (HAS_HALF_SCALE) {
+            const float16_t d = exists ? float16_t(f.low[r]) : float16_t(0);
+            low *= d;
+            high *= d;
+        } else {
+            low = exists ? f16vec4(f.low[r] * vec4(low) + f.min_low[r]) : f16vec4(0);
+            high = exists ? f16vec4(f.high[r] * vec4(high) + f.min_high[r]) : f16vec4(0);
+        }
+        s_weights[row * PITCH + col] = low;
+        s_weights[row * PITCH + col + 4] = high;
+    }
+}
+#else
 void put_part(const Codes c, bool exists)
 {
     const uint t = thread(), part = t / 4 % 4;
@@ -156,6 +222,7 @@ void put_part(const Codes c, bool exists)
         s_weights[(to + r) * PITCH + col + 4] = NUMBERS(high);
     }
 }
+#endif
 
 void put(const Held h, uint step)
 {
@@ -167,7 +234,7 @@ void put(const Held h, uint step)
                 s_weights[(row + r) * PITCH + col / 4][col % 4] = NUMBERS(h.columns[i])[r];
         }
     } else if (has_part()) {
-        put_part(h.codes, part_block(step) < N_BLOCKS);
+        put_part(h.codes, N_BLOCKS % STEP == 0 || part_block(step) < N_BLOCKS);
     }
     [[unroll]] for (uint i = 0; i < N_HELD; i++) {
         const uint at = t + i * THREADS, row = at / ROW_CHUNKS;

@@ -76,7 +76,7 @@ void main()
     for (uint i = thread(); i < n; i += THREADS) {
         const vec4 x = value(from, i, root) * up;
         if (HALVES != 0)
-            Vec2sOut(p.to).v[to + i] = uvec2(packHalf2x16(x.xy), packHalf2x16(x.zw));
+            Vec2sOut(p.to).v[to + i] = uvec2(packHalf2x16(x.xz), packHalf2x16(x.yw));
         else
             Float4sOut(p.to).v[to + i] = x;
     }
