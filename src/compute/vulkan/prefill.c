@@ -48,7 +48,7 @@ static uint64_t shared_bytes(const struct vk_caps *c, bool matrices, uint32_t ti
 {
     const uint64_t pitch = matrices ? (step * 8 + 2) * 8 : (step * 8 + 1) * 16;
     const uint64_t out = THREADS / subgroup(c) * c->matrix_m * c->matrix_n * sizeof(float);
-    return (TILE_ROWS + tile) * pitch + tile * sizeof(uint32_t) + TABLE_BYTES +
+    return (TILE_ROWS + tile) * pitch + tile * 3 * sizeof(uint32_t) + TABLE_BYTES +
            (matrices ? out : 0);
 }
 

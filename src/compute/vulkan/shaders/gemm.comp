@@ -14,6 +14,7 @@ void main()
     table_fill();
     find_tile();
     barrier();
+    find_chunks();
     Held h = fetch(first_step());
     [[dont_unroll]] for (uint step = first_step(); step < end_step(); step++) {
         put(h, step);
@@ -34,6 +35,7 @@ void main()
     [[unroll]] for (uint g = 0; g < GROUPS_OUT; g++)
         [[unroll]] for (uint j = 0; j < PER_THREAD; j++) {
             const uint a = KIND == 2 ? 2 * g : g, b = KIND == 2 ? 2 * g + 1 : g;
-            give(g * 16 + t % 16, t / 16 + 16 * j, sum[a * PER_THREAD + j], sum[b * PER_THREAD + j]);
+            const uint o = g * 16 + t % 16, row = t / 16 + 16 * j, at = out_at(o, row);
+            give(at, o, row, sum[a * PER_THREAD + j], sum[b * PER_THREAD + j], old_value(at));
         }
 }

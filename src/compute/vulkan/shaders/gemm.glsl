@@ -57,6 +57,7 @@ const uint PITCH = COLS / 4 + 1;
 shared NUMBERS s_weights[TILE_ROWS * PITCH];
 shared NUMBERS s_rows_of[TILE * PITCH];
 shared uint s_outs[TILE]; // number of the output, NONE past the end
+shared vec2 s_scales[TILE]; // of its row
 const uint NONE = 0xffffffff;
 
 uint tile_expert, tile_count;
@@ -74,8 +75,12 @@ void find_tile()
         tile_count = tile.z;
     }
     tile_count = min(tile_count, TILE);
-    if (t < TILE)
-        s_outs[t] = t >= tile_count ? NONE : HAS_TILES != 0 ? p.pairs.v[first + t] : first + t;
+    if (t >= TILE)
+        return;
+    const uint out_row = t >= tile_count ? NONE : HAS_TILES != 0 ? p.pairs.v[first + t] : first + t;
+    s_outs[t] = out_row;
+    if (out_row != NONE)
+        s_scales[t] = uintBitsToFloat(p.scales.v[out_row / p.n_used]);
 }
 
 // Where group g of the tile lies. Past the end: the last one, whose outputs are not stored.
@@ -99,6 +104,19 @@ const uint ROW_CHUNKS = COLS / CHUNK;
 const uint N_HELD = (TILE * ROW_CHUNKS + THREADS - 1) / THREADS;
 const uint MOST_HELD = 4; // N_HELD at most
 const uint HELD_COLUMNS = 4;
+
+// Where the thread's chunks are, of the first step's columns: a row's beginning in chunks, plus the chunk; or NONE.
+uint chunk_at[MOST_HELD];
+
+// Behind find_tile and a barrier().
+void find_chunks()
+{
+    [[unroll]] for (uint i = 0; i < N_HELD; i++) {
+        const uint at = thread() + i * THREADS, row = at / ROW_CHUNKS;
+        const uint out_row = row < TILE ? s_outs[row] : NONE;
+        chunk_at[i] = out_row == NONE ? NONE : out_row / p.n_used * (N_COLS / CHUNK) + at % ROW_CHUNKS;
+    }
+}
 
 struct Held {
     Codes codes;
@@ -131,11 +149,9 @@ Held fetch(uint step)
                              t % 4);
     }
     [[unroll]] for (uint i = 0; i < N_HELD; i++) {
-        const uint at = t + i * THREADS, col = step * COLS + at % ROW_CHUNKS * CHUNK;
-        const uint o = at / ROW_CHUNKS < TILE ? s_outs[at / ROW_CHUNKS] : NONE;
         h.rows[i] = uvec4(0);
-        if (o != NONE && col < N_COLS)
-            h.rows[i] = Vec4s(p.rows).v[(o / p.n_used * N_COLS + col) / CHUNK];
+        if (chunk_at[i] != NONE && step * ROW_CHUNKS + t % ROW_CHUNKS < N_COLS / CHUNK)
+            h.rows[i] = Vec4s(p.rows).v[chunk_at[i] + step * ROW_CHUNKS];
     }
     return h;
 }
@@ -262,14 +278,29 @@ float activate(float g, float u)
     return g / (1 + exp(-g)) * u;
 }
 
-// Output o, counted from the tile's first, of row `row` of the tile: the sums of its one or two matrices.
-void give(uint o, uint row, float a, float b)
+// Where output o, counted from the tile's first, of row `row` of the tile goes; NONE past the end.
+uint out_at(uint o, uint row)
 {
     o += gl_WorkGroupID.x * GROUPS_OUT * 16;
     const uint out_row = s_outs[row];
     if (o >= p.n_out || out_row == NONE)
+        return NONE;
+    return (KIND == 1 ? out_row : out_row * N_SPLITS + gl_WorkGroupID.z) * p.n_out + o;
+}
+
+// What KIND 1 adds to.
+float old_value(uint at)
+{
+    return KIND == 1 && at != NONE ? p.to.v[at] : 0;
+}
+
+// a, b: the sums of its one or two matrices.
+void give(uint at, uint o, uint row, float a, float b, float old)
+{
+    if (at == NONE)
         return;
-    const vec2 scale = uintBitsToFloat(p.scales.v[out_row / p.n_used]);
+    o += gl_WorkGroupID.x * GROUPS_OUT * 16;
+    const vec2 scale = s_scales[row];
     a *= scale.x;
     if (p.bias != 0)
         a += Floats(p.bias).v[tile_expert * p.n_out + o];
@@ -279,10 +310,7 @@ void give(uint o, uint row, float a, float b)
             b += Floats(p.up_bias).v[tile_expert * p.n_out + o];
         a = activate(a, b);
     }
-    if (KIND == 1)
-        p.to.v[out_row * p.n_out + o] += scale.y * a;
-    else
-        p.to.v[(out_row * N_SPLITS + gl_WorkGroupID.z) * p.n_out + o] = a;
+    p.to.v[at] = KIND == 1 ? old + scale.y * a : a;
 }
 
 const uint N_STEPS = (N_BLOCKS + STEP - 1) / STEP;

@@ -34,6 +34,7 @@ void main()
     table_fill();
     find_tile();
     barrier();
+    find_chunks();
     const bool idle = sub_n * SUB_N >= tile_count; // rows past the end of a short tile
     Held h = fetch(first_step());
     [[dont_unroll]] for (uint step = first_step(); step < end_step(); step++) {
@@ -60,15 +61,20 @@ void main()
     const uint n_m = KIND == 2 ? N_M / 2 : N_M, first = sub_m * (KIND == 2 ? SUB_M / 2 : SUB_M);
     [[unroll]] for (uint i = 0; i < n_m; i++)
         [[unroll]] for (uint j = 0; j < N_N; j++) {
-            float a[PER_LANE], b[PER_LANE];
+            float a[PER_LANE], b[PER_LANE], old[PER_LANE];
+            uint at[PER_LANE], o[PER_LANE], row[PER_LANE];
+            [[unroll]] for (uint e = 0; e < PER_LANE; e++) {
+                const uint element = e * LANES + gl_SubgroupInvocationID;
+                o[e] = first + i * SIZE_M + element % SIZE_M;
+                row[e] = sub_n * SUB_N + j * SIZE_N + element / SIZE_M;
+                at[e] = out_at(o[e], row[e]);
+                old[e] = old_value(at[e]);
+            }
             STAGE(sum[i * N_N + j], a)
             if (KIND == 2) {
                 STAGE(sum[(i + N_M / 2) * N_N + j], b)
             }
-            [[unroll]] for (uint e = 0; e < PER_LANE; e++) {
-                const uint at = e * LANES + gl_SubgroupInvocationID;
-                give(first + i * SIZE_M + at % SIZE_M, sub_n * SUB_N + j * SIZE_N + at / SIZE_M, a[e],
-                     KIND == 2 ? b[e] : 0);
-            }
+            [[unroll]] for (uint e = 0; e < PER_LANE; e++)
+                give(at[e], o[e], row[e], a[e], KIND == 2 ? b[e] : 0, old[e]);
         }
 }
