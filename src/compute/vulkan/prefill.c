@@ -251,7 +251,7 @@ static int choose_tile(const struct step *s, uint32_t n_rows, uint32_t n_x)
     for (int i = 0; i < N_TILES; i++) {
         const uint32_t tile = tile_of(i);
         const uint64_t n = (uint64_t)n_x * ((n_pairs + tile - 1) / tile);
-        const bool is_good = 4 * mean >= 3 * tile && n >= ENOUGH_WORKGROUPS;
+        const bool is_good = 2 * mean >= tile && n >= ENOUGH_WORKGROUPS;
         if (s->many.gemm[i] != NO_PIPELINE && (best < 0 || is_good))
             best = i;
     }
