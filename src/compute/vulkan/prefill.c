@@ -333,7 +333,6 @@ static void multiply(struct recorder *r, const struct step *s, const struct push
 static void dense(struct recorder *r, const struct step *s, uint32_t n)
 {
     const struct op *op = s->op;
-    vk_cmds_barrier_dispatches(r->cmds);
     if (s->kind == STEP_PROJECT) {
         for (uint32_t i = 0; i < s->n_outs; i++) {
             const uint32_t j = s->outs[i];
@@ -439,17 +438,26 @@ static void route(struct recorder *r, const struct step *s)
     struct push_gemm product = gemm_push(r, o->router, r->n_rows);
     product.rows = recorder_slot(r, o->normed);
     product.to = push.partials;
-    vk_cmds_barrier_dispatches(r->cmds);
     multiply(r, s, &product);
     vk_cmds_barrier_dispatches(r->cmds);
     DISPATCH(r, r->g->pipelines[s->many.behind], push, r->n_rows, 1, 1);
+}
+
+bool prefill_has_rows(const struct recorder *r, const struct step *s)
+{
+    return r->has_rows && r->has_rows->op == s->op && r->has_rows->many.rows == s->many.rows;
 }
 
 void prefill_record(struct recorder *r, const struct step *s)
 {
     const uint32_t n = rows_of(r, s);
     const bool has_experts = s->kind == STEP_EXPERTS_UP || s->kind == STEP_EXPERTS_DOWN;
-    put_rows(r, s, s->kind == STEP_EXPERTS_DOWN ? n * s->op->experts_down.n_used : n);
+    if (!prefill_has_rows(r, s)) {
+        put_rows(r, s, s->kind == STEP_EXPERTS_DOWN ? n * s->op->experts_down.n_used : n);
+        if (!has_experts)
+            vk_cmds_barrier_dispatches(r->cmds);
+    }
+    r->has_rows = s;
     if (has_experts)
         experts(r, s);
     else if (s->kind == STEP_ROUTE)

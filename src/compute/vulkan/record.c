@@ -300,7 +300,7 @@ static void record_step(struct recorder *r, const struct step *s)
         [STEP_HEAD] = "head",
     };
     const bool many = prefill_takes(r, s);
-    if (step_waits(&r->since, &s->touched, many))
+    if (step_waits(&r->since, &s->touched, many && !prefill_has_rows(r, s)))
         vk_cmds_barrier_dispatches(r->cmds);
     (many ? prefill_record : kinds[s->kind])(r, s);
     if (s->kind == STEP_HEAD && !r->picks)

@@ -36,7 +36,8 @@ struct recorder {
     uint32_t first_wanted;
     bool picks; /* as in struct recording, like side */
     uint32_t side;
-    struct touched since; /* what was touched since the last barrier */
+    struct touched since;        /* what was touched since the last barrier */
+    const struct step *has_rows; /* whose rows are ready for products (prefill.c), or NULL */
 };
 
 static inline address recorder_slot(const struct recorder *r, slot_id s)
@@ -115,8 +116,10 @@ void prefill_add(struct gpu *g, struct step *s);
 struct many_room prefill_room(const struct gpu *g);
 /* Whether the step is to be recorded by prefill_record: more than FEW_TOKENS rows. */
 bool prefill_takes(const struct recorder *r, const struct step *s);
-/* In place of the step's own dispatch, behind a barrier. Uses gpu.many_at: no other step may run
- * beside it that does, too. */
+/* Whether its rows are ready: those of the step before, of the same op. */
+bool prefill_has_rows(const struct recorder *r, const struct step *s);
+/* In place of the step's own dispatch, behind a barrier unless its rows are ready. Uses
+ * gpu.many_at: no other step may run beside it that does, too. */
 void prefill_record(struct recorder *r, const struct step *s);
 
 /* ---- delta.c ---------------------------------------------------------------------------------
