@@ -176,23 +176,46 @@ f16vec4 code_book(uint codes)
     return y * x + float16_t(1536 - 10) - float16_t(1536);
 }
 
+// Two codes of MXFP4, 16 bits apart. The last three bits are exponent and mantissa of a half, from code 2 on; the square of a
+// code is less than that half for codes 0 and 1, whose value it is.
+f16vec2 small_floats(uint codes)
+{
+    const uint size = codes & 0x00070007;
+    const f16vec2 x = unpackFloat2x16(size | 0x64006400) - float16_t(1024);
+    const f16vec2 value = min(unpackFloat2x16((size << 9) + 0x3c003c00), x * x);
+    return unpackFloat2x16(packFloat2x16(value) | (codes & 0x00080008) << 12);
+}
+
+// The values of four nibbles, one a byte, of a type with a code book; elements 0, 2, 1, 3.
+f16vec4 values_of_nibbles(uint codes)
+{
+    if (TYPE == MXFP4)
+        return f16vec4(small_floats(codes), small_floats(codes >> 8));
+    return code_book(codes);
+}
+
 // The values of four codes of quad `part`, and of quad `part + 4`, of row r without their scale; elements 0, 2, 1, 3.
 void values_of(const Codes c, uint part, uint r, out f16vec4 low, out f16vec4 high)
 {
-    if (TYPE == IQ4_NL || TYPE == IQ4_XS) {
-        low = code_book(c.a[r] & 0x0f0f0f0f);
-        high = code_book(c.a[r] >> 4 & 0x0f0f0f0f);
+    if (IS_OF_TABLE) {
+        low = values_of_nibbles(c.a[r] & 0x0f0f0f0f);
+        high = values_of_nibbles(c.a[r] >> 4 & 0x0f0f0f0f);
         return;
     }
-    const bool is_signed = TYPE == Q8_0 || HAS_TABLE;
+    const bool is_signed = TYPE == Q8_0;
     const float16_t zero = float16_t(1024 + (is_signed ? 128 : offset_of(TYPE)));
     const uvec2 q = codes_of(TYPE, c, part, r) ^ (is_signed ? 0x80808080 : 0);
     low = spread(q.x) - zero;
     high = spread(q.y) - zero;
 }
 
-// Halves that are exact: a scale of a block.
-const bool HAS_HALF_SCALE = TYPE == Q4_0 || TYPE == Q8_0 || TYPE == IQ4_NL;
+// Halves that are exact: a scale of a block, or a power of two. One that is no half is held to the largest that is.
+const bool HAS_HALF_SCALE = TYPE == Q4_0 || TYPE == Q8_0 || TYPE == IQ4_NL || TYPE == MXFP4;
+
+float16_t half_scale(float scale)
+{
+    return float16_t(TYPE == MXFP4 ? min(scale, 32768.0) : scale);
+}
 
 // The four rows of neighbours' parts lie in the same banks of shared memory: so half of the threads begin with the third.
 void put_part(Codes c, bool exists)
@@ -212,7 +235,7 @@ void put_part(Codes c, bool exists)
         f16vec4 low, high;
         values_of(c, part, r, low, high);
         if (HAS_HALF_SCALE) {
-            const float16_t d = exists ? float16_t(f.low[r]) : float16_t(0);
+            const float16_t d = exists ? half_scale(f.low[r]) : float16_t(0);
             low *= d;
             high *= d;
         } else {
