@@ -239,8 +239,10 @@ static address room_at(const struct recorder *r, uint64_t at)
     return r->g->scratch.address + at;
 }
 
-/* The tile: not much larger than the rows of an expert, and small enough that there are
- * workgroups for a whole device. */
+/* The tile: at most twice the rows of an expert, whose weights are then unpacked once, and small
+ * enough that there are workgroups for a whole device. The largest is for full tiles alone: its
+ * sums take so many registers that a core may have no other workgroup to run where half of this
+ * one rests. */
 static int choose_tile(const struct step *s, uint32_t n_rows, uint32_t n_x)
 {
     struct product p;
@@ -251,7 +253,8 @@ static int choose_tile(const struct step *s, uint32_t n_rows, uint32_t n_x)
     for (int i = 0; i < N_TILES; i++) {
         const uint32_t tile = tile_of(i);
         const uint64_t n = (uint64_t)n_x * ((n_pairs + tile - 1) / tile);
-        const bool is_good = 2 * mean >= tile && n >= ENOUGH_WORKGROUPS;
+        const uint32_t most = i == N_TILES - 1 ? mean : 2 * mean;
+        const bool is_good = tile <= most && n >= ENOUGH_WORKGROUPS;
         if (s->many.gemm[i] != NO_PIPELINE && (best < 0 || is_good))
             best = i;
     }
