@@ -31,7 +31,6 @@ void main()
     PRODUCT sum[N_M * N_N];
     [[unroll]] for (uint i = 0; i < N_M * N_N; i++)
         sum[i] = PRODUCT(0.0);
-    table_fill();
     find_tile();
     barrier();
     find_chunks();

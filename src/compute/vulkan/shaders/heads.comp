@@ -64,8 +64,7 @@ float sum_of_squares()
     float x = 0;
     [[unroll]] for (uint i = 0; i < FOURS; i++)
         x += dot(fours[i], fours[i]);
-    [[unroll]] for (uint i = 1; i < 8; i *= 2)
-        x += subgroupShuffleXor(x, i);
+    x = block_sum(x);
     if (lane() % 8 == 0)
         s_squares[own() * PARTS + lane() / 8] = x;
     barrier();
