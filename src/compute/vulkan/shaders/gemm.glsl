@@ -212,16 +212,35 @@ void values_of(const Codes c, uint part, uint r, out f16vec4 low, out f16vec4 hi
 // Halves that are exact: a scale of a block, or a power of two. One that is no half is held to the largest that is.
 const bool HAS_HALF_SCALE = TYPE == Q4_0 || TYPE == Q8_0 || TYPE == IQ4_NL || TYPE == MXFP4;
 
-float16_t half_scale(float scale)
+f16vec4 scaled(f16vec4 values, float factor, float minimum)
 {
-    return float16_t(TYPE == MXFP4 ? min(scale, 32768.0) : scale);
+    if (HAS_HALF_SCALE)
+        return values * float16_t(TYPE == MXFP4 ? min(factor, 32768.0) : factor);
+    return f16vec4(factor * vec4(values) + minimum);
 }
 
 // The four rows of neighbours' parts lie in the same banks of shared memory: so half of the threads begin with the third.
+const bool HAS_TURNS = true;
+#else
+void values_of(const Codes c, uint part, uint r, out vec4 low, out vec4 high)
+{
+    const uvec2 q = codes_of(TYPE, c, part, r);
+    low = signed_bytes(q.x) - float(offset_of(TYPE));
+    high = signed_bytes(q.y) - float(offset_of(TYPE));
+}
+
+vec4 scaled(vec4 values, float factor, float minimum)
+{
+    return factor * values + minimum;
+}
+
+const bool HAS_TURNS = false;
+#endif
+
 void put_part(Codes c, bool exists)
 {
     const uint t = thread(), part = t / 4 % 4;
-    const bool turns = t % 4 >= 2;
+    const bool turns = HAS_TURNS && t % 4 >= 2;
     Factors f = factors_of(TYPE, c);
     if (turns) {
         c.a = c.a.zwxy;
@@ -232,36 +251,12 @@ void put_part(Codes c, bool exists)
     const uint to = t / (16 * STEP) * 16 + t % 4 * 4, col = t / 16 % STEP * 8 + part;
     [[unroll]] for (uint r = 0; r < 4; r++) {
         const uint row = to + (turns ? r ^ 2 : r);
-        f16vec4 low, high;
+        NUMBERS low, high;
         values_of(c, part, r, low, high);
-        if (HAS_HALF_SCALE) {
-            const float16_t d = exists ? half_scale(f.low[r]) : float16_t(0);
-            low *= d;
-            high *= d;
-        } else {
-            low = exists ? f16vec4(f.low[r] * vec4(low) + f.min_low[r]) : f16vec4(0);
-            high = exists ? f16vec4(f.high[r] * vec4(high) + f.min_high[r]) : f16vec4(0);
-        }
-        s_weights[row * PITCH + col] = low;
-        s_weights[row * PITCH + col + 4] = high;
+        s_weights[row * PITCH + col] = exists ? scaled(low, f.low[r], f.min_low[r]) : NUMBERS(0);
+        s_weights[row * PITCH + col + 4] = exists ? scaled(high, f.high[r], f.min_high[r]) : NUMBERS(0);
     }
 }
-#else
-void put_part(const Codes c, bool exists)
-{
-    const uint t = thread(), part = t / 4 % 4;
-    const Factors f = factors_of(TYPE, c);
-    const uint to = t / (16 * STEP) * 16 + t % 4 * 4, col = t / 16 % STEP * 8 + part;
-    [[unroll]] for (uint r = 0; r < 4; r++) {
-        const uvec2 q = codes_of(TYPE, c, part, r);
-        vec4 low = signed_bytes(q.x) - float(offset_of(TYPE)), high = signed_bytes(q.y) - float(offset_of(TYPE));
-        low = exists ? f.low[r] * low + f.min_low[r] : vec4(0);
-        high = exists ? f.high[r] * high + f.min_high[r] : vec4(0);
-        s_weights[(to + r) * PITCH + col] = NUMBERS(low);
-        s_weights[(to + r) * PITCH + col + 4] = NUMBERS(high);
-    }
-}
-#endif
 
 void put(const Held h, uint step)
 {
