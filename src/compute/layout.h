@@ -1,6 +1,6 @@
 /* layout: how the backends that are built for speed keep a matrix. Rows are taken in groups of 16,
  * one row per SIMD lane, so that one instruction works on 16 output values and no sum across lanes
- * is ever needed; on a GPU 16 bytes are four rows. A group is one contiguous run of bytes that a
+ * is ever needed; a thread of a GPU has a row, too. A group is one contiguous run of bytes that a
  * thread or workgroup streams through:
  *
  *   integer layouts: [code planes of block 0, 1, ...][scales of block 0, 1, ...]

@@ -69,9 +69,9 @@ struct many_room {
 struct step {
     enum step_kind kind;
     const struct op *op;
-    /* [0] one row, [1] several: an index into gpu.pipelines, and how many rows a workgroup takes.
-     */
-    uint32_t pipeline[2], n_tokens[2];
+    /* [0] one row, [1] several: an index into gpu.pipelines, how many rows a workgroup takes, and
+     * how many groups of outputs side by side. */
+    uint32_t pipeline[2], n_tokens[2], n_teams[2];
     /* STEP_PROJECT: which outputs of the op; how many of them are of the first one's type */
     uint32_t outs[MOST_OUTS], n_outs, n_of_type;
     uint32_t n_splits; /* STEP_ROUTE */

@@ -16,9 +16,12 @@ enum {
     SUMS_BYTES = 2 * 16 * 4 + 4,
     SQUARES_BYTES = 4,
     TABLE_BYTES = 1024,
+    COPIES_THREADS = 512, /* from as many threads on the table has copies, shaders/weights.glsl */
+    COPIES_BYTES = 32 * TABLE_BYTES,
     OTHER_BYTES = 16,
     /* Of one row: a core's registers are enough for so many threads of these kernels. */
     CORE_THREADS = 1024,
+    TEAM_GROUPS = 6, /* at most, of a core, for teams to take them */
     FLOAT_SPLIT_COLS = 256,
     MOST_RANKED =
         512,     /* experts, by every workgroup that reads them; more by one of the route step */
@@ -58,12 +61,6 @@ static bool has_table(enum layout l)
     return l == LAYOUT_IQ4_NL || l == LAYOUT_IQ4_XS || l == LAYOUT_MXFP4;
 }
 
-/* Words of one activation row, see shaders/matrix.glsl. */
-static uint64_t row_words(const struct matrix *m)
-{
-    return matrix_is_float(m) ? m->n_cols : m->n_cols / BLOCK_COLS * 9;
-}
-
 /* A pipeline over a matrix: constants 0 to 4 of matrix.glsl, then the shader's own. */
 struct over_matrix {
     enum vk_shader shader;
@@ -72,8 +69,33 @@ struct over_matrix {
     uint32_t n_tokens; /* at most, of a workgroup */
     uint32_t own[8], n_own;
     const struct weight *second; /* of TYPE_2; NULL: none */
-    uint64_t n_groups;           /* workgroups for a row; 0: of as many threads as the shader has */
+    uint64_t n_groups; /* of 16 outputs, for a row; 0: of as many threads as the shader has */
+    bool has_teams;    /* the shader knows more than one, see shaders/matrix.glsl */
 };
+
+static const struct matrix *matrix_of(const struct gpu *g, const struct weight *w)
+{
+    return &g->weights.matrices[w->index];
+}
+
+static bool needs_table(const struct gpu *g, const struct over_matrix *o)
+{
+    return has_table(matrix_of(g, o->w)->layout) ||
+           (o->second && has_table(matrix_of(g, o->second)->layout));
+}
+
+/* Words of a token's activation rows, see shaders/matrix.glsl: of a block its scale, and its codes
+ * for types with a table and for others. */
+static uint64_t row_words(const struct gpu *g, const struct over_matrix *o)
+{
+    enum { CODE_WORDS = BLOCK_COLS / 4 };
+    const struct matrix *m = matrix_of(g, o->w);
+    if (matrix_is_float(m))
+        return (uint64_t)m->n_cols * o->n_parts;
+    const bool both =
+        o->second && has_table(m->layout) != has_table(matrix_of(g, o->second)->layout);
+    return (uint64_t)m->n_cols / BLOCK_COLS * o->n_parts * (1 + CODE_WORDS * (both ? 2 : 1));
+}
 
 /* Constants of shaders/route.glsl: numbers of over_matrix.own; of shaders/route_share.glsl. */
 enum { N_EXPERTS = 2, N_USED = 3, N_SPLITS = 5, SHARED_EXPERTS = 1 };
@@ -125,13 +147,11 @@ struct shared {
 static struct shared shared_of(const struct gpu *g, const struct over_matrix *o, uint32_t threads)
 {
     const struct vk_caps *c = vk_caps(g->vk);
-    const struct matrix *m = &g->weights.matrices[o->w->index];
-    const struct matrix *second = o->second ? &g->weights.matrices[o->second->index] : m;
-    const bool table = has_table(m->layout) || has_table(second->layout);
     const uint64_t n_subgroups = most_subgroups(c, threads);
-    return (struct shared){n_subgroups * SUMS_BYTES + OTHER_BYTES + (table ? TABLE_BYTES : 0) +
-                               own_shared(c, o, threads),
-                           row_words(m) * o->n_parts * 4 + n_subgroups * SQUARES_BYTES +
+    const uint64_t table = threads >= COPIES_THREADS ? COPIES_BYTES : TABLE_BYTES;
+    return (struct shared){n_subgroups * SUMS_BYTES + OTHER_BYTES +
+                               (needs_table(g, o) ? table : 0) + own_shared(c, o, threads),
+                           row_words(g, o) * 4 + n_subgroups * SQUARES_BYTES +
                                sizeof(float) /* the head's key */};
 }
 
@@ -151,33 +171,50 @@ static bool takes_wide(const struct step *s)
 
 static uint64_t n_groups(const struct gpu *g, const struct weight *w)
 {
-    return g->weights.matrices[w->index].n_groups;
+    return matrix_of(g, w)->n_groups;
 }
 
-/* Threads of a workgroup for one row: more of them wait for less memory, each, as long as all
- * workgroups fit into the device at once. */
-static uint32_t threads_of(const struct gpu *g, const struct over_matrix *o)
+/* How a workgroup shares out its work. */
+struct shape {
+    uint32_t n_teams, threads;
+};
+
+static bool fits(const struct gpu *g, const struct over_matrix *o, uint32_t threads)
 {
     const struct vk_caps *c = vk_caps(g->vk);
-    const uint64_t room = (uint64_t)c->n_cores * CORE_THREADS;
-    const uint32_t most = (uint32_t)num_min(MOST_THREADS, c->max_workgroup);
-    uint32_t threads = THREADS;
-    while (o->n_groups && 2 * threads <= most && 2 * threads * o->n_groups <= room) {
-        const struct shared bytes = shared_of(g, o, 2 * threads);
-        if (bytes.fixed + bytes.row > c->shared_bytes)
-            break;
-        threads *= 2;
+    const struct shared bytes = shared_of(g, o, threads);
+    return threads <= num_min(MOST_THREADS, c->max_workgroup) &&
+           bytes.fixed + bytes.row <= c->shared_bytes;
+}
+
+/* For one row, where all groups fit into the device at once with more threads: as many of these as
+ * do, which wait for less memory, each; else as many teams as leave no core more to do than one by
+ * one, so that what they share is made once. Where a core has more groups, which was not measured,
+ * there are no teams. */
+static struct shape shape_of(const struct gpu *g, const struct over_matrix *o)
+{
+    const uint64_t n_cores = vk_caps(g->vk)->n_cores, room = n_cores * CORE_THREADS;
+    struct shape s = {1, THREADS};
+    while (o->n_groups && 2 * s.threads * o->n_groups <= room && fits(g, o, 2 * s.threads))
+        s.threads *= 2;
+    if (!o->has_teams || s.threads > THREADS || o->n_groups > TEAM_GROUPS * n_cores)
+        return s;
+    const uint64_t least = (o->n_groups + n_cores - 1) / n_cores;
+    for (uint32_t n = 2; fits(g, o, n * THREADS); n++) {
+        const uint64_t n_workgroups = (o->n_groups + n - 1) / n;
+        if (n * ((n_workgroups + n_cores - 1) / n_cores) <= least)
+            s = (struct shape){n, n * THREADS};
     }
-    return threads;
+    return s;
 }
 
 static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct step *s, int which,
                             struct err *e)
 {
-    const struct matrix *m = &g->weights.matrices[o->w->index];
-    const uint64_t room = vk_caps(g->vk)->shared_bytes, words = row_words(m) * o->n_parts;
-    const uint32_t threads = which == 0 ? threads_of(g, o) : THREADS;
-    const struct shared bytes = shared_of(g, o, threads);
+    const struct matrix *m = matrix_of(g, o->w);
+    const uint64_t room = vk_caps(g->vk)->shared_bytes;
+    const struct shape shape = which == 0 ? shape_of(g, o) : (struct shape){1, THREADS};
+    const struct shared bytes = shared_of(g, o, shape.threads);
     const uint64_t fixed = bytes.fixed, row = bytes.row;
     uint32_t n_tokens = o->n_tokens;
     while (n_tokens > 1 && fixed + n_tokens * row > room)
@@ -193,19 +230,20 @@ static bool add_over_matrix(struct gpu *g, const struct over_matrix *o, struct s
     }
     struct vk_pipeline_spec spec = {.shader = (uint16_t)o->shader,
                                     .n_consts = (uint16_t)(5 + o->n_own),
-                                    .threads = threads == THREADS ? 0 : threads};
+                                    .threads = shape.threads == THREADS ? 0 : shape.threads};
     spec.consts[0] = (uint32_t)m->layout;
     spec.consts[1] = m->n_cols;
     spec.consts[2] = n_tokens;
-    spec.consts[3] = (uint32_t)(words * n_tokens);
+    spec.consts[3] = shape.n_teams;
     spec.consts[4] = (uint32_t)num_max(o->n_parts, 1);
     memcpy(spec.consts + 5, o->own, o->n_own * sizeof *o->own);
     if (o->second) {
-        spec.consts[TYPE_2] = (uint32_t)g->weights.matrices[o->second->index].layout;
+        spec.consts[TYPE_2] = (uint32_t)matrix_of(g, o->second)->layout;
         spec.n_consts = TYPE_2 + 1;
     }
     s->pipeline[which] = step_spec(g, &spec);
     s->n_tokens[which] = n_tokens;
+    s->n_teams[which] = shape.n_teams;
     return true;
 }
 
@@ -225,7 +263,8 @@ static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct
 bool step_over_heads(struct gpu *g, const struct weight *w, struct step *s, struct err *e)
 {
     return add_both(
-        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL, 0}, s, e);
+        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL, 0, false},
+        s, e);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -242,13 +281,14 @@ static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
     struct step *s = step_add(g, STEP_EMBED, op);
     s->touched.writes = step_slot(op->embed.x) | 1ull << BIT_LOGITS;
     return add_both(
-        g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL, 0}, s, e);
+        g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL, 0, false}, s,
+        e);
 }
 
 /* Whether a dispatch can have outputs of both types, see TYPE_2 of shaders/matrix.glsl. */
 static bool go_together(const struct gpu *g, const struct weight *a, const struct weight *b)
 {
-    const struct matrix *m = &g->weights.matrices[a->index], *n = &g->weights.matrices[b->index];
+    const struct matrix *m = matrix_of(g, a), *n = matrix_of(g, b);
     if (m->layout == n->layout)
         return true;
     const bool both_tables = has_table(m->layout) && has_table(n->layout);
@@ -283,8 +323,8 @@ static bool add_project_step(struct gpu *g, const struct op *op, uint32_t i, boo
             *done |= 1u << j;
             take_out(s, j);
         }
-    struct over_matrix m = {VK_SHADER_PROJECT, first, 1,      MOST_TOKENS,
-                            {o->norm != NULL}, 1,     second, 0};
+    struct over_matrix m = {
+        VK_SHADER_PROJECT, first, 1, MOST_TOKENS, {o->norm != NULL}, 1, second, 0, true};
     for (uint32_t j = 0; j < s->n_outs; j++)
         m.n_groups += n_groups(g, o->out[s->outs[j]].w);
     return add_both(g, m, s, e);
@@ -358,7 +398,8 @@ static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
                                   .n_tokens = MOST_TOKENS / 2,
                                   .own = {s->route || o->norm, o->act},
                                   .n_own = 2,
-                                  .n_groups = n_groups(g, o->gate)};
+                                  .n_groups = n_groups(g, o->gate),
+                                  .has_teams = true};
     return add_gate_and_up(g, s, touched, m, o->up, e);
 }
 
@@ -404,9 +445,8 @@ static const struct op_route *find_shared_route(const struct gpu *g, const struc
         p->ops->kind != OP_EMBED /* which clears the sums */)
         return NULL;
     const struct op_route *route = &next->route;
-    return matrix_is_float(&g->weights.matrices[route->router->index]) &&
-                   route->router->ne[0] == o->w->ne[1] && o->w->ne[1] % 16 == 0 &&
-                   find_experts(p, next) && !is_read_elsewhere(p, next)
+    return matrix_is_float(matrix_of(g, route->router)) && route->router->ne[0] == o->w->ne[1] &&
+                   o->w->ne[1] % 16 == 0 && find_experts(p, next) && !is_read_elsewhere(p, next)
                ? route
                : NULL;
 }
@@ -418,7 +458,7 @@ static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
     s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
     s->touched.writes = step_slot(o->x);
     struct over_matrix m = {VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL,
-                            n_groups(g, o->w)};
+                            n_groups(g, o->w),     false};
     const struct op_route *route = find_shared_route(g, op);
     if (!route)
         return add_both(g, m, s, e);
@@ -426,7 +466,7 @@ static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
     s->shares_from = g->share_bytes;
     g->share_bytes += (uint64_t)route->n_expert * sizeof(int64_t);
     s->touched.writes |= 1ull << BIT_LOGITS;
-    m.own[0] = (uint32_t)g->weights.matrices[route->router->index].layout;
+    m.own[0] = (uint32_t)matrix_of(g, route->router)->layout;
     m.own[SHARED_EXPERTS] = route->n_expert;
     m.n_own = 2;
     return add_both(g, m, s, e);
@@ -455,7 +495,8 @@ static bool add_route_step(struct gpu *g, const struct op *op, bool chooses, str
                                   {chooses, 0, o->n_expert, o->n_used, o->gating, s->n_splits},
                                   6,
                                   NULL,
-                                  n_groups(g, o->router) * s->n_splits};
+                                  n_groups(g, o->router) * s->n_splits,
+                                  false};
     return add_both(g, m, s, e);
 }
 
@@ -479,8 +520,8 @@ static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct
 {
     const struct op_experts_up *o = &op->experts_up;
     struct step *s = step_add(g, STEP_EXPERTS_UP, op);
-    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1,    1,
-                            {0, o->act},   2,       NULL, n_groups(g, o->gate) * o->n_used};
+    struct over_matrix m = {
+        VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2, NULL, n_groups(g, o->gate) * o->n_used, true};
     struct touched touched = {step_slot(o->in) | step_slot(o->ids), step_slot(o->out)};
     s->max_rows = route ? FEW_TOKENS : 0;
     s->min_rows = !route && find_route(g->plan, op) ? FEW_TOKENS + 1 : 0;
@@ -514,7 +555,7 @@ static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
         step_slot(o->in) | step_slot(o->ids) | step_slot(o->weights) | step_slot(o->x);
     s->touched.writes = step_slot(o->x);
     const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0, NULL,
-                                  n_groups(g, o->down)};
+                                  n_groups(g, o->down),   false};
     return add_both(g, m, s, e);
 }
 
@@ -522,7 +563,8 @@ static bool add_head(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_HEAD, op);
     s->touched.reads = step_slot(op->head.x);
-    const struct over_matrix m = {VK_SHADER_HEAD, op->head.w, 1, MOST_TOKENS, {0}, 0, NULL, 0};
+    const struct over_matrix m = {VK_SHADER_HEAD, op->head.w, 1,    MOST_TOKENS, {0}, 0,
+                                  NULL,           0,          false};
     return add_both(g, m, s, e);
 }
 

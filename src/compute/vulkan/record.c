@@ -16,6 +16,13 @@ static VkPipeline pick(const struct recorder *r, const struct step *s, uint32_t 
     return r->g->pipelines[s->pipeline[which]];
 }
 
+/* How many workgroups make n_groups groups of 16 outputs, of n rows. */
+static uint32_t workgroups(const struct step *s, uint32_t n, uint32_t n_groups)
+{
+    const uint32_t n_teams = s->n_teams[n > 1];
+    return (n_groups + n_teams - 1) / n_teams;
+}
+
 /* The sums of a row's shares that belong to a step with a route; how many a row has. */
 static address shares(const struct recorder *r, const struct step *s)
 {
@@ -50,7 +57,7 @@ struct push_project {
     } outs[MOST_OUTS];
     uint32_t first[MOST_OUTS - 1], n_out[MOST_OUTS];
     float eps;
-    uint32_t n_tokens, n_of_type;
+    uint32_t n_tokens, n_of_type, n_groups;
 };
 
 static void project(struct recorder *r, const struct step *s)
@@ -63,10 +70,10 @@ static void project(struct recorder *r, const struct step *s)
         .n_tokens = r->n_rows,
         .n_of_type = s->n_of_type,
     };
-    uint32_t n_groups = 0, tiles;
+    uint32_t tiles;
     for (uint32_t i = 0; i < MOST_OUTS; i++) {
         if (i > 0)
-            push.first[i - 1] = n_groups;
+            push.first[i - 1] = push.n_groups;
         if (i >= s->n_outs)
             continue;
         const uint32_t j = s->outs[i];
@@ -74,10 +81,10 @@ static void project(struct recorder *r, const struct step *s)
         push.outs[i].bias = gpu_vector(r->g, o->out[j].bias);
         push.outs[i].to = recorder_slot(r, o->out[j].out);
         push.n_out[i] = (uint32_t)o->out[j].w->ne[1];
-        n_groups += groups(r, o->out[j].w);
+        push.n_groups += groups(r, o->out[j].w);
     }
     VkPipeline pipeline = pick(r, s, r->n_rows, &tiles);
-    DISPATCH(r, pipeline, push, n_groups, tiles, 1);
+    DISPATCH(r, pipeline, push, workgroups(s, r->n_rows, push.n_groups), tiles, 1);
 }
 
 /* Groups that a workgroup takes: its rows are quantised once for all. */
@@ -174,7 +181,7 @@ static void glu(struct recorder *r, const struct step *s)
     };
     uint32_t tiles;
     VkPipeline pipeline = pick(r, s, r->n_rows, &tiles);
-    DISPATCH(r, pipeline, push, push.n_groups, tiles, 1);
+    DISPATCH(r, pipeline, push, workgroups(s, r->n_rows, push.n_groups), tiles, 1);
 }
 
 static void experts_up(struct recorder *r, const struct step *s)
@@ -207,7 +214,8 @@ static void experts_up(struct recorder *r, const struct step *s)
         push.partials = shares(r, s);
         push.n_shares = shares_of_row(r);
     }
-    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, push.n_groups, r->n_rows, o->n_used);
+    const uint32_t n_workgroups = workgroups(s, 1, push.n_groups * o->n_used);
+    DISPATCH(r, r->g->pipelines[s->pipeline[0]], push, n_workgroups, r->n_rows, 1);
 }
 
 static void route(struct recorder *r, const struct step *s)

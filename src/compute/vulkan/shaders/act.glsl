@@ -1,13 +1,23 @@
-// Activation rows to shared memory, in the form that the matrix wants: 32 columns as 8-bit codes
-// with a scale, x = d q, d = max|x| / 127, or floats.
+// Activation rows to shared memory, in the form that the matrix wants: 32 columns as 8-bit codes with a scale,
+// x = d q, d = max|x| / 127, or floats.
 
-// Four columns of one row by each thread; eight threads share a block. All threads of those eight
+// Of a type with a table: the thread's four codes and those of the thread whose columns are 16 further or before, which has
+// the other one of the two words.
+uint look_up_order(uint codes, uint col)
+{
+    const uint other = subgroupShuffleXor(codes, 4);
+    const bool is_far = (col & 16) != 0;
+    const uint near = is_far ? other >> 16 : codes, far = is_far ? codes >> 16 : other;
+    return near & 255 | (far & 255) << 8 | (near & 0xff00) << 8 | (far & 0xff00) << 16;
+}
+
+// Four columns of row n by each thread; eight threads share a block. All threads of those eight
 // must call.
-void act_store(uint row_word, uint col, vec4 x)
+void act_store(uint n, uint col, vec4 x)
 {
     if (IS_FLOAT) {
         [[unroll]] for (uint i = 0; i < 4; i++)
-            s_act[row_word + col + i] = floatBitsToUint(x[i]);
+            s_floats[n * ROW_COLS + col + i] = x[i];
         return;
     }
     const vec4 a = abs(x);
@@ -15,12 +25,16 @@ void act_store(uint row_word, uint col, vec4 x)
     most = max(most, subgroupShuffleXor(most, 1));
     most = max(most, subgroupShuffleXor(most, 2));
     most = max(most, subgroupShuffleXor(most, 4));
-    const float d = most / 127;
     const float inverse = most > 1e-36 ? 127 / most : 0; // below it overflows
     const ivec4 q = ivec4(roundEven(x * inverse)) & 255;
-    s_act[row_word + col / 4] = uint(q.x | q.y << 8 | q.z << 16 | q.w << 24);
+    const uint codes = uint(q.x | q.y << 8 | q.z << 16 | q.w << 24);
+    const uint block = n * ROW_BLOCKS + col / 32, to = 2 * block + col / 16 % 2;
+    if (HAS_TABLE)
+        s_codes[to][col / 4 % 4] = look_up_order(codes, col);
+    if (HAS_PLAIN)
+        s_codes[(HAS_TABLE ? N_CODES : 0) + to][col / 4 % 4] = codes;
     if (col % 32 == 0)
-        s_act[row_word + ROW_BLOCKS * 8 + col / 32] = floatBitsToUint(d);
+        s_scales[block] = most / 127;
 }
 
 // Loads under way at once: ACT_BATCH times four columns of each thread.
@@ -73,7 +87,7 @@ void act_put(Row row, bool has_norm, uint n)
             if (at < ACT_VECS) {
                 if (has_norm)
                     squares += dot(row.x[i], row.x[i]);
-                act_store(n * ROW_WORDS, at * 4, has_norm ? row.x[i] * row.w[i] : row.x[i]);
+                act_store(n, at * 4, has_norm ? row.x[i] * row.w[i] : row.x[i]);
             }
         }
     }

@@ -2,7 +2,7 @@
 // clears the sums of route_share.glsl, too.
 #version 460
 #include "common.glsl"
-#include "matrix.glsl"
+#include "weights.glsl"
 
 layout(push_constant) uniform Push
 {
@@ -13,28 +13,22 @@ layout(push_constant) uniform Push
     uint n_shares;
 } p;
 
-Place place_of(uint i)
-{
-    return Place(p.table, i, 1); // never called: rows are looked up here
-}
-
+// Column i, or part i % 4 of block i / 4: its quads i % 4 and i % 4 + 4.
 void put(uint64_t group, uint token, uint row, uint i)
 {
-    const uint r = row % 4, rows = row / 4;
     if (IS_FLOAT) {
-        p.x.v[token * N_COLS + i] = load_column(TYPE, group, i, rows)[r];
+        p.x.v[token * N_COLS + i] = load_column(TYPE, group, i, row / 4)[row % 4];
         return;
     }
     const uint block = i / 4, part = i % 4;
-    const Codes c = load_codes(TYPE, group, block, part, rows);
-    const Factors f = factors_of(TYPE, c);
-    const uvec2 q = codes_of(TYPE, c, part, r);
+    const Codes c = load_codes(TYPE, group, block, row);
+    const Factors f = factors_of(TYPE, c, row);
+    vec4 low, high;
+    values_of(TYPE, c, c.a[part], c.a2[part], part, low, high);
     [[unroll]] for (uint k = 0; k < 4; k++) {
         const uint to = token * N_COLS + block * 32 + part * 4 + k;
-        const float low = bitfieldExtract(int(q.x), int(8 * k), 8) - offset_of(TYPE);
-        const float high = bitfieldExtract(int(q.y), int(8 * k), 8) - offset_of(TYPE);
-        p.x.v[to] = f.low[r] * low + f.min_low[r];
-        p.x.v[to + 16] = f.high[r] * high + f.min_high[r];
+        p.x.v[to] = f.low * low[k] + f.min_low;
+        p.x.v[to + 16] = f.high * high[k] + f.min_high;
     }
 }
 
@@ -42,8 +36,6 @@ void main()
 {
     const uint token = gl_WorkGroupID.y, id = p.ids.v[token];
     const uint64_t group = p.table + uint64_t(id / 16) * group_bytes(TYPE);
-    table_fill();
-    barrier();
     const uint n = IS_FLOAT ? N_COLS : N_BLOCKS * 4;
     for (uint i = gl_WorkGroupID.x * THREADS + thread(); i < n; i += gl_NumWorkGroups.x * THREADS)
         put(group, token, id % 16, i);

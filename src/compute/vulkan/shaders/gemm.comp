@@ -11,7 +11,6 @@ void main()
     float sum[TILE_GROUPS * PER_THREAD];
     [[unroll]] for (uint i = 0; i < TILE_GROUPS * PER_THREAD; i++)
         sum[i] = 0;
-    table_fill();
     find_tile();
     barrier();
     find_chunks();

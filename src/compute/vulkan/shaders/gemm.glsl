@@ -10,7 +10,7 @@
 #ifdef MATRICES
 #extension GL_KHR_cooperative_matrix : require
 #endif
-#include "matrix.glsl"
+#include "weights.glsl"
 
 layout(constant_id = 5) const uint KIND = 0; // 0: to = W a + bias; 1: to += factor (W a + bias); 2: act(G a + bias, U a + bias)
 layout(constant_id = 6) const uint ACTIVATION = 0; // enum activation of src/model/plan.h
@@ -37,11 +37,6 @@ layout(push_constant) uniform Push
     uint n_used;   // outputs of a row, side by side: output i is of row i / n_used
     uint n_rows;   // without tiles
 } p;
-
-Place place_of(uint i)
-{
-    return Place(p.matrix, i, 1); // never called: tiles are loaded here
-}
 
 const uint TILE_ROWS = 128, TILE_GROUPS = TILE_ROWS / 16;
 const uint GROUPS_OUT = KIND == 2 ? TILE_GROUPS / 2 : TILE_GROUPS; // groups of outputs
@@ -93,7 +88,7 @@ uint64_t group_of(uint g)
 
 // ---- from memory -------------------------------------------------------------------------------
 
-// What a thread holds of the next columns. Integer types: one part of a block; float types: four rows of
+// What a thread holds of the next columns. Integer types: a row of one block; float types: four rows of
 // HELD_COLUMNS columns.
 #ifdef MATRICES
 const uint CHUNK = 8; // columns of a row that a thread loads at once
@@ -124,13 +119,13 @@ struct Held {
     uvec4 rows[MOST_HELD];
 };
 
-// Integer types: group, block of the step, part and rows of a thread.
-bool has_part()
+// Integer types: group, block of the step and row of a thread.
+bool has_block()
 {
     return thread() < TILE_GROUPS * 16 * STEP;
 }
 
-uint part_block(uint step)
+uint own_block(uint step)
 {
     return step * STEP + thread() / 16 % STEP;
 }
@@ -144,9 +139,8 @@ Held fetch(uint step)
             const uint at = t + i * THREADS, col = at / 4 % 32;
             h.columns[i] = load_column(TYPE, group_of(at / 128), step * 32 + col, at % 4);
         }
-    } else if (has_part()) {
-        h.codes = load_codes(TYPE, group_of(t / (16 * STEP)), min(part_block(step), N_BLOCKS - 1), t / 4 % 4,
-                             t % 4);
+    } else if (has_block()) {
+        h.codes = load_codes(TYPE, group_of(t / (16 * STEP)), min(own_block(step), N_BLOCKS - 1), t % 16);
     }
     [[unroll]] for (uint i = 0; i < N_HELD; i++) {
         h.rows[i] = uvec4(0);
@@ -194,17 +188,18 @@ f16vec4 values_of_nibbles(uint codes)
     return code_book(codes);
 }
 
-// The values of four codes of quad `part`, and of quad `part + 4`, of row r without their scale; elements 0, 2, 1, 3.
-void values_of(const Codes c, uint part, uint r, out f16vec4 low, out f16vec4 high)
+// The values of four codes of quad `part` and of quad `part + 4` without their scale, elements 0, 2, 1, 3. a, a2: as in
+// codes_of.
+void numbers_of(const Codes c, uint a, uint a2, uint part, out f16vec4 low, out f16vec4 high)
 {
     if (IS_OF_TABLE) {
-        low = values_of_nibbles(c.a[r] & 0x0f0f0f0f);
-        high = values_of_nibbles(c.a[r] >> 4 & 0x0f0f0f0f);
+        low = values_of_nibbles(a & 0x0f0f0f0f);
+        high = values_of_nibbles(a >> 4 & 0x0f0f0f0f);
         return;
     }
     const bool is_signed = TYPE == Q8_0;
     const float16_t zero = float16_t(1024 + (is_signed ? 128 : offset_of(TYPE)));
-    const uvec2 q = codes_of(TYPE, c, part, r) ^ (is_signed ? 0x80808080 : 0);
+    const uvec2 q = codes_of(TYPE, c, a, a2, part) ^ (is_signed ? 0x80808080 : 0);
     low = spread(q.x) - zero;
     high = spread(q.y) - zero;
 }
@@ -219,14 +214,12 @@ f16vec4 scaled(f16vec4 values, float factor, float minimum)
     return f16vec4(factor * vec4(values) + minimum);
 }
 
-// The four rows of neighbours' parts lie in the same banks of shared memory: so half of the threads begin with the third.
+// Rows eight apart lie in the same banks of shared memory: so these take the parts in another order.
 const bool HAS_TURNS = true;
 #else
-void values_of(const Codes c, uint part, uint r, out vec4 low, out vec4 high)
+void numbers_of(const Codes c, uint a, uint a2, uint part, out vec4 low, out vec4 high)
 {
-    const uvec2 q = codes_of(TYPE, c, part, r);
-    low = signed_bytes(q.x) - float(offset_of(TYPE));
-    high = signed_bytes(q.y) - float(offset_of(TYPE));
+    values_of(TYPE, c, a, a2, part, low, high);
 }
 
 vec4 scaled(vec4 values, float factor, float minimum)
@@ -237,24 +230,17 @@ vec4 scaled(vec4 values, float factor, float minimum)
 const bool HAS_TURNS = false;
 #endif
 
-void put_part(Codes c, bool exists)
+void put_block(const Codes c, bool exists)
 {
-    const uint t = thread(), part = t / 4 % 4;
-    const bool turns = HAS_TURNS && t % 4 >= 2;
-    Factors f = factors_of(TYPE, c);
-    if (turns) {
-        c.a = c.a.zwxy;
-        c.b = c.b.zwxy;
-        c.c = c.c.zwxy;
-        f = Factors(f.low.zwxy, f.high.zwxy, f.min_low.zwxy, f.min_high.zwxy);
-    }
-    const uint to = t / (16 * STEP) * 16 + t % 4 * 4, col = t / 16 % STEP * 8 + part;
-    [[unroll]] for (uint r = 0; r < 4; r++) {
-        const uint row = to + (turns ? r ^ 2 : r);
+    const uint t = thread(), row = t / (16 * STEP) * 16 + t % 16, col = t / 16 % STEP * 8;
+    const bool turns = HAS_TURNS && (t & 8) != 0;
+    const Factors f = factors_of(TYPE, c, t % 16);
+    [[unroll]] for (uint i = 0; i < 4; i++) {
+        const uint part = turns ? i ^ 1 : i, to = row * PITCH + col + part;
         NUMBERS low, high;
-        values_of(c, part, r, low, high);
-        s_weights[row * PITCH + col] = exists ? scaled(low, f.low[r], f.min_low[r]) : NUMBERS(0);
-        s_weights[row * PITCH + col + 4] = exists ? scaled(high, f.high[r], f.min_high[r]) : NUMBERS(0);
+        numbers_of(c, turns ? c.a[i ^ 1] : c.a[i], turns ? c.a2[i ^ 1] : c.a2[i], part, low, high);
+        s_weights[to] = exists ? scaled(low, f.low, f.min_low) : NUMBERS(0);
+        s_weights[to + 4] = exists ? scaled(high, f.high, f.min_high) : NUMBERS(0);
     }
 }
 
@@ -267,8 +253,8 @@ void put(const Held h, uint step)
             [[unroll]] for (uint r = 0; r < 4; r++)
                 s_weights[(row + r) * PITCH + col / 4][col % 4] = NUMBERS(h.columns[i])[r];
         }
-    } else if (has_part()) {
-        put_part(h.codes, N_BLOCKS % STEP == 0 || part_block(step) < N_BLOCKS);
+    } else if (has_block()) {
+        put_block(h.codes, N_BLOCKS % STEP == 0 || own_block(step) < N_BLOCKS);
     }
     [[unroll]] for (uint i = 0; i < N_HELD; i++) {
         const uint at = t + i * THREADS, row = at / ROW_CHUNKS;

@@ -1,5 +1,5 @@
-// OP_GLU and OP_EXPERTS_UP: out = act(G a + bias, U a + bias), a = rms(in) or in. A workgroup makes 16 outputs;
-// x counts groups, y rows, z the chosen experts of a row. CHOOSES: first each workgroup picks the experts by the logits of
+// OP_GLU and OP_EXPERTS_UP: out = act(G a + bias, U a + bias), a = rms(in) or in. A team makes 16 outputs;
+// x counts the groups of a row's chosen experts, N_TEAMS a workgroup, y rows. CHOOSES: first each workgroup picks the experts by the logits of
 // route.comp or route_share.glsl, which costs less than waiting for one that does; one of them leaves the choice in memory.
 #version 460
 #define MANY_THREADS
@@ -83,15 +83,15 @@ float root_of_choice()
 
 void main()
 {
-    const uint t = thread(), group = gl_WorkGroupID.x, first_token = gl_WorkGroupID.y * N_TOKENS,
-               j = gl_WorkGroupID.z;
+    const uint t = team_thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
+    const uint n = gl_WorkGroupID.x * N_TEAMS + team(), end_group = p.n_groups * p.n_used, own = min(n, end_group - 1);
+    const uint group = own % p.n_groups, j = own / p.n_groups;
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
     uint expert = 0;
     Row row = row_of(first_token);
     table_fill();
-    if (CHOOSES != 0)
-        load_logits(first_token);
     if (CHOOSES != 0) {
+        load_logits(first_token);
         put_rows(row, first_token);
         hold_logits(root_of_choice());
         choose();
@@ -111,8 +111,8 @@ void main()
     barrier();
 
     vec4 gate[N_TOKENS], up[N_TOKENS];
-    for (uint n = 0; n < N_TOKENS; n++)
-        gate[n] = up[n] = vec4(0);
+    for (uint i = 0; i < N_TOKENS; i++)
+        gate[i] = up[i] = vec4(0);
     // In turns, each with a load on its way.
     [[dont_unroll]] for (uint at = slice(); at < end; at += SLICES) {
         const uint next = at + SLICES;
@@ -127,7 +127,7 @@ void main()
     vec2 both = matrix_sum_pair(gate, up);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;
-    if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
+    if (n < end_group && t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out) {
         const uint to = (token * p.n_used + j) * p.n_out + o;
         if (HAS_NORM != 0)
             both *= row_root(t / 16, p.eps);
@@ -140,6 +140,6 @@ void main()
             u += Floats(p.up_bias).v[expert * p.n_out + o];
         p.to.v[to] = PART == 1 ? u : activate(g, u);
     }
-    if (CHOOSES != 0 && group == 0 && j == 0)
+    if (CHOOSES != 0 && gl_WorkGroupID.x == 0)
         store_choice(first_token);
 }

@@ -4,6 +4,8 @@
 // it is added up. y counts the rows.
 #version 460
 #include "common.glsl"
+#define TEAM (ALONE ? SUBGROUP_SIZE : THREADS)
+const bool ALONE = SUBGROUP_SIZE >= 16;
 #include "matrix.glsl"
 #include "act.glsl"
 #include "key.glsl"
@@ -21,12 +23,8 @@ layout(push_constant) uniform Push
     float eps;
 } p;
 
-const bool ALONE = SUBGROUP_SIZE >= 16;
-const uint TEAM = ALONE ? SUBGROUP_SIZE : THREADS; // threads that share a group
-const uint TEAM_SLICES = IS_FLOAT ? TEAM / 4 : TEAM / 16;
-
 const uint END = IS_FLOAT ? N_COLS : N_BLOCKS;
-const uint TURN = 2 * TEAM_SLICES;          // blocks or columns of two steps
+const uint TURN = 2 * SLICES;          // blocks or columns of two steps
 const uint TURNS = (END + TURN - 1) / TURN; // of a group
 
 uint stride() // from a group to the next one of the team
@@ -38,11 +36,6 @@ uint64_t place_group; // that is loaded from
 Place place_of(uint i)
 {
     return Place(place_group, i, 1);
-}
-
-uint own_slice()
-{
-    return slice() % TEAM_SLICES;
 }
 
 Load load_next(uint at)
@@ -76,12 +69,11 @@ void put_alone(vec4 sum[N_TOKENS], uint first_token, uint group, uint word)
 {
     const uint lane = gl_SubgroupInvocationID;
     [[unroll]] for (uint n = 0; n < N_TOKENS; n++) {
-        vec4 x = sum[n];
-        [[unroll]] for (uint i = 4; i < SUBGROUP_SIZE; i *= 2)
-            x += subgroupShuffleXor(x, i);
+        const float x = IS_FLOAT ? column_sum(sum[n])[lane / 4 % 4] : lane_sum(sum[n].x);
+        const uint row = IS_FLOAT ? lane % 4 * 4 + lane / 4 : lane;
         uint key = 0;
         if (lane < 16)
-            key = put(first_token + n, group, lane % 4 * 4 + lane / 4, row_root(n, p.eps) * x[lane / 4], word);
+            key = put(first_token + n, group, row, row_root(n, p.eps) * x, word);
         [[unroll]] for (uint i = 1; i < 16; i *= 2)
             key = max(key, subgroupShuffleXor(key, i));
         if (lane == 0)
@@ -120,7 +112,7 @@ void main()
     uint group = gl_WorkGroupID.x * (THREADS / TEAM) + t / TEAM, n_sums = 0;
     place_group = matrix_group(min(group, p.n_groups - 1));
     Row row = row_of(first_token);
-    Ahead ahead = Ahead(load_next(own_slice()), load_next(own_slice() + TEAM_SLICES));
+    Ahead ahead = Ahead(load_next(slice()), load_next(slice() + SLICES));
     table_fill();
     act_put(row, true, 0);
     for (uint n = 1; n < N_TOKENS; n++)
@@ -135,7 +127,7 @@ void main()
         // Two steps a turn, each with registers of its own, as in matrix_add.
         [[dont_unroll]] for (uint turn = 0; turn < TURNS; turn++) {
             const bool is_last = turn == TURNS - 1;
-            const uint at = turn * TURN + own_slice(), next = is_last ? own_slice() : at + TURN;
+            const uint at = turn * TURN + slice(), next = is_last ? slice() : at + TURN;
             const bool goes_on = !is_last || group + stride() < p.n_groups;
             if (is_last)
                 place_group = matrix_group(group + stride());
@@ -143,10 +135,10 @@ void main()
                 add_load(TYPE, ahead.a, at, sum);
             if (goes_on)
                 ahead.a = load_next(next);
-            if (END % TURN == 0 || at + TEAM_SLICES < END)
-                add_load(TYPE, ahead.b, at + TEAM_SLICES, sum);
+            if (END % TURN == 0 || at + SLICES < END)
+                add_load(TYPE, ahead.b, at + SLICES, sum);
             if (goes_on)
-                ahead.b = load_next(next + TEAM_SLICES);
+                ahead.b = load_next(next + SLICES);
         }
         if (ALONE)
             put_alone(sum, first_token, group, word);

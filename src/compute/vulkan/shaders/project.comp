@@ -1,5 +1,5 @@
 // OP_PROJECT: out_i = W_i rms(in) + bias_i, up to three matrices, the first ones of TYPE, the rest of TYPE_2.
-// A workgroup makes 16 outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, y the rows.
+// A team makes 16 outputs of one matrix for N_TOKENS rows: x counts the groups of all matrices, N_TEAMS a workgroup, y the rows.
 #version 460
 #define MANY_THREADS
 #include "common.glsl"
@@ -21,6 +21,7 @@ layout(push_constant) uniform Push
     float eps;
     uint n_tokens;
     uint n_of_type; // matrices of TYPE
+    uint n_groups;  // of all
 } p;
 
 uint64_t place_group; // of the matrix at hand
@@ -36,9 +37,10 @@ Row row_of(uint token)
 
 void main()
 {
-    const uint t = thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
-    uint i = gl_WorkGroupID.x < p.first[0] ? 0 : gl_WorkGroupID.x < p.first[1] ? 1 : 2;
-    const uint group = gl_WorkGroupID.x - (i == 0 ? 0 : p.first[i - 1]);
+    const uint t = team_thread(), first_token = gl_WorkGroupID.y * N_TOKENS;
+    const uint n = gl_WorkGroupID.x * N_TEAMS + team(), own = min(n, p.n_groups - 1);
+    const uint i = own < p.first[0] ? 0 : own < p.first[1] ? 1 : 2;
+    const uint group = own - (i == 0 ? 0 : p.first[i - 1]);
     const uint end = IS_FLOAT ? N_COLS : N_BLOCKS;
     const bool second = TYPE_2 <= BF16 && i >= p.n_of_type;
 
@@ -51,13 +53,13 @@ void main()
         ahead = matrix_ahead(TYPE, 0, end);
     table_fill();
     act_put(row, HAS_NORM != 0, 0);
-    for (uint n = 1; n < N_TOKENS; n++)
-        act_put(row_of(first_token + n), HAS_NORM != 0, n);
+    for (uint k = 1; k < N_TOKENS; k++)
+        act_put(row_of(first_token + k), HAS_NORM != 0, k);
     barrier();
 
     vec4 sum[N_TOKENS];
-    for (uint n = 0; n < N_TOKENS; n++)
-        sum[n] = vec4(0);
+    for (uint k = 0; k < N_TOKENS; k++)
+        sum[k] = vec4(0);
     if (second)
         matrix_add(TYPE_2, ahead, 0, end, sum);
     else
@@ -65,7 +67,7 @@ void main()
     float result = matrix_sum(sum);
 
     const uint token = first_token + t / 16, o = group * 16 + t % 16;
-    if (t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out[i]) {
+    if (n < p.n_groups && t < 16 * N_TOKENS && token < p.n_tokens && o < p.n_out[i]) {
         if (HAS_NORM != 0)
             result *= row_root(t / 16, p.eps);
         if (p.outs[i].bias != 0)
