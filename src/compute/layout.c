@@ -350,3 +350,31 @@ void layout_pack(enum layout l, const uint8_t *rows, uint32_t n_rows, uint32_t n
     default: break;
     }
 }
+
+/* Inlined with n a constant. */
+static inline __attribute__((always_inline)) void turn_vectors(uint32_t n, uint8_t *vectors)
+{
+    enum { MOST_VECTORS = 8 };
+    uint32_t from[MOST_VECTORS * ROWS], to[MOST_VECTORS * ROWS];
+    memcpy(from, vectors, n * ROWS * sizeof *from);
+    for (uint32_t row = 0; row < ROWS; row++)
+        for (uint32_t v = 0; v < n; v++)
+            to[row * n + v] = from[v * ROWS + row];
+    memcpy(vectors, to, n * ROWS * sizeof *to);
+}
+
+void layout_by_row(enum layout l, uint32_t n_cols, uint8_t *group)
+{
+    const struct layout_info *info = &LAYOUTS[l];
+    if (info->is_float)
+        return;
+    for (uint32_t b = 0; b < n_cols / BLOCK_COLS; b++, group += code_bytes(info->code))
+        switch (info->code) {
+        case CODE_2:
+        case CODE_3: turn_vectors(2, group); break;
+        case CODE_4:
+        case CODE_5:
+        case CODE_6: turn_vectors(4, group); break;
+        case CODE_8: turn_vectors(8, group); break;
+        }
+}

@@ -245,7 +245,8 @@ static void decode_vector(const struct weight *weight, bool turned, const uint8_
 }
 
 /* raw: what weight_read gave. */
-static void repack(const struct weights *w, const struct piece *p, const uint8_t *raw, void *out)
+static void repack(const struct weights *w, const struct piece *p, const uint8_t *raw, bool by_row,
+                   void *out)
 {
     if (p->kind == PIECE_VECTOR) {
         decode_vector(p->weight, w->is_turned[p->weight->index], raw, out);
@@ -254,9 +255,12 @@ static void repack(const struct weights *w, const struct piece *p, const uint8_t
     const struct matrix *m = &w->matrices[p->weight->index];
     size_t row_bytes = block_row_bytes(p->weight->type, m->n_cols);
     uint8_t *group = out;
-    for (uint32_t row = 0; row < p->n_rows; row += ROWS, group += m->group_bytes)
+    for (uint32_t row = 0; row < p->n_rows; row += ROWS, group += m->group_bytes) {
         layout_pack(m->layout, raw + row * row_bytes, (uint32_t)num_min(ROWS, p->n_rows - row),
                     m->n_cols, group);
+        if (by_row)
+            layout_by_row(m->layout, m->n_cols, group);
+    }
 }
 
 static bool load_piece(const struct loading *l, const struct piece *p, int i_thread, uint8_t *raw,
@@ -270,7 +274,7 @@ static bool load_piece(const struct loading *l, const struct piece *p, int i_thr
     if (!weight_read(p->weight, p->from, is_raw ? out : raw, p->n_read, e))
         return false;
     if (!is_raw)
-        repack(l->w, p, raw, out);
+        repack(l->w, p, raw, sink->by_row, out);
     return sink->put(sink->ctx, i_thread, at, n, e);
 }
 
@@ -342,7 +346,7 @@ bool weights_load_here(const struct plan *p, struct weights *w, struct pool *poo
         return false;
     for (uint32_t i = 0; i < w->n; i++)
         w->matrices[i].groups = w->bytes + w->matrices[i].at;
-    const struct weights_sink sink = {room_here, put_here, w};
+    const struct weights_sink sink = {room_here, put_here, w, false};
     return weights_load(p, w, pool, &sink, progress, e);
 }
 

@@ -71,6 +71,7 @@ struct weights_sink {
     /* The room is filled. */
     bool (*put)(void *ctx, int i_thread, uint64_t offset, size_t n, struct err *e);
     void *ctx;
+    bool by_row; /* matrices as layout_by_row leaves them */
 };
 /* Largest n that a sink is asked for. */
 size_t weights_piece_bytes(const struct plan *p, const struct weights *w);

@@ -149,3 +149,37 @@ TEST(cpu_turns_keys_into_values_for_every_isa)
                 CHECK(values[lane][i] == (lane < n_valid ? keys[i][lane] : 0));
     }
 }
+
+static uint32_t word_at(const uint8_t *bytes, size_t i)
+{
+    uint32_t w;
+    memcpy(&w, bytes + i * sizeof w, sizeof w);
+    return w;
+}
+
+/* The words of a row come side by side in the first plane of every block; all else stays. */
+TEST(layout_by_row_turns_the_first_plane_of_each_block)
+{
+    static const uint32_t n_vectors[] = {2, 2, 4, 4, 4, 8};
+    struct rng r = {test_seed()};
+    for (enum layout l = 0; l < LAYOUT_COUNT; l++) {
+        const struct layout_info *info = layout_info(l);
+        enum { N_COLS = 512 };
+        const size_t n = layout_group_bytes(l, N_COLS);
+        static uint8_t before[ROWS * N_COLS * 4], after[sizeof before];
+        CHECK(n <= sizeof before);
+        for (size_t i = 0; i < n; i++)
+            after[i] = before[i] = (uint8_t)rng_u64(&r);
+        layout_by_row(l, N_COLS, after);
+        for (uint32_t b = 0; !info->is_float && b < N_COLS / BLOCK_COLS; b++) {
+            const size_t at = b * code_bytes(info->code);
+            const uint32_t n_words = n_vectors[info->code];
+            for (uint32_t row = 0; row < ROWS; row++)
+                for (uint32_t v = 0; v < n_words; v++)
+                    CHECK_INT(word_at(after + at, row * n_words + v),
+                              word_at(before + at, v * ROWS + row));
+            memcpy(after + at, before + at, n_words * ROWS * sizeof(uint32_t));
+        }
+        CHECK(!memcmp(before, after, n));
+    }
+}

@@ -292,7 +292,7 @@ static bool load(struct gpu *g, const struct progress *progress, struct err *e)
     l.rooms = mem_new((size_t)n_threads, sizeof *l.rooms);
     for (int i = 0; i < n_threads; i++)
         l.rooms[i] = mem_new(piece, 1);
-    const struct weights_sink sink = {room, put, &l};
+    const struct weights_sink sink = {room, put, &l, true};
     bool ok = weights_load(g->plan, &g->weights, g->pool, &sink, progress, e);
     struct err last = {0};
     if (!vk_upload_end(l.upload, &last) && ok) {

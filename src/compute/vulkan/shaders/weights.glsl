@@ -153,13 +153,17 @@ void load_scales(uint type, uint64_t group, uint block, uint row, inout Codes c)
 
 Codes load_codes(uint type, uint64_t group, uint block, uint row)
 {
-    Words w = Words(group + uint64_t(block * code_bytes(type) + 4 * row));
+    const uint at = block * code_bytes(type);
+    Words w = Words(group + uint64_t(at + 4 * row));
     Codes c = Codes(uvec4(0), uvec4(0), 0, 0, f16vec2(0), uvec2(0));
-    c.a.xy = uvec2(w.v[0], w.v[16]);
-    if (type != Q2_K && type != Q3_K)
-        c.a.zw = uvec2(w.v[32], w.v[48]);
-    if (type == Q8_0)
-        c.a2 = uvec4(w.v[64], w.v[80], w.v[96], w.v[112]);
+    if (type == Q2_K || type == Q3_K) {
+        c.a.xy = Vec2s(group + uint64_t(at + 8 * row)).v[0];
+    } else if (type == Q8_0) {
+        c.a = Vec4s(group + uint64_t(at + 32 * row)).v[0];
+        c.a2 = Vec4s(group + uint64_t(at + 32 * row)).v[1];
+    } else {
+        c.a = Vec4s(group + uint64_t(at + 16 * row)).v[0];
+    }
     if (type == Q3_K)
         c.b = w.v[32];
     if (type == Q5_0 || type == Q5_1 || type == Q5_K || type == Q6_K)
