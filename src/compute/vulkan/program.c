@@ -25,7 +25,7 @@ enum {
     FLOAT_SPLIT_COLS = 256,
     MOST_RANKED =
         512,     /* experts, by every workgroup that reads them; more by one of the route step */
-    TYPE_2 = 16, /* number of the constant in shaders/matrix.glsl */
+    TYPE_2 = 16, /* number of the constant in shaders/weights.glsl */
     MOST_STEPS_PER_OP = 6, /* three outputs, for few rows and for many */
 };
 
@@ -70,7 +70,6 @@ struct over_matrix {
     uint32_t own[8], n_own;
     const struct weight *second; /* of TYPE_2; NULL: none */
     uint64_t n_groups; /* of 16 outputs, for a row; 0: of as many threads as the shader has */
-    bool has_teams;    /* the shader knows more than one, see shaders/matrix.glsl */
 };
 
 static const struct matrix *matrix_of(const struct gpu *g, const struct weight *w)
@@ -187,6 +186,12 @@ static bool fits(const struct gpu *g, const struct over_matrix *o, uint32_t thre
            bytes.fixed + bytes.row <= c->shared_bytes;
 }
 
+/* Whether the shader knows more than one team, see shaders/matrix.glsl. */
+static bool has_teams(enum vk_shader shader)
+{
+    return shader == VK_SHADER_PROJECT || shader == VK_SHADER_GLU;
+}
+
 /* For one row, where all groups fit into the device at once with more threads: as many of these as
  * do, which wait for less memory, each; else as many teams as leave no core more to do than one by
  * one, so that what they share is made once. Where a core has more groups, which was not measured,
@@ -197,7 +202,7 @@ static struct shape shape_of(const struct gpu *g, const struct over_matrix *o)
     struct shape s = {1, THREADS};
     while (o->n_groups && 2 * s.threads * o->n_groups <= room && fits(g, o, 2 * s.threads))
         s.threads *= 2;
-    if (!o->has_teams || s.threads > THREADS || o->n_groups > TEAM_GROUPS * n_cores)
+    if (!has_teams(o->shader) || s.threads > THREADS || o->n_groups > TEAM_GROUPS * n_cores)
         return s;
     const uint64_t least = (o->n_groups + n_cores - 1) / n_cores;
     for (uint32_t n = 2; fits(g, o, n * THREADS); n++) {
@@ -263,8 +268,7 @@ static bool add_both(struct gpu *g, struct over_matrix o, struct step *s, struct
 bool step_over_heads(struct gpu *g, const struct weight *w, struct step *s, struct err *e)
 {
     return add_both(
-        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL, 0, false},
-        s, e);
+        g, (struct over_matrix){VK_SHADER_HEAD_PRODUCT, w, 1, MOST_TOKENS, {0}, 0, NULL, 0}, s, e);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -281,11 +285,10 @@ static bool add_embed(struct gpu *g, const struct op *op, struct err *e)
     struct step *s = step_add(g, STEP_EMBED, op);
     s->touched.writes = step_slot(op->embed.x) | 1ull << BIT_LOGITS;
     return add_both(
-        g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL, 0, false}, s,
-        e);
+        g, (struct over_matrix){VK_SHADER_EMBED, op->embed.table, 0, 1, {0}, 0, NULL, 0}, s, e);
 }
 
-/* Whether a dispatch can have outputs of both types, see TYPE_2 of shaders/matrix.glsl. */
+/* Whether a dispatch can have outputs of both types, see TYPE_2 of shaders/weights.glsl. */
 static bool go_together(const struct gpu *g, const struct weight *a, const struct weight *b)
 {
     const struct matrix *m = matrix_of(g, a), *n = matrix_of(g, b);
@@ -323,8 +326,8 @@ static bool add_project_step(struct gpu *g, const struct op *op, uint32_t i, boo
             *done |= 1u << j;
             take_out(s, j);
         }
-    struct over_matrix m = {
-        VK_SHADER_PROJECT, first, 1, MOST_TOKENS, {o->norm != NULL}, 1, second, 0, true};
+    struct over_matrix m = {VK_SHADER_PROJECT, first, 1,      MOST_TOKENS,
+                            {o->norm != NULL}, 1,     second, 0};
     for (uint32_t j = 0; j < s->n_outs; j++)
         m.n_groups += n_groups(g, o->out[s->outs[j]].w);
     return add_both(g, m, s, e);
@@ -398,8 +401,7 @@ static bool add_glu(struct gpu *g, const struct op *op, struct err *e)
                                   .n_tokens = MOST_TOKENS / 2,
                                   .own = {s->route || o->norm, o->act},
                                   .n_own = 2,
-                                  .n_groups = n_groups(g, o->gate),
-                                  .has_teams = true};
+                                  .n_groups = n_groups(g, o->gate)};
     return add_gate_and_up(g, s, touched, m, o->up, e);
 }
 
@@ -458,7 +460,7 @@ static bool add_add_project(struct gpu *g, const struct op *op, struct err *e)
     s->touched.reads = step_slot(o->in) | step_slot(o->x) | (o->gate ? step_slot(o->gate_in) : 0);
     s->touched.writes = step_slot(o->x);
     struct over_matrix m = {VK_SHADER_ADD_PROJECT, o->w, 1, MOST_TOKENS, {0}, 0, NULL,
-                            n_groups(g, o->w),     false};
+                            n_groups(g, o->w)};
     const struct op_route *route = find_shared_route(g, op);
     if (!route)
         return add_both(g, m, s, e);
@@ -495,8 +497,7 @@ static bool add_route_step(struct gpu *g, const struct op *op, bool chooses, str
                                   {chooses, 0, o->n_expert, o->n_used, o->gating, s->n_splits},
                                   6,
                                   NULL,
-                                  n_groups(g, o->router) * s->n_splits,
-                                  false};
+                                  n_groups(g, o->router) * s->n_splits};
     return add_both(g, m, s, e);
 }
 
@@ -520,8 +521,8 @@ static bool add_experts_up_step(struct gpu *g, const struct op *op, const struct
 {
     const struct op_experts_up *o = &op->experts_up;
     struct step *s = step_add(g, STEP_EXPERTS_UP, op);
-    struct over_matrix m = {
-        VK_SHADER_GLU, o->gate, 1, 1, {0, o->act}, 2, NULL, n_groups(g, o->gate) * o->n_used, true};
+    struct over_matrix m = {VK_SHADER_GLU, o->gate, 1,    1,
+                            {0, o->act},   2,       NULL, n_groups(g, o->gate) * o->n_used};
     struct touched touched = {step_slot(o->in) | step_slot(o->ids), step_slot(o->out)};
     s->max_rows = route ? FEW_TOKENS : 0;
     s->min_rows = !route && find_route(g->plan, op) ? FEW_TOKENS + 1 : 0;
@@ -555,7 +556,7 @@ static bool add_experts_down(struct gpu *g, const struct op *op, struct err *e)
         step_slot(o->in) | step_slot(o->ids) | step_slot(o->weights) | step_slot(o->x);
     s->touched.writes = step_slot(o->x);
     const struct over_matrix m = {VK_SHADER_EXPERTS_DOWN, o->down, o->n_used, 1, {0}, 0, NULL,
-                                  n_groups(g, o->down),   false};
+                                  n_groups(g, o->down)};
     return add_both(g, m, s, e);
 }
 
@@ -563,8 +564,7 @@ static bool add_head(struct gpu *g, const struct op *op, struct err *e)
 {
     struct step *s = step_add(g, STEP_HEAD, op);
     s->touched.reads = step_slot(op->head.x);
-    const struct over_matrix m = {VK_SHADER_HEAD, op->head.w, 1,    MOST_TOKENS, {0}, 0,
-                                  NULL,           0,          false};
+    const struct over_matrix m = {VK_SHADER_HEAD, op->head.w, 1, MOST_TOKENS, {0}, 0, NULL, 0};
     return add_both(g, m, s, e);
 }
 

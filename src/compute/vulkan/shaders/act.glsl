@@ -32,7 +32,7 @@ void act_store(uint n, uint col, vec4 x)
     if (HAS_TABLE)
         s_codes[to][col / 4 % 4] = look_up_order(codes, col);
     if (HAS_PLAIN)
-        s_codes[(HAS_TABLE ? N_CODES : 0) + to][col / 4 % 4] = codes;
+        s_codes[PLAIN_FROM + to][col / 4 % 4] = codes;
     if (col % 32 == 0)
         s_scales[block] = most / 127;
 }

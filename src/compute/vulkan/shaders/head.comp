@@ -24,7 +24,7 @@ layout(push_constant) uniform Push
 } p;
 
 const uint END = IS_FLOAT ? N_COLS : N_BLOCKS;
-const uint TURN = 2 * SLICES;          // blocks or columns of two steps
+const uint TURN = 2 * SLICES;               // blocks or columns of two steps
 const uint TURNS = (END + TURN - 1) / TURN; // of a group
 
 uint stride() // from a group to the next one of the team

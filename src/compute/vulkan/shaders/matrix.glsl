@@ -38,10 +38,7 @@ const uint N_CODES = IS_FLOAT ? 1 : 2 * ROW_BLOCKS * N_TOKENS;
 const uint N_ORDERS = 1 + N_TABLES % 2 * (N_TYPES - 1);
 shared uvec4 s_codes[N_ORDERS * N_CODES];
 
-uint codes_from(uint type)
-{
-    return HAS_TABLE && !has_table(type) ? N_CODES : 0;
-}
+const uint PLAIN_FROM = HAS_TABLE ? N_CODES : 0;
 
 shared float s_scales[IS_FLOAT ? 1 : ROW_BLOCKS * N_TOKENS];
 shared float s_floats[IS_FLOAT ? ROW_COLS * N_TOKENS : 1];
@@ -60,7 +57,7 @@ void add_codes(uint type, const Codes c, uint at, float factor, inout vec4 sum[N
         high[i] = q.y;
     }
     [[unroll]] for (uint t = 0; t < N_TOKENS; t++) {
-        const uint own = codes_from(type) + 2 * (t * ROW_BLOCKS + at);
+        const uint own = (has_table(type) ? 0 : PLAIN_FROM) + 2 * (t * ROW_BLOCKS + at);
         const uvec4 x = s_codes[own], y = s_codes[own + 1];
         int a = 0, b = 0, nx = 0, ny = 0;
         [[unroll]] for (uint i = 0; i < 4; i++) {

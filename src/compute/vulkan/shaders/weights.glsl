@@ -1,4 +1,5 @@
-// Weights as src/compute/layout.h keeps them: groups of 16 rows, and how a thread takes 32 columns of one of them.
+// Weights as src/compute/layout.h keeps them, behind layout_by_row: groups of 16 rows, and how a thread takes 32 columns of
+// one of them.
 
 // enum layout of src/compute/layout.h
 const uint Q4_0 = 0, Q4_1 = 1, Q5_0 = 2, Q5_1 = 3, Q8_0 = 4, Q2_K = 5, Q3_K = 6, Q4_K = 7, Q5_K = 8,
