@@ -101,17 +101,17 @@ void meet()
 
 // True in all threads of the workgroup that is the last of n to come here; what the others wrote
 // before to coherent memory is then seen: one thread's atomic orders what the barriers about it
-// order within the workgroups. The counter goes back to 0.
+// order within the workgroups. The counter goes back to 0, for a later dispatch: nothing here waits for that.
 shared uint s_arrived;
 bool last_to_arrive(Counters c, uint i, uint n)
 {
     meet();
-    if (thread() == 0) {
+    if (thread() == 0)
         s_arrived = atomicAdd(c.v[i], 1u, gl_ScopeDevice, gl_StorageSemanticsBuffer,
                               gl_SemanticsAcquireRelease);
-        if (s_arrived == n - 1)
-            atomicStore(c.v[i], 0u, gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsRelease);
-    }
     meet();
-    return s_arrived == n - 1;
+    const bool is_last = s_arrived == n - 1;
+    if (is_last && thread() == 0)
+        atomicStore(c.v[i], 0u, gl_ScopeDevice, 0, gl_SemanticsRelaxed);
+    return is_last;
 }
