@@ -100,7 +100,7 @@ size_t layout_group_bytes(enum layout l, uint64_t n_cols);
  * group. n_rows < 16: the rest becomes zero rows. */
 void layout_pack(enum layout l, const uint8_t *rows, uint32_t n_rows, uint32_t n_cols,
                  uint8_t *group);
-/* Puts the words of each row side by side, in each block's vectors of the widest codes: from
- * [vector][row] to [row][vector], so that a thread that has a row loads up to 16 bytes at once.
- * Vectors of codes' last bits, where there are two planes, scales and float layouts stay. */
+/* Puts what a row has in vectors of one kind side by side, so that a thread that has a row loads it
+ * at once: from [vector][row] to [row][vector] go each plane of a block's codes, d and m, and the
+ * two bytes that a block has of s, or of s and t. Float layouts stay. */
 void layout_by_row(enum layout l, uint32_t n_cols, uint8_t *group);

@@ -150,36 +150,61 @@ TEST(cpu_turns_keys_into_values_for_every_isa)
     }
 }
 
-static uint32_t word_at(const uint8_t *bytes, size_t i)
+/* Where byte i of n vectors of elements of n_bytes is, [vector][row], once it is [row][vector]. */
+static size_t turned(size_t i, size_t n, size_t n_bytes)
 {
-    uint32_t w;
-    memcpy(&w, bytes + i * sizeof w, sizeof w);
-    return w;
+    const size_t element = i / n_bytes, vector = element / ROWS, row = element % ROWS;
+    return (row * n + vector) * n_bytes + i % n_bytes;
 }
 
-/* The words of a row come side by side in the first plane of every block; all else stays. */
-TEST(layout_by_row_turns_the_first_plane_of_each_block)
+/* Of byte i of a block's codes: the vectors of its plane, and where that begins. */
+static size_t place_of_code(enum code_kind kind, size_t i)
 {
-    static const uint32_t n_vectors[] = {2, 2, 4, 4, 4, 8};
+    static const uint8_t n_vectors[][2] = {
+        [CODE_2] = {2},    [CODE_3] = {2, 1}, [CODE_4] = {4},
+        [CODE_5] = {4, 1}, [CODE_6] = {4, 2}, [CODE_8] = {8},
+    };
+    const size_t first = n_vectors[kind][0] * ROWS * sizeof(uint32_t);
+    return i < first ? turned(i, n_vectors[kind][0], sizeof(uint32_t))
+                     : first + turned(i - first, n_vectors[kind][1], sizeof(uint32_t));
+}
+
+/* Of byte i of a record of scales: d and m, then a block's two bytes of s, or one of s and of t. */
+static size_t place_of_scale(enum scale_kind kind, size_t i)
+{
+    enum { HALVES = 2 * ROWS, PAIR = 2 * ROWS, OF_S = 8 * ROWS };
+    const bool has_m = kind == SCALE_HALF_MIN || kind == SCALE_SUPER_MIN || kind == SCALE_16_MIN;
+    const size_t first = has_m ? 2 * HALVES : HALVES;
+    if (kind == SCALE_EXPONENT || kind == SCALE_SUPER)
+        return i;
+    if (i < first)
+        return has_m ? turned(i, 2, 2) : i;
+    i -= first;
+    if (kind == SCALE_SUPER_MIN)
+        return first + i % OF_S / ROWS * PAIR + i % ROWS * 2 + i / OF_S;
+    return first + i / PAIR * PAIR + turned(i % PAIR, 2, 1);
+}
+
+/* What a row has in vectors of one kind comes side by side; nothing else moves. */
+TEST(layout_by_row_turns_planes_and_scales)
+{
+    enum { N_COLS = 512, N_BLOCKS = N_COLS / BLOCK_COLS };
+    static uint8_t before[ROWS * N_COLS * 4], after[sizeof before], wanted[sizeof before];
     struct rng r = {test_seed()};
     for (enum layout l = 0; l < LAYOUT_COUNT; l++) {
         const struct layout_info *info = layout_info(l);
-        enum { N_COLS = 512 };
-        const size_t n = layout_group_bytes(l, N_COLS);
-        static uint8_t before[ROWS * N_COLS * 4], after[sizeof before];
+        const size_t n = layout_group_bytes(l, N_COLS), n_code = code_bytes(info->code),
+                     n_scale = scale_bytes(info->scale), codes = N_BLOCKS * n_code;
         CHECK(n <= sizeof before);
         for (size_t i = 0; i < n; i++)
-            after[i] = before[i] = (uint8_t)rng_u64(&r);
+            wanted[i] = after[i] = before[i] = (uint8_t)rng_u64(&r);
         layout_by_row(l, N_COLS, after);
-        for (uint32_t b = 0; !info->is_float && b < N_COLS / BLOCK_COLS; b++) {
-            const size_t at = b * code_bytes(info->code);
-            const uint32_t n_words = n_vectors[info->code];
-            for (uint32_t row = 0; row < ROWS; row++)
-                for (uint32_t v = 0; v < n_words; v++)
-                    CHECK_INT(word_at(after + at, row * n_words + v),
-                              word_at(before + at, v * ROWS + row));
-            memcpy(after + at, before + at, n_words * ROWS * sizeof(uint32_t));
-        }
-        CHECK(!memcmp(before, after, n));
+        for (size_t i = 0; !info->is_float && i < codes; i++)
+            wanted[i / n_code * n_code + place_of_code(info->code, i % n_code)] = before[i];
+        const size_t scales = info->is_float ? 0 : N_BLOCKS / scale_blocks(info->scale) * n_scale;
+        for (size_t i = 0; i < scales; i++)
+            wanted[codes + i / n_scale * n_scale + place_of_scale(info->scale, i % n_scale)] =
+                before[codes + i];
+        CHECK(!memcmp(wanted, after, n));
     }
 }

@@ -121,42 +121,33 @@ uint look_up(uint pair)
 // ---- 32 columns of a row -----------------------------------------------------------------------
 
 // As they lie in memory. Of the types' planes: the words of vectors 0 to 3 (Q2_K and Q3_K: 0 and 1; Q8_0: also 4 to 7), then
-// the row's words of those with two bits or one. Of the scales: d and m, and words with bytes of four rows, of which the
-// row's is `row % 4`.
+// those with two bits or one. Of the scales: d and m, and a word with two bytes of two rows or one of four, of which the row's
+// are number `row % 2` or `row % 4`: to load 16 bits alone takes NVIDIA longer.
 struct Codes {
     uvec4 a, a2;
     uint b, c;
     f16vec2 d;
-    uvec2 bytes;
+    uint bytes;
 };
 
 void load_scales(uint type, uint64_t group, uint block, uint row, inout Codes c)
 {
     const uint record = N_BLOCKS * code_bytes(type) + block / scale_blocks(type) * scale_bytes(type);
-    const uint b = block % scale_blocks(type);
-    Halves halves = Halves(group + uint64_t(record + 2 * row));
-    Words bytes = Words(group + uint64_t(record + row / 4 * 4));
-    if (type != MXFP4)
-        c.d.x = halves.v[0];
+    const uint bytes = record + (has_min(type) ? 64 : type == MXFP4 ? 0 : 32), b = block % scale_blocks(type);
     if (has_min(type))
-        c.d.y = halves.v[16];
-    if (type == MXFP4)
-        c.bytes.x = bytes.v[0];
-    if (type == IQ4_XS)
-        c.bytes.x = bytes.v[8 + 4 * b];
-    if (type == Q6_K || type == Q3_K)
-        c.bytes = uvec2(bytes.v[8 + 8 * b], bytes.v[12 + 8 * b]);
-    if (type == Q2_K)
-        c.bytes = uvec2(bytes.v[16 + 8 * b], bytes.v[20 + 8 * b]);
-    if (type == Q4_K || type == Q5_K)
-        c.bytes = uvec2(bytes.v[16 + 4 * b], bytes.v[48 + 4 * b]);
+        c.d = unpackFloat2x16(Words(group + uint64_t(record + 4 * row)).v[0]);
+    else if (type != MXFP4)
+        c.d.x = Halves(group + uint64_t(record + 2 * row)).v[0];
+    if (type == MXFP4 || type == IQ4_XS)
+        c.bytes = Words(group + uint64_t(bytes + 16 * b + row / 4 * 4)).v[0];
+    else if (scale_blocks(type) != 1)
+        c.bytes = Words(group + uint64_t(bytes + 32 * b + row / 2 * 4)).v[0];
 }
 
 Codes load_codes(uint type, uint64_t group, uint block, uint row)
 {
     const uint at = block * code_bytes(type);
-    Words w = Words(group + uint64_t(at + 4 * row));
-    Codes c = Codes(uvec4(0), uvec4(0), 0, 0, f16vec2(0), uvec2(0));
+    Codes c = Codes(uvec4(0), uvec4(0), 0, 0, f16vec2(0), 0);
     if (type == Q2_K || type == Q3_K) {
         c.a.xy = Vec2s(group + uint64_t(at + 8 * row)).v[0];
     } else if (type == Q8_0) {
@@ -166,11 +157,14 @@ Codes load_codes(uint type, uint64_t group, uint block, uint row)
         c.a = Vec4s(group + uint64_t(at + 16 * row)).v[0];
     }
     if (type == Q3_K)
-        c.b = w.v[32];
-    if (type == Q5_0 || type == Q5_1 || type == Q5_K || type == Q6_K)
-        c.b = w.v[64];
-    if (type == Q6_K)
-        c.c = w.v[80];
+        c.b = Words(group + uint64_t(at + 128 + 4 * row)).v[0];
+    if (type == Q5_0 || type == Q5_1 || type == Q5_K)
+        c.b = Words(group + uint64_t(at + 256 + 4 * row)).v[0];
+    if (type == Q6_K) {
+        const uvec2 both = Vec2s(group + uint64_t(at + 256 + 8 * row)).v[0];
+        c.b = both.x;
+        c.c = both.y;
+    }
     load_scales(type, group, block, row, c);
     return c;
 }
@@ -178,7 +172,7 @@ Codes load_codes(uint type, uint64_t group, uint block, uint row)
 // Bits b of four bytes to bit `to` of each.
 uint bits_at(uint w, uint b, uint mask, uint to)
 {
-    return (w >> b & mask) << to;
+    return (b >= to ? w >> b - to : w << to - b) & mask << to;
 }
 
 // Four codes of quad `part` and of quad `part + 4`, part < 4, of a type without a table. a, a2: words `part` of c.
@@ -234,31 +228,36 @@ struct Factors {
     float low, high, min_low, min_high;
 };
 
+int signed_byte(uint w, uint i)
+{
+    return bitfieldExtract(int(w), int(8 * i), 8);
+}
+
 Factors factors_of(uint type, const Codes c, uint row)
 {
-    const int bit = int(8 * (row % 4));
-    const float d = float(c.d.x);
+    const int of_four = signed_byte(c.bytes, row % 4);
+    const int first = signed_byte(c.bytes, row % 2 * 2), second = signed_byte(c.bytes, row % 2 * 2 + 1);
+    const float d = float(c.d.x), m = -float(c.d.y);
     Factors f = Factors(d, d, 0, 0);
     if (type == MXFP4)
-        f.low = f.high = exponent(bitfieldExtract(c.bytes.x, bit, 8));
+        f.low = f.high = exponent(of_four & 255);
     if (type == Q4_1 || type == Q5_1)
         f.min_low = f.min_high = float(c.d.y);
     if (type == IQ4_XS)
-        f.low = f.high = d * bitfieldExtract(int(c.bytes.x), bit, 8);
+        f.low = f.high = d * of_four;
     if (type == Q6_K || type == Q3_K) {
-        f.low = d * bitfieldExtract(int(c.bytes.x), bit, 8);
-        f.high = d * bitfieldExtract(int(c.bytes.y), bit, 8);
+        f.low = d * first;
+        f.high = d * second;
     }
     if (type == Q4_K || type == Q5_K) {
-        f.low = f.high = d * bitfieldExtract(int(c.bytes.x), bit, 8);
-        f.min_low = f.min_high = -float(c.d.y) * bitfieldExtract(int(c.bytes.y), bit, 8);
+        f.low = f.high = d * first;
+        f.min_low = f.min_high = m * second;
     }
     if (type == Q2_K) {
-        const float m = -float(c.d.y);
-        f.low = d * bitfieldExtract(c.bytes.x, bit, 4);
-        f.high = d * bitfieldExtract(c.bytes.y, bit, 4);
-        f.min_low = m * bitfieldExtract(c.bytes.x, bit + 4, 4);
-        f.min_high = m * bitfieldExtract(c.bytes.y, bit + 4, 4);
+        f.low = d * (first & 15);
+        f.high = d * (second & 15);
+        f.min_low = m * (first >> 4 & 15);
+        f.min_high = m * (second >> 4 & 15);
     }
     return f;
 }
