@@ -170,18 +170,23 @@ void store_fresh()
               (thread() + THREADS / 2) % THREADS, THREADS, stores);
 }
 
-// Behind find_positions; what it does, it does while the first tile's page is looked up.
+// Behind find_positions; what it does, it does while the first tile's page is looked up. FUSED: it ends what needs loads of
+// its own, since who waits for those behind the first tile's may wait for the tile, too (NVIDIA).
 void begin_queries()
 {
-    if (FUSED != 0) {
-        if (N_ROT != 0)
-            fetch_turns();
-        put_rows();
+    if (FUSED == 0) {
+        const uint n = N_QUERIES * HEAD_DIM / 4;
+        for (uint i = thread(); i < n; i += THREADS)
+            s_query[i] = p.ready.v[(token * N_GROUPS + group) * n + i];
         return;
     }
-    const uint n = N_QUERIES * HEAD_DIM / 4;
-    for (uint i = thread(); i < n; i += THREADS)
-        s_query[i] = p.ready.v[(token * N_GROUPS + group) * n + i];
+    if (N_ROT != 0)
+        fetch_turns();
+    put_rows();
+    if (N_ROT != 0) {
+        barrier();
+        rotate_rows();
+    }
 }
 
 // While the first tile is loaded. owns: the new position is one of the workgroup's.
@@ -190,10 +195,6 @@ void end_queries(bool owns)
     barrier();
     if (FUSED == 0)
         return;
-    if (N_ROT != 0) {
-        rotate_rows();
-        barrier();
-    }
     if (owns)
         store_fresh();
     if (cache_is_coded(KEY_TYPE) || cache_is_coded(VALUE_TYPE))

@@ -345,12 +345,12 @@ void main()
     const Tile tile = tile_of(at, KEYS);
     begin_queries();
     Piece keys[LOADS_K], values[LOADS_V];
-    if (works(at))
+    if (works(at)) {
         load_keys(tile, at, keys);
+        load_values(tile, at, values);
+    }
     end_queries(end == pos + 1 && first < end);
     take_queries();
-    if (works(at))
-        load_values(tile, at, values);
     walk(keys, values);
     put_sums();
     end_row();
