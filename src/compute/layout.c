@@ -351,50 +351,47 @@ void layout_pack(enum layout l, const uint8_t *rows, uint32_t n_rows, uint32_t n
     }
 }
 
-/* n vectors of 16 elements of n_bytes each, from [vector][row] to [row][vector]. Inlined with both
- * constants. */
-static inline __attribute__((always_inline)) void turn(size_t n, size_t n_bytes, uint8_t *vectors)
+/* n vectors of n_elements of n_bytes each, from [vector][element] to [element][vector]. Inlined
+ * with constants. */
+static inline __attribute__((always_inline)) void turn(size_t n, size_t n_elements, size_t n_bytes,
+                                                       uint8_t *vectors)
 {
     enum { MOST_BYTES = 8 * ROWS * sizeof(uint32_t) };
     uint8_t from[MOST_BYTES];
-    memcpy(from, vectors, n * ROWS * n_bytes);
-    for (size_t row = 0; row < ROWS; row++)
+    memcpy(from, vectors, n * n_elements * n_bytes);
+    for (size_t i = 0; i < n_elements; i++)
         for (size_t v = 0; v < n; v++)
-            memcpy(vectors + (row * n + v) * n_bytes, from + (v * ROWS + row) * n_bytes, n_bytes);
+            memcpy(vectors + (i * n + v) * n_bytes, from + (v * n_elements + i) * n_bytes, n_bytes);
 }
 
 static void turn_codes(enum code_kind kind, uint8_t *planes)
 {
-    enum { FOUR = 4 * ROWS * sizeof(uint32_t) };
+    enum { WORD = sizeof(uint32_t) };
     switch (kind) {
     case CODE_2:
-    case CODE_3: turn(2, sizeof(uint32_t), planes); break;
+    case CODE_3: turn(2, ROWS, WORD, planes); break;
     case CODE_4:
-    case CODE_5: turn(4, sizeof(uint32_t), planes); break;
+    case CODE_5: turn(4, ROWS, WORD, planes); break;
     case CODE_6:
-        turn(4, sizeof(uint32_t), planes);
-        turn(2, sizeof(uint32_t), planes + FOUR);
+        turn(4, ROWS, WORD, planes);
+        turn(2, ROWS, WORD, planes + 4 * ROWS * WORD);
         break;
-    case CODE_8: turn(8, sizeof(uint32_t), planes); break;
+    case CODE_8: turn(8, ROWS, WORD, planes); break;
     }
 }
 
 static void turn_scales(enum scale_kind kind, uint8_t *record)
 {
-    enum { HALVES = ROWS * 2, N_SUBS = 8 };
-    if (kind == SCALE_HALF_MIN || kind == SCALE_SUPER_MIN || kind == SCALE_16_MIN)
-        turn(2, 2, record);
-    if (kind == SCALE_SUPER_MIN) { /* all s, then all t: to s and t of each block */
-        uint8_t *to = record + 2 * HALVES, from[2 * N_SUBS * ROWS];
-        memcpy(from, to, sizeof from);
-        for (int i = 0; i < N_SUBS * ROWS; i++) {
-            to[2 * i] = from[i];
-            to[2 * i + 1] = from[N_SUBS * ROWS + i];
-        }
-    }
+    enum { HALF = 2, N_SUBS = 8 };
+    const bool has_m = kind == SCALE_HALF_MIN || kind == SCALE_SUPER_MIN || kind == SCALE_16_MIN;
+    uint8_t *bytes = record + (has_m ? 2 : 1) * ROWS * HALF;
+    if (has_m)
+        turn(2, ROWS, HALF, record);
+    if (kind == SCALE_SUPER_MIN) /* all s, then all t */
+        turn(2, N_SUBS * ROWS, 1, bytes);
     if (kind == SCALE_16 || kind == SCALE_16_MIN)
         for (int sub = 0; sub < N_SUBS; sub++)
-            turn(2, 1, record + HALVES * (kind == SCALE_16 ? 1 : 2) + sub * 2 * ROWS);
+            turn(2, ROWS, 1, bytes + sub * 2 * ROWS);
 }
 
 void layout_by_row(enum layout l, uint32_t n_cols, uint8_t *group)
@@ -402,10 +399,10 @@ void layout_by_row(enum layout l, uint32_t n_cols, uint8_t *group)
     const struct layout_info *info = &LAYOUTS[l];
     if (info->is_float)
         return;
-    const uint32_t n_blocks = n_cols / BLOCK_COLS;
+    const uint32_t n_blocks = n_cols / BLOCK_COLS, n_subs = scale_blocks(info->scale);
     uint8_t *record = group + n_blocks * code_bytes(info->code);
     for (uint32_t b = 0; b < n_blocks; b++)
         turn_codes(info->code, group + b * code_bytes(info->code));
-    for (uint32_t b = 0; b < n_blocks; b += scale_blocks(info->scale))
-        turn_scales(info->scale, record + b / scale_blocks(info->scale) * scale_bytes(info->scale));
+    for (uint32_t b = 0; b < n_blocks; b += n_subs, record += scale_bytes(info->scale))
+        turn_scales(info->scale, record);
 }
