@@ -26,8 +26,10 @@ void act_store(uint n, uint col, vec4 x)
     most = max(most, subgroupShuffleXor(most, 2));
     most = max(most, subgroupShuffleXor(most, 4));
     const float inverse = most > 1e-36 ? 127 / most : 0; // below it overflows
-    const ivec4 q = ivec4(roundEven(x * inverse)) & 255;
-    const uint codes = uint(q.x | q.y << 8 | q.z << 16 | q.w << 24);
+    // Added to 1.5 * 2^23 a number is rounded, to even, and its bytes are the low ones: NVIDIA rounds and converts eight
+    // times slower than it adds.
+    const uvec4 q = floatBitsToUint(x * inverse + 12582912.0);
+    const uint codes = q.x & 255 | (q.y & 255) << 8 | (q.z & 255) << 16 | q.w << 24;
     const uint block = n * ROW_BLOCKS + col / 32, to = 2 * block + col / 16 % 2;
     if (HAS_TABLE)
         s_codes[to][col / 4 % 4] = look_up_order(codes, col);
@@ -42,11 +44,24 @@ const uint ACT_BATCH = 8;
 const uint ACT_STEPS = (ROW_COLS / 4 + THREADS - 1) / THREADS;
 const uint ACT_VECS = ROW_COLS / 4;
 
+bool act_is_own(uint step)
+{
+    return ACT_VECS % THREADS == 0 || thread() + step * THREADS < ACT_VECS;
+}
+
+// Which four columns are the thread's in a step. Threads that are left over do what others do, eight of them what eight do: a
+// branch that not all take would be waited at for whatever is under way (NVIDIA).
+uint act_at(uint step)
+{
+    const uint at = thread() + step * THREADS;
+    return act_is_own(step) ? at : IS_FLOAT ? ACT_VECS - 1 : at % 8;
+}
+
 void act_load(Float4s from, uint row, uint first, out vec4 x[ACT_BATCH])
 {
     [[unroll]] for (uint i = 0; i < ACT_BATCH; i++)
-        if (i < ACT_STEPS)
-            x[i] = from.v[row * ACT_VECS + min(thread() + (first + i) * THREADS, ACT_VECS - 1)];
+        if (first + i < ACT_STEPS)
+            x[i] = from.v[row * ACT_VECS + act_at(first + i)];
 }
 
 // A row of activations with its first loads, and those of what it is multiplied with (has_norm), under way. They are asked
@@ -82,14 +97,12 @@ void act_put(Row row, bool has_norm, uint n)
             if (has_norm)
                 act_load(row.norm, 0, first, row.w);
         }
-        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++) {
-            const uint at = thread() + (first + i) * THREADS;
-            if (at < ACT_VECS) {
+        [[unroll]] for (uint i = 0; i < ACT_BATCH; i++)
+            if (first + i < ACT_STEPS) {
                 if (has_norm)
-                    squares += dot(row.x[i], row.x[i]);
-                act_store(n, at * 4, has_norm ? row.x[i] * row.w[i] : row.x[i]);
+                    squares += act_is_own(first + i) ? dot(row.x[i], row.x[i]) : 0;
+                act_store(n, act_at(first + i) * 4, has_norm ? row.x[i] * row.w[i] : row.x[i]);
             }
-        }
     }
     if (!has_norm)
         return;

@@ -70,8 +70,9 @@ void hold_logits(float root)
     if (t == 0)
         s_n_candidates = 0;
     [[unroll]] for (uint i = 0; i < HELD; i++) {
-        const uint e = t + i * THREADS;
-        held[i] = e < N_EXPERTS ? logit_order(raw[i] * root, e) : LAST;
+        // Without a branch, in which the logits would be waited for later (NVIDIA).
+        const int order = logit_order(raw[i] * root, min(t + i * THREADS, N_EXPERTS - 1));
+        held[i] = t + i * THREADS < N_EXPERTS ? order : LAST;
         best = max(best, held[i]);
     }
     [[unroll]] for (uint lane = 1; lane < LANES; lane *= 2)

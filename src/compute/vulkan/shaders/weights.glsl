@@ -105,11 +105,10 @@ void table_fill()
         return;
     const uint pair = thread() % 256;
     const uint values = uint(code_value(pair & 15) & 255) | uint(code_value(pair >> 4) & 255) << 8;
-    // Neighbours begin with different copies: so they meet in no bank.
+    // Neighbours begin with different copies: so they meet in no bank. The last threads may write a copy again.
     [[unroll]] for (uint i = 0; i < N_COPIES; i += THREADS / 256) {
         const uint copy = i + thread() / 256;
-        if (copy < N_COPIES)
-            s_pairs[pair * N_COPIES + (pair + copy) % N_COPIES] = values;
+        s_pairs[pair * N_COPIES + (pair + copy) % N_COPIES] = values;
     }
 }
 
