@@ -44,10 +44,39 @@ Place place_of(uint i)
     return Place(place_group, i, 1);
 }
 
-Load load_of(uint type, uint64_t group, uint at)
+// The groups of the two matrices, and a load of each on its way.
+struct Pair {
+    uint64_t gate_group, up_group;
+    Load gate, up;
+};
+
+void load_gate(inout Pair pair, uint at)
 {
-    place_group = group;
-    return load_at(type, at);
+    place_group = pair.gate_group;
+    pair.gate = load_at(TYPE, at);
+}
+
+void load_up(inout Pair pair, uint at)
+{
+    if (PART != 0)
+        return;
+    place_group = pair.up_group;
+    pair.up = load_at(UP_TYPE, at);
+}
+
+// Step i of the thread's through both.
+void step_pair(inout Pair pair, uint end, uint i, inout vec4 gate[N_TOKENS], inout vec4 up[N_TOKENS])
+{
+    const bool has_next = i + 1 < matrix_steps(0, end);
+    const uint at = step_at(0, end, i), next = step_at(0, end, i + 1);
+    if (has_step(0, end, i))
+        add_load(TYPE, pair.gate, at, gate);
+    if (has_next)
+        load_gate(pair, next);
+    if (PART == 0 && has_step(0, end, i))
+        add_load(UP_TYPE, pair.up, at, up);
+    if (has_next)
+        load_up(pair, next);
 }
 
 float activate(float g, float u)
@@ -100,12 +129,11 @@ void main()
         expert = Words(p.ids).v[first_token * p.n_used + j];
     }
     const uint n_before = expert * p.n_groups + group;
-    const uint64_t gate_group = (PART == 1 ? p.up : p.gate) + uint64_t(n_before) * group_bytes(TYPE);
-    const uint64_t up_group = p.up + uint64_t(n_before) * group_bytes(UP_TYPE);
-
-    Load gate_load = load_of(TYPE, gate_group, min(slice(), end - 1)), up_load;
-    if (PART == 0)
-        up_load = load_of(UP_TYPE, up_group, min(slice(), end - 1));
+    Pair pair;
+    pair.gate_group = (PART == 1 ? p.up : p.gate) + uint64_t(n_before) * group_bytes(TYPE);
+    pair.up_group = p.up + uint64_t(n_before) * group_bytes(UP_TYPE);
+    load_gate(pair, step_at(0, end, 0));
+    load_up(pair, step_at(0, end, 0));
     if (CHOOSES == 0)
         put_rows(row, first_token);
     barrier();
@@ -113,16 +141,13 @@ void main()
     vec4 gate[N_TOKENS], up[N_TOKENS];
     for (uint i = 0; i < N_TOKENS; i++)
         gate[i] = up[i] = vec4(0);
-    // In turns, each with a load on its way.
-    [[dont_unroll]] for (uint at = slice(); at < end; at += SLICES) {
-        const uint next = at + SLICES;
-        add_load(TYPE, gate_load, at, gate);
-        if (next < end)
-            gate_load = load_of(TYPE, gate_group, next);
-        if (PART == 0)
-            add_load(UP_TYPE, up_load, at, up);
-        if (PART == 0 && next < end)
-            up_load = load_of(UP_TYPE, up_group, next);
+    if (steps_are_few(0, end)) {
+        [[unroll]] for (uint i = 0; i < FEW_STEPS; i++)
+            if (i < matrix_steps(0, end))
+                step_pair(pair, end, i, gate, up);
+    } else {
+        [[dont_unroll]] for (uint i = 0; i < matrix_steps(0, end); i++)
+            step_pair(pair, end, i, gate, up);
     }
     vec2 both = matrix_sum_pair(gate, up);
 

@@ -117,16 +117,46 @@ Load load_at(uint type, uint i)
     return l;
 }
 
+const uint FEW_STEPS = 4;
+
+// A thread's steps through blocks or columns [first, end): their number is a constant, so that no branch depends on the
+// thread. In the last one some threads may have nothing; they load what the last thread does, and do not add it.
+uint matrix_steps(uint first, uint end)
+{
+    return (end - first + SLICES - 1) / SLICES;
+}
+
+bool steps_are_whole(uint first, uint end)
+{
+    return (end - first) % SLICES == 0;
+}
+
+uint step_at(uint first, uint end, uint i)
+{
+    const uint at = first + slice() + i * SLICES;
+    return steps_are_whole(first, end) ? at : min(at, end - 1);
+}
+
+bool has_step(uint first, uint end, uint i)
+{
+    return steps_are_whole(first, end) || first + slice() + i * SLICES < end;
+}
+
+// Whether so many are unrolled, and nothing is left of their conditions; with more rows they are too long for that.
+bool steps_are_few(uint first, uint end)
+{
+    return matrix_steps(first, end) * N_TOKENS <= FEW_STEPS;
+}
+
 // The first loads of a thread, under way while other work is done.
 struct Ahead {
     Load a, b;
 };
 
-// Of the blocks or columns before `end`, those of this thread from `first` + slice() on.
 Ahead matrix_ahead(uint type, uint first, uint end)
 {
-    return Ahead(load_at(type, min(first + slice(), end - 1)),
-                 load_at(type, min(first + slice() + SLICES, end - 1)));
+    const uint second = matrix_steps(first, end) > 1 ? 1 : 0;
+    return Ahead(load_at(type, step_at(first, end, 0)), load_at(type, step_at(first, end, second)));
 }
 
 // sum[t] += block or column `at`, which is l, times activation row t. A block is of one row, a column of four.
@@ -140,19 +170,32 @@ void add_load(uint type, const Load l, uint at, inout vec4 sum[N_TOKENS])
     }
 }
 
-// sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t. Two steps a turn, each
-// with registers of its own: to move what is on its way to other registers is to wait for it. No more than two: more take so
-// many registers that fewer workgroups run at once.
+// Two steps, from i on, each with registers of its own: to move what is on its way to other registers is to wait for it. No
+// more than two: more take so many registers that fewer workgroups run at once.
+void matrix_turn(uint type, uint first, uint end, uint i, inout Ahead ahead, inout vec4 sum[N_TOKENS])
+{
+    const uint n = matrix_steps(first, end);
+    if (has_step(first, end, i))
+        add_load(type, ahead.a, step_at(first, end, i), sum);
+    if (i + 2 < n)
+        ahead.a = load_at(type, step_at(first, end, i + 2));
+    if (i + 1 < n && has_step(first, end, i + 1))
+        add_load(type, ahead.b, step_at(first, end, i + 1), sum);
+    if (i + 3 < n)
+        ahead.b = load_at(type, step_at(first, end, i + 3));
+}
+
+// sum[t] += blocks or columns [first, end), of which the first are ahead, times activation row t.
 void matrix_add(uint type, Ahead ahead, uint first, uint end, inout vec4 sum[N_TOKENS])
 {
-    [[dont_unroll]] for (uint at = first + slice(); at < end; at += 2 * SLICES) {
-        add_load(type, ahead.a, at, sum);
-        if (at + 2 * SLICES < end)
-            ahead.a = load_at(type, at + 2 * SLICES);
-        if (at + SLICES < end)
-            add_load(type, ahead.b, at + SLICES, sum);
-        if (at + 3 * SLICES < end)
-            ahead.b = load_at(type, at + 3 * SLICES);
+    const uint n = matrix_steps(first, end);
+    if (steps_are_few(first, end)) {
+        [[unroll]] for (uint i = 0; i < FEW_STEPS; i += 2)
+            if (i < n)
+                matrix_turn(type, first, end, i, ahead, sum);
+    } else {
+        [[dont_unroll]] for (uint i = 0; i < n; i += 2)
+            matrix_turn(type, first, end, i, ahead, sum);
     }
 }
 
