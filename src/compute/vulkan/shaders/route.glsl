@@ -17,6 +17,7 @@ const uint N_GROUPS = (N_HOLDERS + LANES - 1) / LANES;
 shared int s_best[N_GROUPS];          // of each group, see order_of
 shared ivec2 s_candidates[N_EXPERTS]; // order_of and number of those that are not behind, in no order
 shared uint s_n_candidates;
+shared uint s_ranks[N_EXPERTS]; // of the candidates
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 shared uint s_ids[N_USED];
@@ -69,6 +70,8 @@ void hold_logits(float root)
     int best = LAST;
     if (t == 0)
         s_n_candidates = 0;
+    for (uint i = t; i < N_EXPERTS; i += THREADS)
+        s_ranks[i] = 0;
     [[unroll]] for (uint i = 0; i < HELD; i++) {
         // Without a branch, in which the logits would be waited for later (NVIDIA).
         const int order = logit_order(raw[i] * root, min(t + i * THREADS, N_EXPERTS - 1));
@@ -81,15 +84,19 @@ void hold_logits(float root)
         s_best[t / LANES] = best;
 }
 
-// How many candidates come before this one: larger ones, and as large ones with a lower number.
-uint rank_of(ivec2 own, uint n)
+// So many threads in a row have a candidate each; all rows share its comparisons.
+const uint RANKERS = 64, RANKER_ROWS = THREADS / RANKERS;
+
+// How many candidates of every RANKER_ROWS-th from `first` on come before this one: larger ones, and as large ones with a
+// lower number.
+uint count_before(ivec2 own, uint first, uint n)
 {
-    uint rank = 0;
-    for (uint i = 0; i < n; i++) {
+    uint count = 0;
+    [[dont_unroll]] for (uint i = first; i < n; i += RANKER_ROWS) {
         const ivec2 other = s_candidates[i];
-        rank += uint(other.x > own.x || other.x == own.x && other.y < own.y);
+        count += uint(other.x > own.x || other.x == own.x && other.y < own.y);
     }
-    return rank;
+    return count;
 }
 
 // s_ids and s_chosen.
@@ -106,12 +113,14 @@ void choose()
     }
     barrier();
     const uint n = s_n_candidates;
+    [[dont_unroll]] for (uint i = thread() % RANKERS; i < n; i += RANKERS)
+        atomicAdd(s_ranks[i], count_before(s_candidates[i], thread() / RANKERS, n));
+    barrier();
     for (uint i = thread(); i < n; i += THREADS) {
-        const ivec2 own = s_candidates[i];
-        const uint rank = rank_of(own, n);
+        const uint rank = s_ranks[i], e = s_candidates[i].y;
         if (rank < N_USED) {
-            s_ids[rank] = own.y;
-            s_chosen[rank] = s_scores[own.y];
+            s_ids[rank] = e;
+            s_chosen[rank] = s_scores[e];
         }
     }
     barrier();
