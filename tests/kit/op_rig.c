@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "base/num.h"
 #include "kit/op_rig.h"
 #include "test.h"
 
@@ -11,15 +12,17 @@ const enum block_type rig_types[N_RIG_TYPES] = {
 
 /* Largest relative error (norm over norm) of an output. Exact: float and half weights, norms,
  * attention over F32 and F16. Coarse: where a backend may round activations or queries to 8 bits.
+ * Many: more than FEW_ROWS at once that quantised weights of one type take.
  */
 static const struct checked_backend {
     const char *name;
-    double exact, coarse;
+    double exact, coarse, many;
     int every; /* it runs one case of so many, by the seed: a software device compiles slowly */
 } backends[N_RIG_BACKENDS] = {
-    {"cpu", 2e-3, 2e-2, 1},
-    {"vulkan", 2e-3, 2e-2, 5},
+    {"cpu", 2e-3, 2e-2, 2e-2, 1},
+    {"vulkan", 2e-3, 2e-2, 2e-3, 5},
 };
+enum { FEW_ROWS = 8 };
 
 struct rig rig_open(uint64_t i_case, uint32_t n_rows)
 {
@@ -48,7 +51,9 @@ const struct weight *rig_matrix(struct rig *r, enum block_type type, uint64_t n_
     struct weight *w = plan_weight(&r->plan, STR("w"), type, ne);
     w->data =
         rig_own(r, kit_random_blocks(&r->rng, type, n_in * n_out * n, 1 / sqrtf((float)n_in)));
-    r->coarse |= !rig_is_float(type);
+    r->quantised |= !rig_is_float(type);
+    r->mixed |= r->n_matrices++ && type != r->type;
+    r->type = type;
     return w;
 }
 
@@ -194,6 +199,18 @@ static bool is_turn(const struct checked_backend *b, int i_case)
     return (uint64_t)i_case % (uint64_t)b->every == test_seed() % (uint64_t)b->every;
 }
 
+static double limit_of(const struct checked_backend *b, const struct rig *r)
+{
+    uint32_t fewest = UINT32_MAX;
+    for (uint32_t i = 0; i < r->n_steps; i++)
+        fewest = (uint32_t)num_min(fewest, r->n_rows[i]);
+    if (r->coarse)
+        return b->coarse;
+    if (!r->quantised)
+        return b->exact;
+    return fewest > FEW_ROWS && !r->mixed ? b->many : b->coarse;
+}
+
 void rig_check(struct rig *r,
                double (*compare)(const struct rig *, const float *got, const float *want),
                struct rig_count *count)
@@ -211,7 +228,7 @@ void rig_check(struct rig *r,
             continue;
         /* Rounding is as large as the inputs are: a few outputs that nearly cancel look worse. */
         const double few = fmax(1, sqrt(64.0 / (double)rig_n_results(r)));
-        const double limit = few * (r->coarse ? backends[i].coarse : backends[i].exact);
+        const double limit = few * limit_of(&backends[i], r);
         const double err = compare(r, got, want);
         if (!(err <= limit))
             test_fail(__FILE__, __LINE__, "%s, %s: relative error %g over %g", b->name, r->what,

@@ -15,7 +15,10 @@ struct rig {
     struct rng rng;
     struct plan plan;
     struct exec_params params;
-    bool coarse;
+    bool coarse;           /* the cache may be quantised, and so queries */
+    bool quantised, mixed; /* a matrix is; matrices are of several types */
+    enum block_type type;  /* of the last matrix */
+    size_t n_matrices;
     uint32_t n_steps, n_rows[MAX_STEPS], n_total;
     uint32_t *pos, *seq; /* [n_total]; NULL: positions from 0 of sequence 0 */
     struct {

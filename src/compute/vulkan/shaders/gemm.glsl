@@ -159,6 +159,14 @@ f16vec4 spread(uint codes)
     return f16vec4(unpackFloat2x16(codes & 0x00ff00ff | 0x64006400), unpackFloat2x16(codes >> 8 & 0x00ff00ff | 0x64006400));
 }
 
+// What 1536 was added to and thereby rounded to a whole number. `precise`: else compilers (Mesa's) add the two constants
+// first, and nothing is rounded.
+f16vec4 less_1536(f16vec4 x)
+{
+    precise f16vec4 whole = x - float16_t(1536);
+    return whole;
+}
+
 // The code book of IQ4_NL, its 16 values exactly, however halves round: a polynomial that comes within 0.46 of them, at last
 // rounded by what is added to it. A look-up in shared memory waits for others in the same bank.
 f16vec4 code_book(uint codes)
@@ -167,7 +175,7 @@ f16vec4 code_book(uint codes)
     f16vec4 y = x * float16_t(0.0012865066528320312) + float16_t(0.0780029296875);
     y = y * x + float16_t(-0.2421875);
     y = y * x + float16_t(11.609375);
-    return y * x + float16_t(1536 - 10) - float16_t(1536);
+    return less_1536(y * x + float16_t(1536 - 10));
 }
 
 // Two codes of MXFP4, 16 bits apart. The last three bits are exponent and mantissa of a half, from code 2 on; the square of a
