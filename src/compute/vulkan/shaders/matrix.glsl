@@ -117,10 +117,8 @@ Load load_at(uint type, uint i)
     return l;
 }
 
-const uint FEW_STEPS = 4;
-
-// A thread's steps through blocks or columns [first, end): their number is a constant, so that no branch depends on the
-// thread. In the last one some threads may have nothing; they load what the last thread does, and do not add it.
+// A thread's steps through blocks or columns [first, end): all threads have as many, so that no branch depends on the
+// thread. In the last one some may have nothing; they load what the last thread does, and do not add it.
 uint matrix_steps(uint first, uint end)
 {
     return (end - first + SLICES - 1) / SLICES;
@@ -142,7 +140,9 @@ bool has_step(uint first, uint end, uint i)
     return steps_are_whole(first, end) || first + slice() + i * SLICES < end;
 }
 
-// Whether so many are unrolled, and nothing is left of their conditions; with more rows they are too long for that.
+const uint FEW_STEPS = 4;
+
+// Then they are unrolled, and nothing is left of their conditions; with more rows they are too long for that.
 bool steps_are_few(uint first, uint end)
 {
     return matrix_steps(first, end) * N_TOKENS <= FEW_STEPS;
