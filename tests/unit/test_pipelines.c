@@ -122,11 +122,11 @@ TEST(pipelines_keep_to_the_shared_memory_of_a_card)
         r = plan_glu(BLOCK_Q8_0, BLOCK_Q8_0, 2 * n_in);
         check_valid(vk, &r);
     }
-    for (uint32_t n_in = 4096; n_in <= 6144; n_in += 512) {
+    for (uint32_t n_in = 5120; n_in <= 7168; n_in += 512) {
         struct rig r = plan_experts(BLOCK_Q8_0, BLOCK_Q8_0, n_in, 512);
         const bool ok = make_pipelines(vk, &r, &e);
         CHECK_INT(vk_validation_errors(vk), 0);
-        CHECK(ok ? n_in < 5888 : n_in > 4096 && e.code == ERR_UNSUPPORTED);
+        CHECK(ok ? n_in < 6912 : n_in > 5120 && e.code == ERR_UNSUPPORTED);
     }
     vk_close(vk);
 }

@@ -114,7 +114,7 @@ static uint64_t choice_bytes(const struct vk_caps *c, uint64_t n_experts, uint64
     const bool is_wide = threads / most_subgroups(c, threads) >= 16;
     const uint64_t lanes = most >= 16 && is_wide ? 16 : most >= 8 ? 8 : most >= 4 ? 4 : 1;
     const uint64_t n_groups = (n_holders + lanes - 1) / lanes;
-    return (n_groups + 4 * n_experts + 1 + 2 * n_used) * sizeof(float);
+    return (n_groups + 3 * n_experts + 1 + 2 * n_used) * sizeof(float);
 }
 
 /* What shaders/route_share.glsl holds: the workgroup's outputs, sums of each subgroup's columns. */

@@ -15,9 +15,8 @@ const uint LANES = MOST_LANES >= 16 && LEAST_LANES >= 16 ? 16 : MOST_LANES >= 8 
 const uint N_GROUPS = (N_HOLDERS + LANES - 1) / LANES;
 
 shared int s_best[N_GROUPS];          // of each group, see order_of
-shared ivec2 s_candidates[N_EXPERTS]; // order_of and number of those that are not behind, in no order
+shared ivec2 s_candidates[N_EXPERTS]; // of those that are not behind, in no order: order_of; number << 16 | rank
 shared uint s_n_candidates;
-shared uint s_ranks[N_EXPERTS]; // of the candidates
 shared float s_scores[N_EXPERTS]; // what the weights are made of
 shared float s_chosen[N_USED];
 shared uint s_ids[N_USED];
@@ -70,8 +69,6 @@ void hold_logits(float root)
     int best = LAST;
     if (t == 0)
         s_n_candidates = 0;
-    for (uint i = t; i < N_EXPERTS; i += THREADS)
-        s_ranks[i] = 0;
     [[unroll]] for (uint i = 0; i < HELD; i++) {
         // Without a branch, in which the logits would be waited for later (NVIDIA).
         const int order = logit_order(raw[i] * root, min(t + i * THREADS, N_EXPERTS - 1));
@@ -88,13 +85,13 @@ void hold_logits(float root)
 const uint RANKERS = 64, RANKER_ROWS = THREADS / RANKERS;
 
 // How many candidates of every RANKER_ROWS-th from `first` on come before this one: larger ones, and as large ones with a
-// lower number.
-uint count_before(ivec2 own, uint first, uint n)
+// lower number. Ranks grow meanwhile, but do not decide: numbers differ.
+int count_before(ivec2 own, uint first, uint n)
 {
-    uint count = 0;
+    int count = 0;
     [[dont_unroll]] for (uint i = first; i < n; i += RANKER_ROWS) {
         const ivec2 other = s_candidates[i];
-        count += uint(other.x > own.x || other.x == own.x && other.y < own.y);
+        count += int(other.x > own.x || other.x == own.x && other.y < own.y);
     }
     return count;
 }
@@ -109,15 +106,15 @@ void choose()
     [[unroll]] for (uint i = 0; i < HELD; i++) {
         const uint e = thread() + i * THREADS;
         if (e < N_EXPERTS && held[i] >= least)
-            s_candidates[atomicAdd(s_n_candidates, 1)] = ivec2(held[i], e);
+            s_candidates[atomicAdd(s_n_candidates, 1)] = ivec2(held[i], e << 16);
     }
     barrier();
     const uint n = s_n_candidates;
     [[dont_unroll]] for (uint i = thread() % RANKERS; i < n; i += RANKERS)
-        atomicAdd(s_ranks[i], count_before(s_candidates[i], thread() / RANKERS, n));
+        atomicAdd(s_candidates[i].y, count_before(s_candidates[i], thread() / RANKERS, n));
     barrier();
     for (uint i = thread(); i < n; i += THREADS) {
-        const uint rank = s_ranks[i], e = s_candidates[i].y;
+        const uint y = s_candidates[i].y, rank = y & 0xffff, e = y >> 16;
         if (rank < N_USED) {
             s_ids[rank] = e;
             s_chosen[rank] = s_scores[e];
